@@ -1,0 +1,127 @@
+"""Hauberk: small neural networks that keep their accuracy and their adversarial robustness.
+
+    min_w  E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  w ∈ C_1 ∩ C_2 ∩ …
+
+>>> import hauberk as hb
+>>> net = hb.models.build("digits-cnn")
+>>> small = hb.compress(net, "digits", method=hb.ATMC(keep=0.02, bits=4), threat=hb.Linf(0.1))
+
+The names below are imported when they are first used, so that ``hauberk --help`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hauberk import data, models
+    from hauberk.api import Compressed, compress, load
+    from hauberk.artifact import Architecture, Artifact
+    from hauberk.attack import Attack
+    from hauberk.attacks import FGSM, PGD
+    from hauberk.constraints import (
+        Annealed,
+        Clusters,
+        Codebook,
+        HalfPrecision,
+        PerTensor,
+        Rank,
+        Sparsity,
+        Support,
+    )
+    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, Method
+    from hauberk.objectives import Adversarial, Natural, Trades
+    from hauberk.parametrize import factorise
+    from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
+    from hauberk.solve import Run, Solver, Stage, TrainingFailed
+    from hauberk.solvers import ADMM, Descent, ProjectedGradient
+    from hauberk.threat import Threat
+    from hauberk.threats import L2, Linf
+    from hauberk.types import Batch, Data, Examples
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ADMM",
+    "AL0",
+    "ALR",
+    "AP",
+    "ATMC",
+    "DA",
+    "FGSM",
+    "L2",
+    "NAP",
+    "PGD",
+    "Adversarial",
+    "Annealed",
+    "Architecture",
+    "Artifact",
+    "Attack",
+    "Batch",
+    "Bound",
+    "Clusters",
+    "Codebook",
+    "Compressed",
+    "Constraint",
+    "Data",
+    "Descent",
+    "Examples",
+    "HalfPrecision",
+    "Linf",
+    "Method",
+    "Natural",
+    "Objective",
+    "Penalty",
+    "PerTensor",
+    "Problem",
+    "ProjectedGradient",
+    "Rank",
+    "Run",
+    "Solver",
+    "Sparsity",
+    "Stage",
+    "Structure",
+    "Support",
+    "Threat",
+    "Trades",
+    "TrainingFailed",
+    "compress",
+    "data",
+    "factorise",
+    "load",
+    "models",
+]
+
+_HOMES = {
+    "api": ["Compressed", "compress", "load"],
+    "artifact": ["Architecture", "Artifact"],
+    "attack": ["Attack"],
+    "attacks": ["FGSM", "PGD"],
+    "constraints": [
+        "Annealed", "Clusters", "Codebook", "HalfPrecision", "PerTensor", "Rank", "Sparsity",
+        "Support",
+    ],
+    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "Method"],
+    "objectives": ["Adversarial", "Natural", "Trades"],
+    "parametrize": ["factorise"],
+    "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
+    "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
+    "solvers": ["ADMM", "Descent", "ProjectedGradient"],
+    "threat": ["Threat"],
+    "threats": ["L2", "Linf"],
+    "types": ["Batch", "Data", "Examples"],
+}  # fmt: skip
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("data", "models"):
+        return import_module(f"hauberk.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"hauberk.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'hauberk' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,161 @@
+"""The library in a few verbs: compress, load, evaluate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hauberk import models
+from hauberk.artifact import Architecture, Artifact
+from hauberk.constraints import HalfPrecision
+from hauberk.data import load as load_data
+from hauberk.methods import ATMC, Method
+from hauberk.parametrize import state
+from hauberk.solve import Run, Stage, follow
+from hauberk.threat import Threat
+from hauberk.types import Data
+
+FILE = "model.hbk"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a method made of a network.
+
+    Attributes:
+        artifact: the file that ships, in memory.
+        model: the network decoded from it: ordinary torch layers, eval mode.
+        dense: the trained network that the compression started from.
+        path: where the file was written, if a folder was given.
+        history: one row per epoch.
+    """
+
+    artifact: Artifact
+    model: nn.Module
+    dense: nn.Module
+    path: Path | None
+    history: list[dict[str, Any]]
+
+
+def compress(
+    model: nn.Module,
+    data: Data | str | Path,
+    *,
+    method: Method | None = None,
+    threat: Threat,
+    out: str | Path | None = None,
+    pretrained: bool = False,
+    run: Run | None = None,
+) -> Compressed:
+    """``min_w E max_{x' ∈ Δ(x)} loss  s.t.  w ∈ C_1 ∩ C_2 ∩ …``, down to the file that ships.
+
+    Args:
+        model: the network to compress; it is copied, not changed.
+        data: the data, or a name or path that `hauberk.data.load` knows.
+        method: which paper, with its settings; `ATMC` if left out.
+        threat: what the adversary may do, for instance ``Linf(8 / 255)``.
+        out: folder for the file, checkpoints and logs; nothing is written without it.
+        pretrained: the model is trained already: leave the dense stage out.
+        run: seed, device, precision, resumption; ``out`` stands in for its folder.
+
+    Raises:
+        ValueError: the data do not fit the model, a setting makes no sense, training failed.
+        OSError: the folder cannot be written.
+    """
+    data = data if isinstance(data, Data) else load_data(data)
+    run = replace(run or Run(), out=Path(out) if out else None)
+    check_fit(model, data)
+    working, method = copy.deepcopy(model), method or ATMC()
+    dense = copy.deepcopy(model).cpu()
+
+    def legs() -> Iterator[Stage]:
+        if not pretrained:
+            yield from method.dense(threat)
+            dense.load_state_dict(working.state_dict())
+        yield from method.stages(working, threat)
+
+    history = follow(legs(), working, data, run)
+    if method.half:
+        round_half(working)
+    artifact = encode(working, data, architecture(model))
+    path = run.out / FILE if run.out else None
+    if path:
+        artifact.save(path)
+    return Compressed(artifact, artifact.fill(copy.deepcopy(dense)), dense.eval(), path, history)
+
+
+def encode(model: nn.Module, data: Data, named: Architecture | None) -> Artifact:
+    """The file of ``model``, for inputs and classes like those of ``data``."""
+    return Artifact.encode(
+        state(model), architecture=named, input_shape=data.shape, classes=data.classes
+    )
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The network in a file: ordinary torch layers, eval mode, on the CPU.
+
+    Args:
+        path: an ``.hbk`` file.
+        model: a module to fill; without it the architecture named in the file is built.
+
+    Raises:
+        ValueError: a damaged or foreign file, or a module that does not match it.
+        OSError: a file that cannot be read.
+    """
+    return module(Artifact.load(Path(path)), path, model)
+
+
+def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The network in an artifact; ``path`` is named in errors."""
+    if model is None:
+        if artifact.architecture is None:
+            raise ValueError(
+                f"{path} names no architecture, for it was made from a module of its user's own; "
+                "give that module, as in hauberk.load(path, model=MyNet())."
+            )
+        named = artifact.architecture
+        model = models.build_named(named.name, named.arguments)
+    return artifact.fill(model)
+
+
+def architecture(model: nn.Module) -> Architecture | None:
+    """How a file names this network: only networks built by name have one."""
+    named = getattr(model, "architecture", None)
+    return Architecture(*named) if isinstance(named, tuple) else None
+
+
+@torch.no_grad()
+def round_half(model: nn.Module) -> None:
+    """Round every trainable parameter to the nearest float16 number, in place, kept as float32."""
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    rounded = HalfPrecision().project(weights)
+    for name, p in model.named_parameters():
+        p.copy_(rounded[name])
+
+
+def check_fit(model: nn.Module, data: Data) -> None:
+    """Refuse data whose shape or classes the model cannot take."""
+    example = torch.zeros(2, *data.shape)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    trial = copy.deepcopy(model).eval()
+    try:
+        with torch.no_grad():
+            logits = trial(example.to(device))
+    except RuntimeError as error:
+        shape = " × ".join(map(str, data.shape))
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"The model cannot take the images of {data.name}, which are {shape} ({why}); "
+            "give a model for this shape, or other data."
+        ) from error
+    if logits.ndim != 2 or logits.shape[1] < data.classes:
+        raise ValueError(
+            f"The model gives outputs of shape {tuple(logits.shape[1:])} and {data.name} has "
+            f"{data.classes} classes; give a model with at least one output per class."
+        )

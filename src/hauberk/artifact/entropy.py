@@ -1,0 +1,216 @@
+"""One stack of ANS words for a whole file: min Σ −log₂ p(symbol), every p known to both sides.
+
+Source: Duda et al., 2015 (asymmetric numeral systems), through the constriction library.
+Departure: no probability table is stored. Symbols are coded in growing blocks, each under the
+counts of the blocks before it; gaps between ones follow the geometric law of their known density.
+All tables are whole numbers below 2⁵³, so that every machine derives the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+Integers: TypeAlias = NDArray[Any]
+"""Whole numbers of any integer type, one axis."""
+
+_Model: TypeAlias = "NDArray[np.float64] | int"
+"""Frequencies of the symbols, or the size of a uniform alphabet."""
+
+PRIORS = tuple(4**i for i in range(8))
+"""Weight of a symbol before it is seen, in sixteenths of a sighting."""
+_PRIOR_BITS = 3
+_CHUNK = 16
+_DIGIT = 8
+_DIGITS_BITS = 3
+_ONE = 1 << 40
+"""1.0 in the fixed point of the geometric law."""
+
+
+class DamagedStream(Exception):
+    """The coded numbers contradict each other."""
+
+
+class Writer:
+    """Collects what a `Reader` will ask for, in the same order, and counts the bits it takes."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[NDArray[np.int32], _Model]] = []
+        self.cost_bits = 0.0
+
+    def number(self, value: int, width: int) -> None:
+        """One whole number below ``2**width``."""
+        self.bits(np.array([value], dtype=np.uint64), width)
+
+    def bits(self, values: Integers, width: int) -> None:
+        """Whole numbers below ``2**width``, ``width`` bits each."""
+        for low in range(0, width, _CHUNK):
+            size = 1 << min(_CHUNK, width - low)
+            chunk = (values >> values.dtype.type(low)) & values.dtype.type(size - 1)
+            self._put(chunk.astype(np.int32), size, len(values) * float(np.log2(size)))
+
+    def symbols(self, values: Integers, size: int) -> None:
+        """Numbers below ``size``, each block of them under the counts of the blocks before it."""
+        if size < 2 or not len(values):
+            return
+        symbols = values.astype(np.int32)
+        parts = [symbols[a:b] for a, b in _blocks(len(symbols), size)]
+        counts = [np.bincount(part, minlength=size) for part in parts]
+        costs = [_adaptive_cost(counts, prior) for prior in PRIORS]
+        best = int(np.argmin(costs))
+        self.number(best, _PRIOR_BITS)
+        seen = np.zeros(size, dtype=np.int64)
+        for part, count in zip(parts, counts, strict=True):
+            self._put(part, _frequencies(seen, PRIORS[best]), 0.0)
+            seen += count
+        self.cost_bits += costs[best]
+
+    def gaps(self, gaps: Integers, ones: int, cells: int) -> None:
+        """Zeros before each one, where ``ones`` of ``cells`` are ones, digit by digit.
+
+        The digits of a geometric variable are independent, so each has a table of its own.
+        """
+        digits = _digits(int(gaps.max()))
+        self.number(digits, _DIGITS_BITS)
+        for place, table in enumerate(_geometric(ones, cells, digits)):
+            digit = ((gaps >> (_DIGIT * place)) & 0xFF).astype(np.int32)
+            counts = np.bincount(digit, minlength=len(table))
+            self._put(digit, table, _cost(counts, table))
+
+    def extend(self, other: Writer) -> None:
+        """Everything that ``other`` collected, after everything here."""
+        self._pieces += other._pieces
+        self.cost_bits += other.cost_bits
+
+    def to_bytes(self) -> bytes:
+        """The stack, little-endian: what is read first is pushed last."""
+        coder = constriction.stream.stack.AnsCoder()
+        for symbols, model in reversed(self._pieces):
+            coder.encode_reverse(symbols, _model(model))
+        return bytes(coder.get_compressed().astype("<u4").tobytes())
+
+    def _put(self, symbols: NDArray[np.int32], model: _Model, cost_bits: float) -> None:
+        self._pieces.append((symbols, model))
+        self.cost_bits += cost_bits
+
+
+class Reader:
+    """Takes from a stack what a `Writer` put there.
+
+    Raises:
+        DamagedStream: from every method, when the numbers cannot be a writer's.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        words = np.frombuffer(stream, dtype="<u4").astype(np.uint32)
+        if len(words) and not words[-1]:
+            raise DamagedStream
+        self._coder = constriction.stream.stack.AnsCoder(words)
+
+    @property
+    def left_bits(self) -> int:
+        """Bits that are not read yet; no honest stream holds more than one bit-sized thing in each."""
+        return int(self._coder.num_valid_bits())
+
+    def number(self, width: int) -> int:
+        """One whole number below ``2**width``."""
+        return int(self.bits(1, width)[0])
+
+    def bits(self, count: int, width: int) -> NDArray[np.uint64]:
+        """``count`` whole numbers below ``2**width``."""
+        self.expect(count * width)
+        values = np.zeros(count, dtype=np.uint64)
+        for low in range(0, width, _CHUNK):
+            chunk = self._take(count, 1 << min(_CHUNK, width - low))
+            values |= chunk.astype(np.uint64) << np.uint64(low)
+        return values
+
+    def symbols(self, count: int, size: int) -> NDArray[np.int32]:
+        """``count`` numbers below ``size``."""
+        values = np.zeros(count, dtype=np.int32)
+        if size < 2 or not count:
+            return values
+        prior = PRIORS[self.number(_PRIOR_BITS)]
+        seen = np.zeros(size, dtype=np.int64)
+        for start, stop in _blocks(count, size):
+            values[start:stop] = self._take(stop - start, _frequencies(seen, prior))
+            seen += np.bincount(values[start:stop], minlength=size)
+        return values
+
+    def gaps(self, ones: int, cells: int) -> NDArray[np.int64]:
+        """Zeros before each of ``ones`` ones among ``cells``."""
+        self.expect(ones)  # at most half of the cells are ones: a bit or more each
+        digits = self.number(_DIGITS_BITS)
+        if not 1 <= digits <= _digits(cells):
+            raise DamagedStream
+        gaps = np.zeros(ones, dtype=np.int64)
+        for place, table in enumerate(_geometric(ones, cells, digits)):
+            gaps += self._take(ones, table).astype(np.int64) << (_DIGIT * place)
+        return gaps
+
+    def expect(self, bits: int) -> None:
+        """Refuse to allocate for ``bits`` bits that the stream does not have."""
+        if bits > self.left_bits + 64:
+            raise DamagedStream
+
+    def finish(self) -> None:
+        """Nothing may be left."""
+        if not self._coder.is_empty():
+            raise DamagedStream
+
+    def _take(self, count: int, model: _Model) -> NDArray[np.int32]:
+        symbols: NDArray[np.int32] = self._coder.decode(_model(model), count)
+        return symbols
+
+
+def _model(model: _Model) -> Any:
+    """Frequencies are whole numbers in float64: the library's one division rounds alike everywhere."""
+    if isinstance(model, int):
+        return constriction.stream.model.Uniform(model)
+    return constriction.stream.model.Categorical(model, perfect=False)
+
+
+def _blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Each block is half as long as all before it."""
+    start, first = 0, max(32, size // 2)
+    while start < count:
+        stop = min(count, start + max(first, start // 2))
+        yield start, stop
+        start = stop
+
+
+def _frequencies(seen: NDArray[np.int64], prior: int) -> NDArray[np.float64]:
+    return (16 * seen + prior).astype(np.float64)
+
+
+def _adaptive_cost(counts: list[NDArray[np.int64]], prior: int) -> float:
+    seen = np.zeros_like(counts[0])
+    cost = 0.0
+    for count in counts:
+        cost += _cost(count, _frequencies(seen, prior))
+        seen = seen + count
+    return cost
+
+
+def _cost(counts: NDArray[np.int64], frequencies: NDArray[np.float64]) -> float:
+    rarest = frequencies.sum() * 2.0**-24  # the coder gives every symbol at least this
+    return float(counts @ (np.log2(frequencies.sum()) - np.log2(np.maximum(frequencies, rarest))))
+
+
+def _digits(largest: int) -> int:
+    return max(1, -(-largest.bit_length() // _DIGIT))
+
+
+def _geometric(ones: int, cells: int, digits: int) -> Iterator[NDArray[np.float64]]:
+    """θʳ for r < 256, θ = 1 − ones / cells; then the same of θ²⁵⁶, and so on: one table a digit."""
+    theta = (cells - ones) * _ONE // cells
+    for _ in range(digits):
+        powers = [_ONE]
+        for _ in range(1 << _DIGIT):
+            powers.append(powers[-1] * theta >> 40)
+        theta = powers.pop()
+        yield np.array(powers, dtype=np.float64) + 1

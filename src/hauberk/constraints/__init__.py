@@ -1,0 +1,30 @@
+"""The sets that make a network small, each with its exact Euclidean projection."""
+
+from __future__ import annotations
+
+from hauberk.constraints.clusters import Clusters
+from hauberk.constraints.codebook import Codebook
+from hauberk.constraints.half import HalfPrecision
+from hauberk.constraints.per_tensor import PerTensor
+from hauberk.constraints.rank import Rank
+from hauberk.constraints.sparsity import Annealed, Sparsity
+from hauberk.constraints.support import Support
+from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, NofM, Weight
+
+__all__ = [
+    "Annealed",
+    "Block",
+    "Channel",
+    "Clusters",
+    "Codebook",
+    "Column",
+    "Filter",
+    "Grouping",
+    "HalfPrecision",
+    "NofM",
+    "PerTensor",
+    "Rank",
+    "Sparsity",
+    "Support",
+    "Weight",
+]

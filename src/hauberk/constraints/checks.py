@@ -1,0 +1,45 @@
+"""What every set refuses: weights that are no numbers, and trees it was not made for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from hauberk.types import Weights
+
+
+def refuse_nonfinite(w: Weights) -> None:
+    """Raise where a weight is NaN or infinite: it has no nearest point in any set.
+
+    Raises:
+        ValueError: naming the first such tensor.
+    """
+    ends = {name: torch.stack(torch.aminmax(t)) for name, t in w.items() if t.numel()}
+    if not ends or bool(torch.stack([e.isfinite().all() for e in ends.values()]).all()):
+        return
+    name = next(n for n, e in ends.items() if not bool(e.isfinite().all()))
+    raise ValueError(
+        f"the weight {name!r} holds NaN or infinite values, and only finite ones can be "
+        "projected: the run has diverged, so lower the learning rate or clip the gradient"
+    )
+
+
+def refuse_strangers(w: Weights, known: Mapping[str, Tensor]) -> None:
+    """Raise where ``w`` has a tensor that ``known`` lacks or holds in another shape.
+
+    Raises:
+        ValueError: naming the first such tensor.
+    """
+    for name, t in w.items():
+        if name not in known:
+            raise ValueError(
+                f"the weight {name!r} is unknown to this set, which was made for "
+                f"{sorted(known)}: make the set from the tree that it shall constrain"
+            )
+        if known[name].shape != t.shape:
+            raise ValueError(
+                f"the weight {name!r} has shape {tuple(t.shape)} where this set was made for "
+                f"{tuple(known[name].shape)}: make the set from the tree that it shall constrain"
+            )

@@ -1,0 +1,154 @@
+"""Pruning as a set: ``{w : at most K groups of the whole tree are not zero}``, for any groups.
+
+The projection keeps the K groups of largest norm, over all layers at once. Source: ATMC (Gui et
+al. 2019, arXiv 1902.03538, eq. 6) for the global ℓ0 budget; the falling budget is the cubic
+schedule of Zhu & Gupta 2017 (arXiv 1710.01878, eq. 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import ceil, floor
+
+import torch
+from torch import Tensor
+
+from hauberk.constraints.checks import refuse_nonfinite
+from hauberk.ops.bits import choice_bits, most_choice_bits
+from hauberk.ops.groups import Grouping, Split, Weight
+from hauberk.ops.topk import keep_largest
+from hauberk.problem import Constraint
+from hauberk.types import Weights
+
+
+@dataclass(frozen=True)
+class Sparsity(Constraint):
+    """``{w : Σ_g [w_g ≠ 0] ≤ K}`` over the groups of the whole tree.
+
+    With `NofM` groups, runs of m entries compete for K and each keeps its n largest: ``keep=1.0``
+    is then the plain n-of-m pattern.
+
+    Attributes:
+        keep: a float in (0, 1] is a share of all groups, rounded down but at least one
+            group; an int counts groups.
+        groups: what lives or dies together.
+
+    Raises:
+        ValueError: for a keep outside these ranges, or a weight that the grouping cannot take.
+    """
+
+    keep: float | int
+    groups: Grouping = field(default_factory=Weight)
+
+    def __post_init__(self) -> None:
+        _check_keep("keep", self.keep)
+
+    @torch.no_grad()
+    def project(self, w: Weights) -> dict[str, Tensor]:
+        """``argmin ‖w' − w‖  s.t.  at most K groups live``: the K of largest norm, whole tree.
+
+        Ties go to the lowest name, then to the lowest index.
+        """
+        refuse_nonfinite(w)
+        splits = self._splits(w)
+        scores = {name: self.groups.scores(t) for name, t in w.items()}
+        alive = keep_largest(scores, self._count(splits))
+        masks = {name: self.groups.expand(alive[name], t) for name, t in w.items()}
+        return {name: torch.where(masks[name], t, 0) for name, t in w.items()}
+
+    def size_bits(self, w: Weights) -> int:
+        """Which groups live, and the floats of those that do."""
+        splits = self._splits(w)
+        total = sum(s.groups for s in splits.values())
+        living = {n: int(torch.count_nonzero(self.groups.scores(t))) for n, t in w.items()}
+        values = sum(splits[name].bits * count for name, count in living.items())
+        return ceil(choice_bits(total, sum(living.values())) + values)
+
+    def budget_bits(self, w: Weights) -> int:
+        """The same with K groups, the costliest ones, wherever they hide."""
+        splits = sorted(self._splits(w).values(), key=lambda s: -s.bits)
+        total = sum(s.groups for s in splits)
+        left = keep = self._count(self._splits(w))
+        bits = most_choice_bits(total, keep)
+        for split in splits:
+            bits += min(left, split.groups) * split.bits
+            left -= min(left, split.groups)
+        return ceil(bits)
+
+    def count(self, w: Weights) -> int:
+        """K: how many groups of this tree may live."""
+        return self._count(self._splits(w))
+
+    def _count(self, splits: dict[str, Split]) -> int:
+        total = sum(s.groups for s in splits.values())
+        if isinstance(self.keep, int):
+            return min(self.keep, total)
+        return max(1, floor(self.keep * total * (1 + 1e-12)))  # 0.29 · 100 is 28.999… in floats
+
+    def _splits(self, w: Weights) -> dict[str, Split]:
+        splits = {}
+        for name, t in w.items():
+            try:
+                splits[name] = self.groups.split(t.shape)
+            except ValueError as error:
+                raise ValueError(f"the weight {name!r} cannot be pruned: {error}") from error
+        return splits
+
+
+@dataclass(frozen=True)
+class Annealed(Constraint):
+    """A `Sparsity` whose budget falls to its own over the stage: what is cut early can return.
+
+    ``K(t) = K + (start · G − K)(1 − t/until)³`` of G groups while t < until, then K.
+
+    Attributes:
+        target: the set at the end.
+        start: share of the groups that live at the beginning, in (0, 1].
+        until: share of the stage after which the target is in force, in (0, 1].
+        progress: t, the share of the stage that is done; `at` sets it.
+
+    Raises:
+        ValueError: for a start or an until outside (0, 1], or a progress outside [0, 1].
+    """
+
+    target: Sparsity
+    start: float = 1.0
+    until: float = 0.6
+    progress: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_keep("start", float(self.start))
+        _check_keep("until", float(self.until))
+        if not 0 <= self.progress <= 1:
+            raise ValueError(f"progress {self.progress} is outside [0, 1]: give a share of a stage")
+
+    def at(self, progress: float) -> Annealed:
+        """The set in force when ``progress`` in [0, 1] of the stage is done."""
+        return replace(self, progress=progress)
+
+    def project(self, w: Weights) -> dict[str, Tensor]:
+        """``argmin ‖w' − w‖  s.t.  at most K(t) groups live``."""
+        return self._now(w).project(w)
+
+    def size_bits(self, w: Weights) -> int:
+        """As of the target."""
+        return self._now(w).size_bits(w)
+
+    def budget_bits(self, w: Weights) -> int:
+        """The budget now in force."""
+        return self._now(w).budget_bits(w)
+
+    def _now(self, w: Weights) -> Sparsity:
+        if self.progress >= self.until:
+            return self.target
+        first, last = replace(self.target, keep=self.start).count(w), self.target.count(w)
+        ease = (1 - self.progress / self.until) ** 3
+        # a start below the target would let the budget rise; never below one group
+        return replace(self.target, keep=max(1, last + round(max(0, first - last) * ease)))
+
+
+def _check_keep(name: str, keep: float | int) -> None:
+    if isinstance(keep, bool) or (isinstance(keep, int) and keep < 1):
+        raise ValueError(f"{name} {keep} is no count of groups: give an int of 1 or more")
+    if not isinstance(keep, int) and not 0 < keep <= 1:
+        raise ValueError(f"{name} {keep} is outside (0, 1]: give the share of groups that stays")

@@ -1,0 +1,29 @@
+"""The embedded default: 1,797 handwritten digits of 8 × 8 pixels, from scikit-learn's own wheel.
+
+Source: E. Alpaydin and C. Kaynak, UCI 1998 (CC BY 4.0), as shipped in `sklearn.datasets`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from hauberk.data.split import stratified
+from hauberk.types import Data, Examples
+
+
+def load_digits() -> Data:
+    """Digits as uint8 of shape (count, 1, 8, 8), in a fixed split of about 60, 15 and 25%."""
+    from sklearn import datasets  # a second of import that other data need not pay
+
+    found = datasets.load_digits()
+    levels = torch.from_numpy(np.rint(found.images * (255 / 16)).astype(np.uint8))
+    every = Examples(levels[:, None].contiguous(), torch.from_numpy(found.target).long())
+    order = stratified(every.y, "digits")
+    test, validation = round(0.25 * len(every)), round(0.15 * len(every))
+    borders = (0, test, test + validation, len(every))
+    parts = [order[start:end] for start, end in pairwise(borders)]
+    splits = [Examples(every.x[part], every.y[part]) for part in parts]
+    return Data("digits", train=splits[2], validation=splits[1], test=splits[0], classes=10)

@@ -1,0 +1,77 @@
+"""Where marks and names go in a picture, so that none covers another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
+# offsets in points, the best liked first: right, left, below, above
+_PLACES = (
+    *((9, -3), (9, -11), (9, 5), (9, -20), (9, 14)),
+    *((-9, -3), (-9, -11), (0, -17), (0, 12), (-9, 5)),
+)
+
+
+def apart(sizes: Sequence[float], gap: float) -> list[float]:
+    """The nearest places to ``sizes`` on a log axis that are ``gap`` (natural log) apart.
+
+    Sizes that crowd share one block around their mean, in the order in which they are given.
+    """
+    blocks = [[i] for i in sorted(range(len(sizes)), key=lambda i: sizes[i])]
+
+    def start(block: Sequence[int]) -> float:
+        mean = sum(log(sizes[i]) for i in block) / len(block)
+        return mean - gap * (len(block) - 1) / 2
+
+    k = 0
+    while k + 1 < len(blocks):
+        if start(blocks[k + 1]) < start(blocks[k]) + gap * len(blocks[k]):
+            blocks[k : k + 2] = [blocks[k] + blocks[k + 1]]
+            k = max(k - 1, 0)  # the wider block may now crowd the one before
+        else:
+            k += 1
+    places = [0.0] * len(sizes)
+    for block in blocks:
+        for position, i in enumerate(sorted(block)):
+            places[i] = exp(start(block) + position * gap)
+    return places
+
+
+def settle(axes: Axes, text: Annotation, taken: Sequence[Bbox]) -> None:
+    """Moves a label to the place around its point where it covers least."""
+    inside = axes.get_window_extent()
+
+    def cost(place: tuple[int, int]) -> float:
+        box = _put(text, place)
+        outside = box.width * box.height - overlap(box, inside)
+        return sum(overlap(box, other) for other in taken) + 3 * outside
+
+    _put(text, min(_PLACES, key=cost))
+
+
+def box(axes: Axes, low: tuple[float, float], high: tuple[float, float], margin: float) -> Bbox:
+    """What lies between two points of the data, in pixels, with a margin."""
+    from matplotlib.transforms import Bbox
+
+    (left, bottom), (right, top) = axes.transData.transform([low, high])
+    return Bbox.from_extents(left - margin, bottom - margin, right + margin, top + margin)
+
+
+def overlap(a: Bbox, b: Bbox) -> float:
+    """The area that two boxes share, in square pixels."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return float(max(width, 0.0) * max(height, 0.0))
+
+
+def _put(text: Annotation, place: tuple[int, int]) -> Bbox:
+    x = place[0]
+    text.set_position(place)
+    text.set_horizontalalignment("left" if x > 0 else "right" if x < 0 else "center")
+    return text.get_window_extent()

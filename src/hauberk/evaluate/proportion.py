@@ -1,0 +1,59 @@
+"""Accuracy on n examples, and what n examples can say about it.
+
+    { p : |p̂ − p| ≤ z √(p (1 − p)/n) },  z = 1.96: Wilson's 95% interval
+
+Source: E. B. Wilson (1927), J. Am. Stat. Assoc. 22, 209 to 212.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, TypeAlias
+
+from jaxtyping import Bool
+from torch import Tensor
+
+Mask: TypeAlias = Bool[Tensor, "count"]
+"""One verdict for each example: whether the network was right (to the end)."""
+
+_Z = 1.959963984540054  # the 97.5% point of the normal distribution
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """``successes`` of ``n`` independent trials."""
+
+    successes: int
+    n: int
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        if not (self.n >= 1 and 0 <= self.successes <= self.n):
+            raise ValueError(
+                f"A proportion was given {self.successes} successes of {self.n} trials: "
+                "give at least one trial and at most as many successes."
+            )
+
+    @staticmethod
+    def of(mask: Mask) -> Proportion:
+        """The share of ``True``."""
+        return Proportion(int(mask.sum()), len(mask))
+
+    @property
+    def accuracy(self) -> float:
+        """``p̂``, in [0, 1]."""
+        return self.successes / self.n
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's 95% interval, which stays inside [0, 1] and is right for p̂ near 0 and 1."""
+        p, n, z2 = self.accuracy, self.n, _Z * _Z
+        middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+        half = _Z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+        # at p̂ = 0 and 1 an end is p̂ itself; rounding may put it a hair inside
+        return max(0.0, min(middle - half, p)), min(1.0, max(middle + half, p))
+
+    def json(self) -> dict[str, Any]:
+        """``{"accuracy", "ci95": [low, high], "n"}``."""
+        return {"accuracy": self.accuracy, "ci95": list(self.ci95), "n": self.n}

@@ -1,0 +1,121 @@
+"""Who is right, example by example, on clean and on attacked inputs.
+
+correct_i = [ argmax f(x_i) = y_i ],   robust_i = min_r [ argmax f(x_i^r) = y_i ],
+x_i^r = the attack's answer from random start r
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hauberk.attack import Attack
+from hauberk.evaluate.proportion import Mask
+from hauberk.evaluate.sealed import Sealed, seal
+from hauberk.ops.random import generator
+from hauberk.threat import Threat
+from hauberk.types import Examples, Images, Labels, SampleLoss
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Called with what is done, the total, and a few words on what runs."""
+
+
+def silent(done: int, total: int, note: str) -> None:
+    """The progress that nobody watches."""
+
+
+def clean(model: nn.Module, examples: Examples, batch_size: int = 500) -> Mask:
+    """Which examples the network classifies correctly.
+
+    Args:
+        model: to logits (batch, class); it is left untouched.
+        examples: on the device of the model.
+        batch_size: examples at a time.
+    """
+    sealed = seal(model)
+    return torch.cat([agrees(sealed, x, y) for x, y in examples.batches(batch_size)])
+
+
+def under_attack(
+    model: nn.Module,
+    examples: Examples,
+    threat: Threat,
+    attack: Attack,
+    *,
+    seed: int,
+    batch_size: int = 500,
+    restarts: int = 1,
+    progress: Progress = silent,
+) -> Mask:
+    """Which examples stay correct in the worst of all restarts (and on the clean image).
+
+    The attack maximises the cross-entropy. Examples that are fooled already are not attacked
+    again. Equal seed and batch size give equal verdicts.
+
+    Args:
+        model: to logits (batch, class); it is left untouched.
+        examples: on the device of the model.
+        threat: what the adversary may do.
+        attack: how it searches.
+        seed: of the random starts.
+        batch_size: examples at a time.
+        restarts: independent starts for each example, at least 1.
+        progress: told of examples done.
+
+    Raises:
+        ValueError: no restart at all.
+    """
+    if restarts < 1:
+        raise ValueError(f"An evaluation was given {restarts} restarts: give at least 1.")
+    sealed = seal(model)
+    robust = clean(sealed, examples, batch_size)
+    total = restarts * len(examples)
+    for restart in range(restarts):
+        left = robust.nonzero()[:, 0]
+        for start in range(0, len(left), batch_size):
+            part = left[start : start + batch_size]
+            rng = generator(seed, "evaluate", restart, start)
+            x_adv = adversarial(sealed, examples, part, threat, attack, rng)
+            robust[part] = agrees(sealed, x_adv, examples.y[part])
+            progress(restart * len(examples) + start + len(part), total, "attack")
+    progress(total, total, "attack")
+    return robust
+
+
+def adversarial(
+    sealed: Sealed,
+    examples: Examples,
+    part: Tensor,
+    threat: Threat,
+    attack: Attack,
+    rng: torch.Generator,
+) -> Images:
+    """The attacked inputs for the examples ``part``."""
+    return attack(cross_entropy(sealed, examples.y[part]), examples.images(part), threat, rng)
+
+
+def agrees(model: nn.Module, x: Images, y: Labels) -> Mask:
+    """Whether the network gives ``y`` for each of ``x``; NaN logits count as wrong."""
+    with torch.no_grad():
+        logits: Tensor = model(x)
+        return (logits.argmax(1) == y) & ~logits.isnan().any(1)
+
+
+def cross_entropy(model: nn.Module, y: Labels) -> SampleLoss:
+    """``x ↦ −log softmax(f(x))_y``, per example."""
+    return lambda x: F.cross_entropy(model(x), y, reduction="none")
+
+
+def margin(model: nn.Module, y: Labels) -> SampleLoss:
+    """``x ↦ max_{k ≠ y} f_k(x) − f_y(x)``, per example: positive where the network is wrong."""
+
+    def loss(x: Images) -> Tensor:
+        logits: Tensor = model(x)
+        own = F.one_hot(y, logits.shape[1]).bool()
+        return logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
+
+    return loss

@@ -1,0 +1,56 @@
+"""A network under examination: a copy that measuring cannot change."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.types import Images
+
+
+class Sealed(nn.Module):
+    """A frozen copy of a network, in eval mode, in the memory format that runs fastest.
+
+    The original keeps its mode, statistics, gradients and layout. Images go channels-last through
+    the copy (1.4 to 2 times faster for small convolutional nets on CPUs); their gradients come
+    back contiguous.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.inner = copy.deepcopy(model).eval().requires_grad_(False)
+        for tensor in (*self.inner.parameters(), *self.inner.buffers()):
+            tensor.grad = None
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: Images) -> Tensor:
+        """Logits (batch, class)."""
+        logits: Tensor = self.inner(_channels_last(x) if x.ndim == 4 else x)
+        return logits
+
+
+def seal(model: nn.Module) -> Sealed:
+    """The sealed copy of a network, or the network itself where it is sealed already."""
+    return model if isinstance(model, Sealed) else Sealed(model)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    out: Tensor = _ChannelsLast.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _ChannelsLast(torch.autograd.Function):
+    """Same values, channels last; the gradient contiguous, for attacks that take views of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        # a copy even where the layout fits already: what is returned must not alias the input
+        return x.clone(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0].contiguous()

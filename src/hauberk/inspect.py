@@ -1,0 +1,50 @@
+"""What a file holds, layer by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from hauberk.artifact import Artifact
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
+    """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "layers": [...]}``."""
+    return {
+        "file": path,
+        "bytes": artifact.nbytes,
+        "dense_bytes": artifact.dense_bytes,
+        "ratio": artifact.nbytes / artifact.dense_bytes,
+        "overhead_bytes": artifact.overhead_bytes,
+        "layers": [dataclasses.asdict(layer) for layer in artifact.layers()],
+    }
+
+
+def table(artifact: Artifact, path: str) -> Table:
+    """The same for a terminal."""
+    from rich import box
+    from rich.table import Table
+
+    share = artifact.nbytes / artifact.dense_bytes
+    about = f"{path}: {artifact.nbytes:,} bytes, {share:.2%} of the dense float32 net"
+    view = Table(title=about, box=box.SIMPLE_HEAD, title_justify="left")
+    view.add_column("layer")
+    for head in ("shape", "rank", "weights", "kept", "bits", "bytes", "share"):
+        view.add_column(head, justify="right")
+    for layer in artifact.layers():
+        view.add_row(
+            layer.name,
+            "×".join(map(str, layer.shape)) or "scalar",
+            "" if layer.rank is None else str(layer.rank),
+            f"{layer.weights:,}",
+            f"{layer.kept:,}",
+            str(layer.bits),
+            f"{layer.nbytes:,}",
+            f"{layer.share:.1%}",
+        )
+    rest = artifact.overhead_bytes
+    view.add_row("container", "", "", "", "", "", f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
+    return view

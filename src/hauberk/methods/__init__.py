@@ -1,0 +1,10 @@
+"""Methods, one paper a file: which objective, which structures, which solver, in which stages."""
+
+from hauberk.methods.atmc import ATMC
+from hauberk.methods.dense import DA
+from hauberk.methods.low_rank import ALR
+from hauberk.methods.method import Method
+from hauberk.methods.pruned import AP, NAP
+from hauberk.methods.sparse import AL0
+
+__all__ = ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "Method"]

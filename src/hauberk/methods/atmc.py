@@ -1,0 +1,68 @@
+"""ATMC: sparsity, rank and codebook in one adversarially trained problem.
+
+    min_θ E max_{x' ∈ Δ(x)} loss(f_θ, x', y),   θ = {U, V, C} per layer,  W = U V + C
+    s.t.  Σ_l ‖U‖₀ + ‖V‖₀ + ‖C‖₀ ≤ k,   each of U, V, C has at most 2^b distinct non-zero values
+
+Source: Gui, Wang, Yang, Yu, Wang, Liu, NeurIPS 2019, arXiv 1902.03538. U = I + D starts at the
+identity (D = 0, V = W, C = 0), at raw magnitudes.
+Departures, all off with ``paper=True``: the budget falls along a schedule instead of at once,
+pruned weights gather evidence, and the centroids of the shipped assignment are trained last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.constraints import Annealed, Clusters, Codebook, Sparsity
+from hauberk.methods.method import Compression
+from hauberk.parametrize import factorise, matrices
+from hauberk.problem import Constraint, Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ADMM, ProjectedGradient
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class ATMC(Compression):
+    """One global ℓ0 budget over all factors, and a codebook for each, by ADMM.
+
+    Attributes:
+        keep: share of the dense weights that may be non-zero, over U, V and C together, in (0, 1].
+        bits: of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
+        polish_epochs: passes that train the centroids once support and assignment are settled.
+        factors: W = U V + C; off is C alone.
+        rho: ADMM's penalty weight.
+        paper: the paper's plain form: full budget at once, no polish.
+    """
+
+    keep: float = 0.02
+    bits: int = 4
+    polish_epochs: int = 5
+    factors: bool = True
+    rho: float = 0.1
+    paper: bool = False
+
+    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+        """Dense, ADMM, polish."""
+        structures = {"budget": self._budget(model), "codebook": Codebook(self.bits)}
+        if self.factors:
+            factorise(model)
+        objective = self.objective(threat)
+        problem = Problem(objective, structures, select=matrices)
+        admm = ADMM(frozenset({"codebook"}), self.rho, descent=self.descent(0.5))
+        yield self.stage("admm", problem, admm, self.epochs)
+        if self.polish_epochs and not self.paper:
+            settled = {"clusters": Clusters.of(problem.weights(model))}
+            polish = Problem(objective, settled, select=matrices)
+            gradient = ProjectedGradient(self.descent(0.1))
+            yield self.stage("polish", polish, gradient, self.polish_epochs)
+
+    def _budget(self, model: nn.Module) -> Constraint:
+        """``k``, a share of the weights the net has before it is factorised."""
+        weights = dict(model.named_parameters())
+        dense = sum(weights[name].numel() for name in matrices(model))
+        budget = Sparsity(max(1, round(self.keep * dense)))
+        return budget if self.paper else Annealed(budget)

@@ -1,0 +1,26 @@
+"""DA: the dense net, adversarially trained (Madry et al., 2018), the root of every ladder.
+
+min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.methods.method import Method, dense_stage
+from hauberk.solve import Stage
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class DA(Method):
+    """Dense adversarial training; nothing is compressed, and the file is float32."""
+
+    half: bool = False
+
+    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+        """One, and what it ends with ships."""
+        yield dense_stage(self, threat, self.epochs)

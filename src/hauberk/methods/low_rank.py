@@ -1,0 +1,43 @@
+"""ALR: adversarial training of low-rank weights.
+
+min_{U,V} E max_{x' ∈ Δ(x)} loss(f_{UV}, x', y),  rank(U V) ≤ r in every layer
+The fourth baseline of ATMC (arXiv 1902.03538, §4), started at the truncated SVD of the dense net.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.methods.method import Compression
+from hauberk.parametrize import factorise
+from hauberk.problem import Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALR(Compression):
+    """Every Conv and Linear weight as U V, trained as such; the rank holds by construction.
+
+    Attributes:
+        rank: columns of U in every layer.
+    """
+
+    rank: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        if self.rank < 1:
+            raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
+
+    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+        """Dense, then low rank."""
+        factorise(model, self.rank)
+        problem = Problem(self.objective(threat))
+        solver = ProjectedGradient(self.descent(0.5))
+        yield self.stage("low-rank", problem, solver, self.epochs)

@@ -1,0 +1,101 @@
+"""What a method is: a paper's choice of objective, structures and solver, in stages.
+
+A method is a frozen dataclass, and its fields are its command-line flags.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from hauberk.attacks import PGD
+from hauberk.objectives import Adversarial
+from hauberk.problem import Objective, Problem
+from hauberk.solve import Solver, Stage
+from hauberk.solvers import Descent, ProjectedGradient
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way to a small robust network.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: examples per step.
+        lr: peak learning rate of AdamW, one-cycle.
+        attack_steps: PGD steps of the training attack.
+        clean: share of clean loss beside the adversarial loss.
+        warmup: share of a dense training over which eps grows to its full size.
+        shift: training images are moved by up to so many pixels.
+        half: ship biases, norms and values outside a codebook as float16.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 2e-3
+    attack_steps: int = 5
+    clean: float = 0.0
+    warmup: float = 0.2
+    shift: int = 0
+    half: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.epochs < 0:
+            raise ValueError(f"epochs was given as {self.epochs}; give 0 or more.")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
+        if self.attack_steps < 1:
+            raise ValueError(f"attack_steps was given as {self.attack_steps}; give 1 or more.")
+        self.descent()
+
+    @abstractmethod
+    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+        """The legs from a trained network to a small one.
+
+        Between two of them the method may look at ``model`` and re-shape it; a resumed run walks
+        through the legs again, so what happens between them must not be random.
+        """
+
+    def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
+        """The adversarial loss of this method's settings."""
+        return Adversarial(threat, PGD(self.attack_steps), self.clean, warmup)
+
+    def descent(self, share: float = 1.0) -> Descent:
+        """AdamW at ``share`` of the peak rate."""
+        return Descent(lr=self.lr * share)
+
+    def stage(self, name: str, problem: Problem, solver: Solver[Any], epochs: int) -> Stage:
+        """A leg with this method's batches."""
+        return Stage(name, problem, solver, epochs, self.batch_size, self.shift)
+
+    def dense(self, threat: Threat) -> Iterator[Stage]:
+        """What comes first for a model that is not trained: nothing, unless a method says so."""
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression(Method):
+    """A method that starts from a trained dense network.
+
+    Attributes:
+        dense_epochs: passes of the dense training (none with --from); 0 means as many as epochs.
+    """
+
+    dense_epochs: int = 0
+
+    def dense(self, threat: Threat) -> Iterator[Stage]:
+        """Train the dense network, for this method's objective."""
+        yield dense_stage(self, threat, self.dense_epochs or max(1, self.epochs))
+
+
+def dense_stage(method: Method, threat: Threat, epochs: int) -> Stage:
+    """``min_w E loss`` with nothing asked of the weights."""
+    problem = Problem(method.objective(threat, method.warmup))
+    solver = ProjectedGradient(method.descent())
+    return method.stage("dense", problem, solver, epochs)

@@ -1,0 +1,56 @@
+"""NAP and AP: train, cut the smallest weights once, retrain what is left.
+
+w ← Π_{‖w‖₀ ≤ k}(w),  then  min_w E loss  s.t.  supp(w) fixed.
+The first two baselines of ATMC (arXiv 1902.03538, §4): natural and adversarial training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from hauberk.constraints import Sparsity, Support
+from hauberk.methods.method import Compression
+from hauberk.objectives import Natural
+from hauberk.parametrize import matrices
+from hauberk.problem import Objective, Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class AP(Compression):
+    """Adversarial training, one global magnitude cut, adversarial retraining.
+
+    Attributes:
+        keep: share of the weights of Conv and Linear layers that is kept, in (0, 1].
+        epochs: of retraining after the cut; 0 ships the cut as it is.
+    """
+
+    keep: float = 0.02
+    natural: ClassVar[bool] = False
+
+    def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
+        """The adversarial loss, or for `NAP` the clean one."""
+        return Natural() if self.natural else super().objective(threat, warmup)
+
+    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+        """Dense, cut, retrain."""
+        sparsity = Sparsity(self.keep)
+        objective = self.objective(threat)
+        solver = ProjectedGradient(self.descent(0.5))
+        cut = Problem(objective, {"budget": sparsity}, select=matrices)
+        yield self.stage("cut", cut, solver, 0)
+        kept = Problem(objective, {"support": Support.of(cut.weights(model))}, select=matrices)
+        yield self.stage("retrain", kept, solver, self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NAP(AP):
+    """Natural training, one global magnitude cut, natural retraining: no adversary anywhere."""
+
+    natural: ClassVar[bool] = True

@@ -1,0 +1,41 @@
+"""AL0: adversarial training under a global ℓ0 budget.
+
+min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)  s.t.  Σ_l ‖W_l‖₀ ≤ k
+The third baseline of ATMC (arXiv 1902.03538, §4), solved by projected gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.constraints import Annealed, Sparsity
+from hauberk.methods.method import Compression
+from hauberk.parametrize import matrices
+from hauberk.problem import Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class AL0(Compression):
+    """Gradient steps, each projected onto the budget.
+
+    Attributes:
+        keep: share of the weights of Conv and Linear layers that is kept, in (0, 1].
+        anneal: let the budget fall to ``keep`` over the first 60% of the epochs, and let pruned
+            weights gather evidence; off is the paper's plain form, whose support soon freezes.
+    """
+
+    keep: float = 0.02
+    anneal: bool = True
+
+    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+        """Dense, then sparse."""
+        budget = Annealed(Sparsity(self.keep)) if self.anneal else Sparsity(self.keep)
+        problem = Problem(self.objective(threat), {"budget": budget}, select=matrices)
+        solver = ProjectedGradient(self.descent(0.5), lazy=self.anneal)
+        yield self.stage("sparse", problem, solver, self.epochs)

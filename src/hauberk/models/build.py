@@ -1,0 +1,140 @@
+"""Networks by name: ``digits-cnn``, ``lenet:8``, ``lenet:width=8,classes=5``.
+
+The same name and arguments stand in an artifact, so that its architecture can be built again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
+
+_LARGEST = 65536
+"""No network has more layers, channels or classes."""
+_PARAMETERS = 1_000_000_000
+"""A damaged file may ask for any network: this is refused before a byte is allocated."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of networks.
+
+    Attributes:
+        builder: from whole-number arguments to a network with torch's default initialisation.
+        input_shape: (channel, height, width) of one input.
+    """
+
+    builder: Callable[..., nn.Module]
+    input_shape: tuple[int, ...]
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "digits-cnn": Family(digits_cnn, (1, 8, 8)),
+        "caffe-lenet": Family(caffe_lenet, (1, 28, 28)),
+        "lenet": Family(lenet, (1, 28, 28)),
+    }
+)
+
+
+def build(spec: str, *, seed: int = 0) -> nn.Module:
+    """A fresh network.
+
+    Args:
+        spec: a name, then arguments after a colon: ``lenet:8`` or ``lenet:width=8,classes=5``.
+        seed: of the initial weights; the global random state is left as it was.
+
+    Raises:
+        ValueError: an unknown name or argument.
+    """
+    name, arguments = parse(spec)
+    return build_named(name, arguments, seed=seed)
+
+
+def build_named(name: str, arguments: Mapping[str, int], *, seed: int = 0) -> nn.Module:
+    """The network that `parse` or an artifact names; every argument is checked first.
+
+    It carries ``architecture``, the pair of its name and all its arguments.
+    """
+    bound = _bind(name, (), arguments)
+    _check_size(name, bound)
+    state = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        net = _family(name).builder(**bound)
+    finally:
+        torch.set_rng_state(state)
+    vars(net)["architecture"] = (name, bound)  # what an artifact writes down
+    return net
+
+
+def parse(spec: str) -> tuple[str, dict[str, int]]:
+    """The name and all arguments of a spec, defaults included.
+
+    Raises:
+        ValueError: an unknown name, or arguments that the network does not take.
+    """
+    name, _, rest = spec.partition(":")
+    positional: list[int] = []
+    named: dict[str, int] = {}
+    for item in rest.split(",") if rest else []:
+        key, equals, value = item.rpartition("=")
+        number = _number(value, spec)
+        if equals:
+            named[key.strip()] = number
+        else:
+            positional.append(number)
+    return name, _bind(name, tuple(positional), named)
+
+
+def _family(name: str) -> Family:
+    if name in FAMILIES:
+        return FAMILIES[name]
+    near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"There is no model {name!r}: the known ones are {', '.join(FAMILIES)}{hint}")
+
+
+def _bind(name: str, positional: tuple[int, ...], named: Mapping[str, int]) -> dict[str, int]:
+    signature = inspect.signature(_family(name).builder)
+    try:
+        bound = signature.bind(*positional, **named)
+    except TypeError as error:
+        raise ValueError(
+            f"The model {name!r} does not take these arguments ({error}): "
+            f"it takes {', '.join(signature.parameters)}."
+        ) from error
+    bound.apply_defaults()
+    for key, value in bound.arguments.items():
+        if type(value) is not int or not 1 <= value <= _LARGEST:
+            raise ValueError(
+                f"The model {name!r} has {key} = {value!r}: "
+                f"give a whole number from 1 to {_LARGEST}."
+            )
+    return dict(bound.arguments)
+
+
+def _check_size(name: str, arguments: Mapping[str, int]) -> None:
+    with torch.device("meta"):  # shapes only: nothing is allocated
+        count = sum(p.numel() for p in _family(name).builder(**arguments).parameters())
+    if count > _PARAMETERS:
+        raise ValueError(
+            f"The model {name!r} with {dict(arguments)} has {count:,} parameters: "
+            f"give arguments for at most {_PARAMETERS:,}."
+        )
+
+
+def _number(text: str, spec: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"The model {spec!r} has the argument {text!r}: give whole numbers, as in 'lenet:8'."
+        ) from None

@@ -1,0 +1,74 @@
+"""Adversarial training (Madry et al., 2018, arXiv 1706.06083), with a share of clean loss.
+
+min_w E [ (1 − c) · max_{x' ∈ Δ(x)} loss(f_w, x', y) + c · loss(f_w, x, y) ]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hauberk.attack import Attack, frozen
+from hauberk.attacks import PGD
+from hauberk.objectives.natural import accuracy
+from hauberk.problem import Loss, Objective
+from hauberk.threat import Threat
+from hauberk.types import Batch, Images
+
+
+@dataclass(frozen=True)
+class Adversarial(Objective):
+    """Cross-entropy on inputs that an attack made worse.
+
+    Attributes:
+        threat: what the adversary may do.
+        attack: how it searches while training.
+        clean: share ``c`` of the clean loss, in [0, 1); the ATMC code uses 0.5.
+        warmup: share of the stage over which the threat grows from nothing to its full size.
+    """
+
+    threat: Threat
+    attack: Attack = field(default_factory=PGD)
+    clean: float = 0.0
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not 0 <= self.clean < 1:
+            raise ValueError(
+                f"Adversarial was given clean={self.clean}; give a share in [0, 1), "
+                "or use Natural for clean loss alone."
+            )
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"Adversarial was given warmup={self.warmup}; give a share in [0, 1].")
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """The mixed loss, with ``robust`` (and, where it is computed, ``clean``) accuracy."""
+        x_adv = attacked(
+            model, batch, self.attack, warmed(self.threat, self.warmup, batch.progress)
+        )
+        logits = model(x_adv).float()
+        value = F.cross_entropy(logits, batch.y)
+        metrics = {"robust": accuracy(logits, batch.y)}
+        if self.clean:
+            logits = model(batch.x).float()
+            value = (1 - self.clean) * value + self.clean * F.cross_entropy(logits, batch.y)
+            metrics["clean"] = accuracy(logits, batch.y)
+        return Loss(value, metrics)
+
+
+def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
+    """The threat at ``progress``, growing linearly over the first ``warmup`` of the stage."""
+    return threat.scaled(progress / warmup) if progress < warmup else threat
+
+
+def attacked(model: nn.Module, batch: Batch, attack: Attack, threat: Threat) -> Images:
+    """Inputs that raise the cross-entropy of the network as it would ship."""
+
+    def loss(x: Images) -> Tensor:
+        return F.cross_entropy(model(x).float(), batch.y, reduction="none")
+
+    with frozen(model):
+        return attack(loss, batch.x, threat, batch.rng)

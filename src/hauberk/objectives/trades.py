@@ -1,0 +1,64 @@
+"""TRADES (Zhang et al., 2019, arXiv 1901.08573, eq. 5).
+
+min_w E [ loss(f_w, x, y) + β · max_{x' ∈ Δ(x)} KL( f_w(x) ‖ f_w(x') ) ]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hauberk.attack import Attack, frozen
+from hauberk.attacks import PGD
+from hauberk.objectives.adversarial import warmed
+from hauberk.objectives.natural import accuracy
+from hauberk.problem import Loss, Objective
+from hauberk.threat import Threat
+from hauberk.types import Batch, Images
+
+
+@dataclass(frozen=True)
+class Trades(Objective):
+    """Clean loss, and how far the prediction can be pushed away from its own clean value.
+
+    Attributes:
+        threat: what the adversary may do.
+        attack: how it searches; it needs a random start, for the gradient is zero at ``x``.
+        beta: weight of the robustness term (the paper uses 1 to 6).
+        warmup: share of the stage over which the threat grows to its full size.
+    """
+
+    threat: Threat
+    attack: Attack = field(default_factory=PGD)
+    beta: float = 6.0
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not self.beta >= 0:
+            raise ValueError(f"Trades was given beta={self.beta}; give a weight of 0 or more.")
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """The regularised loss, with ``clean`` and ``robust`` accuracy."""
+        threat = warmed(self.threat, self.warmup, batch.progress)
+        with frozen(model):
+            reference = model(batch.x).float().log_softmax(1).detach()
+
+            def divergence(x: Images) -> Tensor:
+                return _kl(reference, model(x).float().log_softmax(1))
+
+            x_adv = self.attack(divergence, batch.x, threat, batch.rng)
+        clean, robust = model(batch.x).float(), model(x_adv).float()
+        spread = _kl(clean.log_softmax(1), robust.log_softmax(1)).mean()
+        return Loss(
+            F.cross_entropy(clean, batch.y) + self.beta * spread,
+            {"clean": accuracy(clean, batch.y), "robust": accuracy(robust, batch.y)},
+        )
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``KL(p ‖ q)`` per row, from log-probabilities."""
+    return torch.sum(log_p.exp() * (log_p - log_q), 1)

@@ -1,0 +1,30 @@
+"""Pure tensor functions: no module, no state, no knowledge of networks."""
+
+from __future__ import annotations
+
+from hauberk.ops.balls import project_l1, project_l2, project_linf
+from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, NofM, Split, Weight
+from hauberk.ops.kmeans import kmeans
+from hauberk.ops.simplex import project_simplex
+from hauberk.ops.svd import numerical_rank, project_rank, truncated_svd
+from hauberk.ops.topk import keep_largest
+
+__all__ = [
+    "Block",
+    "Channel",
+    "Column",
+    "Filter",
+    "Grouping",
+    "NofM",
+    "Split",
+    "Weight",
+    "keep_largest",
+    "kmeans",
+    "numerical_rank",
+    "project_l1",
+    "project_l2",
+    "project_linf",
+    "project_rank",
+    "project_simplex",
+    "truncated_svd",
+]

@@ -1,0 +1,263 @@
+"""1-D k-means with zero fixed: ``argmin_{c, a} Σ_i (w_i − c_{a_i})²`` with ``c ∈ ℝᵏ ∪ {0}``.
+
+Sorted values make every cluster an interval, and prefix sums give any interval's error in O(1)
+(Wang & Song 2011, "Ckmeans.1d.dp"). Zero takes part as one more item of infinite weight: the
+interval that holds it has centroid 0, every other one its mean, and the rest of the theory stands.
+
+Exact, by dynamic programming over all boundaries, while
+(distinct values)² · k ≤ 2²². Beyond that
+and up to 1024 values: start at boundaries of equal ∫ density^⅓ (Panter & Dite 1951), then
+alternate Lloyd's step with a dynamic programme in which each boundary moves jointly with all
+others to any of 17 places between its neighbours, on ever finer places. No start of Lloyd's method
+ended lower in the tests, and the error is within 0.1% of the optimum on Gaussian, heavy-tailed and
+pruned weights (benchmarks/projections.py). Above 1024 values, where the start is asymptotically
+optimal, Lloyd's method alone. Deterministic on each device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hauberk.ops.nearest import middles, nearest
+
+_EXACT_WORK = 1 << 22
+_FEW = 1 << 16  # distinct values that are merged before the search
+_MOST_JOINT = 1024  # intervals that the joint search handles
+_PLACES = 8  # places of a boundary on either side of where it is
+_ROUNDS = 40
+_POLISH = 50
+_NUMPY = (torch.float32, torch.float64)
+_LEAST_GAIN = 1e-4  # relative; less than this, and the joint search looks at finer places
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@torch.no_grad()
+def kmeans(w: Tensor, k: int) -> Tensor:
+    """``argmin ‖w' − w‖₂``  s.t.  ``w'`` has at most ``k`` distinct non-zero values.
+
+    Zeros stay zero, and a value nearer to zero than to every centroid becomes zero. A tensor that
+    has at most ``k`` distinct non-zero values is returned as it is, bit for bit.
+
+    Args:
+        w: any shape; finite.
+        k: at least 1.
+    """
+    dense = int(torch.count_nonzero(w)) == w.numel()
+    alive = w.flatten() if dense else w[w != 0]
+    ascending = _sort(torch.cat([alive, alive.new_zeros(1)]))
+    distinct = int(torch.count_nonzero(ascending[1:] != ascending[:-1]))
+    if distinct <= k:
+        return w.clone()
+    data = _Sorted.of(ascending)
+    if distinct < _FEW:
+        data = data.merged()
+    centroids = data.centroids(_boundaries(data, k))
+    del data, ascending
+    values = nearest(alive, centroids)
+    return values.view_as(w) if dense else w.masked_scatter(w != 0, values)
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """The non-zero values and one 0, ascending, with prefix sums of counts, values and squares.
+
+    Attributes:
+        values: n items.
+        zero: the index of the 0.
+        below: how many values lie below each item, n + 1 of them; ``None`` where that is its index.
+        sums: prefix sums of the values over ``scale``, n + 1 of them.
+        squares: prefix sums of their squares.
+        scale: the largest magnitude; keeps the squares in range.
+    """
+
+    values: Tensor
+    zero: int
+    below: Tensor | None
+    sums: Tensor
+    squares: Tensor
+    scale: float
+
+    @staticmethod
+    def of(values: Tensor) -> _Sorted:
+        """Prefix sums of ascending values that hold one 0."""
+        scale = float(values[[0, -1]].abs().max()) or 1.0
+        unit = values.double().div_(scale)
+        sums, squares = unit.new_zeros(2, len(unit) + 1)
+        torch.cumsum(unit, 0, out=sums[1:])
+        torch.cumsum(unit.square_(), 0, out=squares[1:])
+        return _Sorted(values, _zero(values), None, sums, squares, scale)
+
+    def merged(self) -> _Sorted:
+        """The same values with equal ones as one item."""
+        edge = (self.values[1:] != self.values[:-1]).nonzero().flatten() + 1
+        below = torch.nn.functional.pad(edge, (1, 1))
+        below[-1] = len(self)
+        items = self.values[below[:-1]]
+        sums, squares = self.sums[below], self.squares[below]
+        return _Sorted(items, _zero(items), below, sums, squares, self.scale)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def prefix(self, at: Ints) -> tuple[Floats, Floats, Floats]:
+        """Count, sum and sum of squares of everything below each boundary."""
+        count = at if self.below is None else _take(self.below, at)
+        return count.astype(np.float64), _take(self.sums, at), _take(self.squares, at)
+
+    def errors(self, left: Ints, right: Ints) -> Floats:
+        """Squared error of each interval [left, right); infinite where right < left."""
+        (n0, s0, q0), (n1, s1, q1) = self.prefix(left), self.prefix(right)
+        n, s, q = n1 - n0, s1 - s0, q1 - q0
+        pinned = (left <= self.zero) & (right > self.zero)
+        error = q - np.where(pinned, 0.0, s * s / np.maximum(n, 1.0))
+        return np.where(n < 0, np.inf, np.maximum(error, 0.0))
+
+    def centroids(self, boundaries: Ints) -> Tensor:
+        """The mean of each interval that holds anything, in the values' type; 0 for zero's."""
+        b = np.unique(boundaries)
+        n, total, _ = (np.diff(prefix) for prefix in self.prefix(b))
+        mean = torch.from_numpy(total / n * self.scale).to(self.values)
+        # a mean lies among its values: sums may round it out, and a lone value must stay itself
+        left, right = torch.from_numpy(np.stack([b[:-1], b[1:]])).to(self.values.device)
+        mean = mean.clamp(self.values[left], self.values[right - 1])
+        return mean.masked_fill((left <= self.zero) & (right > self.zero), 0.0)
+
+    def lloyd(self, boundaries: Ints) -> Ints:
+        """The intervals of values nearest to each centroid: one step of Lloyd's method."""
+        edges = middles(self.centroids(boundaries))
+        inner = _search(self.values, edges)
+        found = np.concatenate([[0], inner, [len(self)]])
+        return self._split_worst(found, len(boundaries) - len(found))
+
+    def _split_worst(self, boundaries: Ints, more: int) -> Ints:
+        """Give intervals that ended empty to the intervals of largest error, halved."""
+        if not more:
+            return boundaries
+        left, right = boundaries[:-1], boundaries[1:]
+        worst = np.argsort(-self.errors(left, right), kind="stable")[:more]
+        spare = np.zeros(more - len(worst), np.int64)
+        return np.sort(np.concatenate([spare, boundaries, (left[worst] + right[worst]) // 2]))
+
+
+def _zero(ascending: Tensor) -> int:
+    return int(torch.searchsorted(ascending, ascending.new_zeros(1)))
+
+
+def _take(source: Tensor, at: Ints) -> NDArray[Any]:
+    if source.device.type == "cpu":
+        return source.numpy()[at]
+    taken: NDArray[Any] = source[torch.from_numpy(at).to(source.device)].cpu().numpy()
+    return taken
+
+
+def _search(ascending: Tensor, edges: Tensor) -> Ints:
+    if edges.device.type == "cpu" and edges.dtype in _NUMPY:  # too few to wake torch's threads for
+        return np.searchsorted(ascending.numpy(), edges.numpy(), side="right").astype(np.int64)
+    found: Ints = torch.searchsorted(ascending, edges, right=True).cpu().numpy()
+    return found
+
+
+def _sort(v: Tensor) -> Tensor:
+    """Ascending; may overwrite ``v``."""
+    if v.device.type == "cpu" and v.dtype in _NUMPY:
+        v.numpy().sort()  # no indices: a third of the time and memory
+        return v
+    return v.sort().values
+
+
+def _boundaries(data: _Sorted, k: int) -> Ints:
+    """k + 2 boundaries of k + 1 intervals, zero's among them."""
+    if len(data) ** 2 * k <= _EXACT_WORK:
+        return _exact(data, k + 1)
+    boundaries = data.lloyd(_start(data, k + 1))
+    if k < _MOST_JOINT:
+        boundaries = _joint_search(data, boundaries)
+    for _ in range(_POLISH):
+        before, boundaries = boundaries, data.lloyd(boundaries)
+        if np.array_equal(before, boundaries):
+            break
+    return boundaries
+
+
+def _exact(data: _Sorted, intervals: int) -> Ints:
+    """The best boundaries of all."""
+    every = np.arange(len(data) + 1)
+    errors = data.errors(*np.meshgrid(every, every, indexing="ij"))
+    middle = [errors] * (intervals - 2)
+    return np.concatenate([[0], _cheapest([errors[:1], *middle, errors[:, -1:]]), every[-1:]])
+
+
+def _start(data: _Sorted, intervals: int) -> Ints:
+    """Boundaries of equal ``∫ density^⅓``, from cells of equal count cut at zero."""
+    n = len(data)
+    cells = min(16 * intervals, max(n // 4, 1))
+    edges = np.append(np.arange(cells, dtype=np.int64) * n // cells, [data.zero, data.zero + 1, n])
+    edges = np.unique(edges)
+    index = torch.from_numpy(edges).to(data.values.device)
+    ends = torch.stack([data.values[index[:-1]], data.values[index[1:] - 1]]).double().cpu().numpy()
+    count = np.diff(data.prefix(edges)[0])
+    items = np.diff(edges)
+    width = (ends[1] - ends[0]) / data.scale * (items / np.maximum(items - 1, 1))
+    share = np.append(0.0, np.cumsum(np.cbrt(count * width**2)))  # (count/width)^⅓ · width
+    inner = np.interp(np.linspace(0, share[-1], intervals + 1), share, edges)
+    return np.concatenate([[0], inner[1:-1].astype(np.int64), [n]])
+
+
+def _joint_search(data: _Sorted, boundaries: Ints) -> Ints:
+    """Move all boundaries jointly, on finer and finer places, while the error falls."""
+    best = _total(data, boundaries)
+    reach = 1.0
+    for _ in range(_ROUNDS):
+        boundaries = data.lloyd(_joint_step(data, boundaries, reach))
+        error = _total(data, boundaries)
+        if error > best * (1 - _LEAST_GAIN):
+            reach /= 2
+        if reach * np.diff(boundaries).max() < _PLACES:
+            break
+        best = min(best, error)
+    return boundaries
+
+
+def _total(data: _Sorted, boundaries: Ints) -> float:
+    return float(data.errors(boundaries[:-1], boundaries[1:]).sum())
+
+
+def _joint_step(data: _Sorted, boundaries: Ints, reach: float) -> Ints:
+    """The best choice of every boundary among places between its neighbours."""
+    b = boundaries[1:-1, None]
+    below = np.maximum(reach * (b - boundaries[:-2, None]), np.minimum(b, _PLACES))
+    above = np.maximum(reach * (boundaries[2:, None] - b), np.minimum(len(data) - b, _PLACES))
+    step = np.linspace(0, 1, _PLACES + 1)
+    places = np.concatenate([b - below * step[:0:-1], b, b + above * step[1:]], axis=1)
+    zero = np.array([[data.zero, data.zero + 1]])  # alone in its interval, zero costs nothing
+    zero = np.clip(zero, boundaries[:-2, None], boundaries[2:, None])
+    places = np.sort(np.concatenate([places.astype(np.int64), zero], axis=1), axis=1)
+    inner = data.errors(places[:-1, :, None], places[1:, None, :])
+    first = data.errors(np.zeros_like(places[:1]), places[:1])
+    last = data.errors(places[-1:], np.full_like(places[-1:], len(data)))
+    chosen = _cheapest([first, *inner, last.T])
+    inside = places[np.arange(len(places)), chosen]
+    return np.concatenate([boundaries[:1], inside, boundaries[-1:]])
+
+
+def _cheapest(errors: list[Floats]) -> Ints:
+    """The cheapest path through layers of places: ``errors[j][a, b]`` from place a to place b."""
+    cost = errors[0][0]
+    came: list[Ints] = []
+    for step in errors[1:]:
+        through = cost[:, None] + step
+        origin = through.argmin(0)
+        cost = through[origin, np.arange(len(origin))]
+        came.append(origin)
+    path = [0]
+    for origin in reversed(came):
+        path.append(int(origin[path[-1]]))
+    return np.array(path[:0:-1], dtype=np.int64)

@@ -1,0 +1,5 @@
+"""Other coordinates for a module's weights, through ``torch.nn.utils.parametrize``."""
+
+from hauberk.parametrize.factored import Factored, LowRank, collapse, factorise, matrices, state
+
+__all__ = ["Factored", "LowRank", "collapse", "factorise", "matrices", "state"]

@@ -1,0 +1,127 @@
+"""THE page: the one problem that everything here states or solves.
+
+    min_w  E_(x,y) [ max_{x' ∈ Δ(x)} loss(f_w, x', y) ]  +  Σ r_i(w)
+    s.t.   w ∈ C_1 ∩ C_2 ∩ …          pruning, factorisation, quantisation are sets
+           g_k(w) ≤ τ_k               bytes, robust loss, distortion are bounds
+
+What the adversary chooses lives behind `Objective`; what the designer demands lives behind
+`Structure` and `Bound`; a solver sees only those.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import Tensor, nn
+
+from hauberk.types import Batch, Scalar, Weights
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A differentiable scalar and what is worth watching beside it.
+
+    Attributes:
+        value: the scalar that is minimised.
+        metrics: detached scalars for the log, such as ``robust`` (accuracy in [0, 1]).
+    """
+
+    value: Scalar
+    metrics: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Objective(ABC):
+    """What is minimised over the weights; the inner maximisation happens inside."""
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """The loss of ``model`` on ``batch``, differentiable in the model's parameters."""
+
+
+class Structure(ABC):
+    """What the designer asks of the weights, as a proximal map."""
+
+    @abstractmethod
+    def prox(self, w: Weights, step: float) -> Weights:
+        """``argmin_v  step · r(v) + ½ ‖v − w‖²``, on the whole tree."""
+
+    def at(self, progress: float) -> Structure:
+        """The structure in force when ``progress`` in [0, 1] of the stage is done."""
+        return self
+
+
+class Constraint(Structure):
+    """A closed set of weight trees, with its Euclidean projection."""
+
+    @abstractmethod
+    def project(self, w: Weights) -> Weights:
+        """``argmin ‖w' − w‖  s.t.  w' ∈ C``: a new tree of the same names, shapes and types."""
+
+    @abstractmethod
+    def size_bits(self, w: Weights) -> int:
+        """Bits that name the feasible point ``w`` among the points of the set (floats count 32)."""
+
+    @abstractmethod
+    def budget_bits(self, w: Weights) -> int:
+        """The largest `size_bits` that any point of the set has, on a tree of these shapes."""
+
+    def prox(self, w: Weights, step: float) -> Weights:
+        """The projection: an indicator function has the same prox for every step."""
+        return self.project(w)
+
+    def at(self, progress: float) -> Constraint:
+        """The set in force when ``progress`` in [0, 1] of the stage is done."""
+        return self
+
+
+class Penalty(Structure):
+    """A term added to the loss, solved by its prox and never by a detached norm."""
+
+    @abstractmethod
+    def value(self, w: Weights) -> Scalar:
+        """``r(w)``."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """``g(w) ≤ limit``: a differentiable proxy drives the weights, the true value the multiplier.
+
+    Attributes:
+        surrogate: differentiable estimate of ``g``, seen by the primal step.
+        strict: the true value of ``g`` (rounded, quantised, measured), seen by the dual step.
+        limit: ``τ``, in the units of ``g``.
+    """
+
+    surrogate: Callable[[nn.Module, Batch], Scalar]
+    strict: Callable[[nn.Module], float]
+    limit: float
+
+
+def parameters(model: nn.Module) -> Sequence[str]:
+    """Every trainable parameter: the default answer to which weights the structures speak of."""
+    return [name for name, p in model.named_parameters() if p.requires_grad]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An objective, the named structures and bounds on it, and the weights they speak of.
+
+    Attributes:
+        objective: what is minimised.
+        structures: by name; a solver splits or projects them by name, and logs carry the names.
+        bounds: by name.
+        select: the names of the parameters that the structures constrain.
+    """
+
+    objective: Objective
+    structures: Mapping[str, Structure] = field(default_factory=lambda: MappingProxyType({}))
+    bounds: Mapping[str, Bound] = field(default_factory=lambda: MappingProxyType({}))
+    select: Callable[[nn.Module], Sequence[str]] = parameters
+
+    def weights(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The live parameters of ``model`` that the structures constrain."""
+        every = dict(model.named_parameters())
+        return {name: every[name] for name in self.select(model)}

@@ -1,0 +1,7 @@
+"""Algorithms that see a problem and nothing of what it means."""
+
+from hauberk.solvers.admm import ADMM
+from hauberk.solvers.descent import Descent
+from hauberk.solvers.projected_gradient import ProjectedGradient
+
+__all__ = ["ADMM", "Descent", "ProjectedGradient"]

@@ -1,0 +1,148 @@
+"""ADMM: the sets that are hard together are split off and met by duplicates.
+
+min_w f(w)  s.t.  w ∈ C,  w ∈ C_k for k in split,   with a duplicate z_k and scaled dual u_k each:
+    w   ← Π_C( w − γ ∇[ f(w) + Σ_k ρ/2 ‖w − z_k + u_k‖² ] )      every step
+    z_k ← Π_{C_k}( w + u_k );   u_k ← u_k + w − z_k               every few steps
+
+Source: Boyd et al., 2011, §3.1; ATMC (arXiv 1902.03538, §3.2). z and u carry no graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.problem import Constraint, Problem
+from hauberk.solve import Metrics, Solver
+from hauberk.solvers.descent import Descending, Descent, descend, put
+from hauberk.solvers.projected_gradient import no_bounds, proximal
+from hauberk.types import Batch, Weights
+
+
+class Splitting(Descending):
+    """The descent's memory, and ``z`` and ``u`` for each split structure."""
+
+    def __init__(
+        self, model: nn.Module, descent: Descent, w: Weights, split: dict[str, Constraint]
+    ) -> None:
+        super().__init__(model, descent)
+        self.z = {k: dict(c.at(0.0).project(w)) for k, c in split.items()}
+        self.u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in split}
+
+    def tree(self) -> dict[str, Any]:
+        """The descent's memory, ``z`` and ``u``."""
+        return {**super().tree(), "z": self.z, "u": self.u}
+
+    def load(self, tree: dict[str, Any]) -> None:
+        """Take back what `tree` gave."""
+        super().load(tree)
+        self.z = _like(self.z, tree["z"])
+        self.u = _like(self.u, tree["u"])
+
+
+@dataclass(frozen=True)
+class ADMM(Solver[Splitting]):
+    """Split the named constraints, project onto the others at each step.
+
+    Attributes:
+        split: names of the problem's constraints that get a duplicate.
+        rho: penalty weight ρ.
+        every: steps between the updates of ``z`` and ``u``.
+        descent: how the smooth part steps.
+    """
+
+    split: frozenset[str]
+    rho: float = 0.1
+    every: int = 10
+    descent: Descent = field(default_factory=Descent)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not self.rho > 0:
+            raise ValueError(f"rho was given as {self.rho}; give a positive penalty weight.")
+        if self.every < 1:
+            raise ValueError(f"every was given as {self.every}; give a number of steps, 1 or more.")
+
+    def init(self, problem: Problem, model: nn.Module) -> Splitting:
+        """``z = Π(w), u = 0``."""
+        no_bounds(self, problem)
+        w = {name: p.detach() for name, p in problem.weights(model).items()}
+        return Splitting(model, self.descent, w, self._sets(problem))
+
+    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Splitting) -> Metrics:
+        """The ``w`` step and, every few steps, the ``z`` and ``u`` steps."""
+        weights = problem.weights(model)
+
+        def pull() -> None:
+            _pull(weights, state, self.rho)
+
+        metrics = descend(problem, model, batch, state, pull)
+        joint = Problem(problem.objective, self._joint(problem))
+        if joint.structures:
+            rate = self.descent.rate(batch.progress)
+            put(weights, proximal(joint, weights, batch.progress, rate))
+        state.track(model)
+        if state.steps % self.every == 0:
+            _split(weights, state, self._sets(problem), batch.progress)
+        return {**metrics, "residual": _residual(weights, state)}
+
+    def finish(self, problem: Problem, model: nn.Module, state: Splitting) -> None:
+        """The averaged weights through every set in turn, the split ones last."""
+        state.settle(model)
+        weights = problem.weights(model)
+        ordered = Problem(problem.objective, {**self._joint(problem), **self._sets(problem)})
+        put(weights, proximal(ordered, weights, 1.0, 0.0))
+
+    def _sets(self, problem: Problem) -> dict[str, Constraint]:
+        chosen = {k: c for k, c in problem.structures.items() if k in self.split}
+        if len(chosen) < len(self.split) or not all(
+            isinstance(c, Constraint) for c in chosen.values()
+        ):
+            raise ValueError(
+                f"ADMM was asked to split {', '.join(sorted(self.split))}; the problem's "
+                f"structures are {', '.join(problem.structures) or 'none'}: name constraints of it."
+            )
+        return {k: c for k, c in chosen.items() if isinstance(c, Constraint)}
+
+    def _joint(self, problem: Problem) -> dict[str, Any]:
+        return {k: c for k, c in problem.structures.items() if k not in self.split}
+
+
+@torch.no_grad()
+def _pull(weights: dict[str, nn.Parameter], state: Splitting, rho: float) -> None:
+    """Add ``ρ (w − z_k + u_k)`` to the gradients."""
+    for k, z in state.z.items():
+        for name, p in weights.items():
+            assert p.grad is not None
+            p.grad.add_(p.detach() - z[name] + state.u[k][name], alpha=rho)
+
+
+@torch.no_grad()
+def _split(
+    weights: Weights, state: Splitting, sets: dict[str, Constraint], progress: float
+) -> None:
+    for k, constraint in sets.items():
+        target = {name: p.detach() + state.u[k][name] for name, p in weights.items()}
+        state.z[k] = dict(constraint.at(progress).project(target))
+        state.u[k] = {name: t - state.z[k][name] for name, t in target.items()}  # u + w − z
+
+
+@torch.no_grad()
+def _residual(weights: Weights, state: Splitting) -> Tensor:
+    """``‖w − z‖ / ‖w‖``, the largest over the split sets: how far from agreement."""
+    norm = torch.stack([p.norm() for p in weights.values()]).norm()
+    gaps: list[Tensor] = [
+        torch.stack([(p - z[name]).norm() for name, p in weights.items()]).norm()
+        for z in state.z.values()
+    ]
+    return torch.stack(gaps).max() / norm.clamp_min(1e-30)
+
+
+def _like(old: dict[str, dict[str, Tensor]], new: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    return {
+        k: {name: value.to(old[k][name].device) for name, value in tree.items()}
+        for k, tree in new.items()
+    }

@@ -1,0 +1,101 @@
+"""Projected (proximal) gradient descent, eager or lazy.
+
+eager: w ← prox_{γ r}( w − γ ∇f(w) )
+lazy:  v ← v − γ ∇f(w),  w ← Π(v)        the gradient is taken at w, the memory is v
+
+The lazy form (Nesterov's dual averaging; for pruning: Lin et al., 2020, arXiv 2006.07253) lets a
+pruned weight gather evidence over many steps, where the eager form asks it to beat the threshold
+in one: an eager support freezes after the first cut.
+
+Several structures are applied one after another, in the problem's order; that is a feasible point,
+and the exact projection onto the intersection where they commute (as sparsity and codebook do not).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.problem import Problem
+from hauberk.solve import Metrics, Solver
+from hauberk.solvers.descent import Descending, Descent, descend, put
+from hauberk.types import Batch, Weights
+
+
+class Projecting(Descending):
+    """The descent's memory and, for the lazy form, ``v``."""
+
+    def __init__(self, problem: Problem, model: nn.Module, descent: Descent, lazy: bool) -> None:
+        super().__init__(model, descent)
+        weights = problem.weights(model) if lazy and problem.structures else {}
+        self.shadow: dict[str, Tensor] = {n: p.detach().clone() for n, p in weights.items()}
+
+    def tree(self) -> dict[str, Any]:
+        """The descent's memory and ``v``."""
+        return {**super().tree(), "shadow": self.shadow}
+
+    def load(self, tree: dict[str, Any]) -> None:
+        """Take back what `tree` gave."""
+        super().load(tree)
+        self.shadow = {n: v.to(self.shadow[n].device) for n, v in tree["shadow"].items()}
+
+
+@dataclass(frozen=True)
+class ProjectedGradient(Solver[Projecting]):
+    """``min f(w) + Σ r_i(w)`` over convex or top-k-like sets, by gradient and prox.
+
+    Attributes:
+        descent: how the smooth part steps.
+        lazy: keep the unprojected weights as the memory.
+    """
+
+    descent: Descent = field(default_factory=Descent)
+    lazy: bool = False
+
+    def init(self, problem: Problem, model: nn.Module) -> Projecting:
+        """Nothing is projected before the first step."""
+        no_bounds(self, problem)
+        return Projecting(problem, model, self.descent, self.lazy)
+
+    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Projecting) -> Metrics:
+        """Gradient, prox, average."""
+        weights = problem.weights(model)
+
+        def unproject() -> None:
+            put(weights, state.shadow)
+
+        metrics = descend(problem, model, batch, state, unproject if state.shadow else None)
+        if state.shadow:
+            state.shadow = {n: p.detach().clone() for n, p in weights.items()}
+        if problem.structures:
+            rate = self.descent.rate(batch.progress)
+            put(weights, proximal(problem, weights, batch.progress, rate))
+        state.track(model)
+        return metrics
+
+    def finish(self, problem: Problem, model: nn.Module, state: Projecting) -> None:
+        """The averaged weights, made feasible."""
+        state.settle(model)
+        weights = problem.weights(model)
+        put(weights, proximal(problem, weights, 1.0, 0.0))
+
+
+@torch.no_grad()
+def proximal(problem: Problem, w: Weights, progress: float, step: float) -> Weights:
+    """Every structure's prox in turn."""
+    w = {name: p.detach() for name, p in w.items()}
+    for structure in problem.structures.values():
+        w = structure.at(progress).prox(w, step)
+    return w
+
+
+def no_bounds(solver: Solver[Any], problem: Problem) -> None:
+    """Refuse a problem whose bounds this solver would ignore."""
+    if problem.bounds:
+        raise ValueError(
+            f"{type(solver).__name__} was given the bounds {', '.join(problem.bounds)}; it "
+            "enforces structures alone: express the bound as a Constraint, or use a dual solver."
+        )

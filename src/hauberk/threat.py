@@ -1,0 +1,37 @@
+"""What the adversary may do: a set Δ(x) around each input, inside the pixel box [0, 1]."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from hauberk.types import Images
+
+
+class Threat(ABC):
+    """A threat model: the perturbed inputs an adversary may hand to the network."""
+
+    @abstractmethod
+    def project(self, x_adv: Images, x: Images) -> Images:
+        """``argmin ‖x' − x_adv‖₂  s.t.  x' ∈ Δ(x) ∩ [0, 1]``, per example."""
+
+    @abstractmethod
+    def sample(self, x: Images, rng: torch.Generator) -> Images:
+        """A random point of ``Δ(x) ∩ [0, 1]`` for each example: the random start."""
+
+    @abstractmethod
+    def steepest(self, grad: Images) -> Images:
+        """``argmax ⟨grad, d⟩`` over the unit set, per example (zero where grad is)."""
+
+    @abstractmethod
+    def radius(self) -> float:
+        """How far the set reaches, in the threat's own norm: step sizes are set from it."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> Threat:
+        """The same kind of set, ``factor`` times as large: for warm-up."""
+
+    @abstractmethod
+    def contains(self, x_adv: Images, x: Images) -> bool:
+        """Whether every example of ``x_adv`` is in ``Δ(x) ∩ [0, 1]``, up to float rounding."""

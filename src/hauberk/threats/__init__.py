@@ -1,0 +1,8 @@
+"""What an adversary may do to an image."""
+
+from __future__ import annotations
+
+from hauberk.threats.l2 import L2
+from hauberk.threats.linf import Linf
+
+__all__ = ["L2", "Linf"]

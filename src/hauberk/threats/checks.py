@@ -1,0 +1,33 @@
+"""What the norm balls share: a valid radius, and membership up to float rounding."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from torch import Tensor
+
+from hauberk.types import Images
+
+_SLACK = 1e-5  # relative to the radius, far above the rounding of float32 images in [0, 1]
+_PIXEL_SLACK = 1e-6
+
+
+def check_radius(norm: str, eps: float, most: float) -> None:
+    """Raise where ``eps`` is no radius.
+
+    Raises:
+        ValueError: for a NaN, infinite or negative eps, or one above ``most``.
+    """
+    if not (isfinite(eps) and 0 <= eps <= most):
+        limits = f"in [0, {most:g}]" if isfinite(most) else "finite and at least 0"
+        raise ValueError(
+            f"eps {eps} is no {norm} radius: it must be {limits}, in pixel units where an image "
+            "is in [0, 1], so write 8/255 for 8 grey levels"
+        )
+
+
+def within(reach: Tensor, eps: float, x_adv: Images) -> bool:
+    """Whether each ``reach`` is at most ``eps`` and all of ``x_adv`` in [0, 1]; NaN is not."""
+    in_ball = reach <= eps * (1 + _SLACK) + _PIXEL_SLACK
+    in_box = (x_adv >= -_PIXEL_SLACK) & (x_adv <= 1 + _PIXEL_SLACK)
+    return bool(in_ball.all() & in_box.all())

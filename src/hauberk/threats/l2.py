@@ -1,0 +1,70 @@
+"""``Δ(x) = {x' : ‖x' − x‖₂ ≤ eps}``: a budget of energy, spent on any pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from hauberk.ops.balls import project_l2
+from hauberk.ops.random import normal_like, uniform_like
+from hauberk.threat import Threat
+from hauberk.threats.checks import check_radius, within
+from hauberk.types import Images
+
+
+@dataclass(frozen=True)
+class L2(Threat):
+    """``‖x' − x‖₂ ≤ eps`` inside the pixel box, per example.
+
+    Attributes:
+        eps: radius, in the ℓ2 norm of pixels in [0, 1]; at least 0.
+
+    Raises:
+        ValueError: for a negative, infinite or NaN eps.
+    """
+
+    eps: float
+
+    def __post_init__(self) -> None:
+        check_radius("ℓ2", self.eps, inf)
+
+    def __str__(self) -> str:
+        return f"l2:{self.eps}"
+
+    def project(self, x_adv: Images, x: Images) -> Images:
+        """``argmin ‖x' − x_adv‖₂  s.t.  ‖x' − x‖₂ ≤ eps, 0 ≤ x' ≤ 1``."""
+        return project_l2(x_adv, x, self.eps)
+
+    def sample(self, x: Images, rng: torch.Generator) -> Images:
+        """Uniform in the ball, then moved into the box."""
+        direction = self.steepest(normal_like(x, rng))
+        n = x[0].numel()
+        share = uniform_like(x.flatten(1)[:, 0], rng) ** (1 / n)
+        return self.project(x + self.eps * direction * _per_example(share, x), x)
+
+    def steepest(self, grad: Images) -> Tensor:
+        """``argmax ⟨grad, d⟩  s.t.  ‖d‖₂ ≤ 1``: ``grad / ‖grad‖₂``, zero where grad is."""
+        flat = grad.flatten(1)
+        peak = _per_example(flat.abs().amax(1), grad)  # a tiny gradient squared would be zero
+        scaled = grad / torch.where(peak > 0, peak, 1)
+        norm = _per_example(scaled.flatten(1).norm(dim=1), grad)
+        return scaled / norm.clamp_min(1)  # ≥ 1 wherever the gradient is not zero
+
+    def radius(self) -> float:
+        """Eps."""
+        return self.eps
+
+    def scaled(self, factor: float) -> L2:
+        """``factor · eps``."""
+        return L2(self.eps * factor)
+
+    def contains(self, x_adv: Images, x: Images) -> bool:
+        """Whether ``‖x_adv − x‖₂ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
+        return within((x_adv - x).flatten(1).norm(dim=1), self.eps, x_adv)
+
+
+def _per_example(values: Tensor, x: Images) -> Tensor:
+    return values.view(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,112 @@
+"""The laws of a solver; one row in `rows.SOLVERS` admits a new one."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hauberk.problem import Bound, Loss, Objective, Penalty, Problem
+from hauberk.solve import Run, Solver, Stage, solve
+from hauberk.types import Batch, Data, Examples, Weights
+from tests.contracts.rows import SOLVERS, Box
+
+
+class Point(nn.Module):
+    """A model that is only a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(3))
+
+
+class Quadratic(Objective):
+    """½ (w − c)ᵀ A (w − c), whatever the batch."""
+
+    A = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 1.5]])
+    c = torch.tensor([1.0, -2.0, 0.3])
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        d = model.w - self.c
+        return Loss(0.5 * d @ self.A @ d)
+
+
+def _kkt() -> Tensor:
+    """The minimiser over the box [−0.5, 0.5]³, by trying all 27 active sets."""
+    best, answer = math.inf, torch.zeros(3)
+    for pattern in range(27):
+        sides = [(pattern // 3**i) % 3 for i in range(3)]
+        fixed = {i: (-0.5, 0.5)[s] for i, s in enumerate(sides) if s < 2}
+        w = torch.zeros(3)
+        for i, v in fixed.items():
+            w[i] = v
+        free = [i for i in range(3) if i not in fixed]
+        if free:
+            a, rest = Quadratic.A[free][:, free], [i for i in range(3) if i in fixed]
+            pull = Quadratic.A[free][:, rest] @ (w[rest] - Quadratic.c[rest])
+            w[free] = Quadratic.c[free] - torch.linalg.solve(a, pull)
+        d = w - Quadratic.c
+        value = float(0.5 * d @ Quadratic.A @ d)
+        if w.abs().max() <= 0.5 + 1e-6 and value < best:
+            best, answer = value, w
+    return answer
+
+
+def _data() -> Data:
+    one = Examples(torch.zeros(64, 1), torch.arange(64) % 2)
+    none = Examples(torch.zeros(0, 1), torch.zeros(0, dtype=torch.long))
+    return Data("nothing", one, none, none, 2)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
+def test_reaches_the_kkt_point_of_a_box_constrained_qp(solver: Solver) -> None:
+    model = Point()
+    problem = Problem(Quadratic(), {"box": Box(0.5)})
+    solution = solve(Stage("qp", problem, solver, 300, 8), model, _data(), Run())
+    assert solution.ok
+    assert model.w.abs().max() <= 0.5
+    torch.testing.assert_close(model.w.detach(), _kkt(), atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
+def test_a_diverged_run_ends_as_a_sentence(solver: Solver) -> None:
+    class Cliff(Objective):
+        def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+            return Loss((model.w.sum() + (math.nan if batch.progress > 0.5 else 1.0)))
+
+    model = Point()
+    solution = solve(
+        Stage("cliff", Problem(Cliff(), {"box": Box(0.5)}), solver, 4, 2), model, _data(), Run()
+    )
+    assert not solution.ok
+    assert "diverged" in solution.sentence and "learning rate" in solution.sentence
+    assert model.w.isfinite().all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
+def test_bounds_are_refused_rather_than_ignored(solver: Solver) -> None:
+    bound = Bound(lambda m, b: m.w.sum(), lambda m: 0.0, 1.0)
+    with pytest.raises(ValueError, match="bounds"):
+        solver.init(Problem(Quadratic(), {"box": Box(0.5)}, {"size": bound}), Point())
+
+
+def test_a_penalty_is_met_by_its_prox() -> None:
+    class L1(Penalty):
+        def value(self, w: Weights) -> Tensor:
+            return torch.stack([t.abs().sum() for t in w.values()]).sum()
+
+        def prox(self, w: Weights, step: float) -> Weights:
+            return {k: t.sign() * (t.abs() - step).clamp_min(0) for k, t in w.items()}
+
+    class Separable(Objective):
+        def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+            return Loss(0.5 * ((model.w - Quadratic.c) ** 2).sum())
+
+    from hauberk.solvers import Descent, ProjectedGradient
+
+    model = Point()
+    solver = ProjectedGradient(Descent(lr=0.1, average=0.0, clip=100.0, adaptive=False))
+    solve(Stage("l1", Problem(Separable(), {"l1": L1()}), solver, 100, 8), model, _data(), Run())
+    shrunk = Quadratic.c.sign() * (Quadratic.c.abs() - 1).clamp_min(0)  # argmin ½‖w−c‖² + ‖w‖₁
+    assert model.w[2] == 0
+    torch.testing.assert_close(model.w.detach(), shrunk, atol=1e-4, rtol=0)

@@ -1,0 +1,191 @@
+"""The command as a person meets it: what it prints, what it writes, how it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hauberk as hb
+from hauberk import cli
+
+FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of ``compress``, made once."""
+    out = tmp_path_factory.mktemp("compress")
+    run(
+        "compress", "--method", "atmc", *FAST, "--model", "digits-cnn", "--keep", "3%", "--bits",
+        "3", "--epochs", "2", "--dense-epochs", "3", "--polish-epochs", "1", "--attack-steps", "2",
+        "--attack", "pgd:5", "--limit", "40", "--out", str(out),
+    )  # fmt: skip
+    return out
+
+
+def run(*words: str, code: int = 0) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == code
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one sentence on stderr of a call that must end with 2."""
+    run(*words, code=2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.startswith("hauberk: ") and err.count("\n") == 1, err
+    return err
+
+
+def test_help_is_quick_and_teaches() -> None:
+    code = (
+        "import sys; from hauberk import cli; cli.main(['--help']); print('torch' in sys.modules)"
+    )
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert text.stdout.endswith("False\n")
+    for verb in ("demo", "train", "compress", "evaluate", "inspect"):
+        assert f"hauberk {verb}" in text.stdout
+
+
+@pytest.mark.parametrize("verb", ["demo", "train", "compress", "evaluate", "inspect"])
+def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(verb, "--help")
+    text = capsys.readouterr().out
+    assert f"hauberk {verb}" in text and "--json" in text
+
+
+def test_the_method_s_fields_are_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    run("compress", "--method", "alr", "--help")
+    assert "--rank" in capsys.readouterr().out
+    run("compress", "--help")
+    assert "--bits" in capsys.readouterr().out
+
+
+def test_compress_leaves_a_whole_run_folder(shipped: Path) -> None:
+    for name in ("model.hbk", "rows/dense.hbk", "report.json", "report.md", "tradeoff.png",
+                 "metrics.csv"):  # fmt: skip
+        assert (shipped / name).stat().st_size > 0, name
+    assert not list(shipped.glob(".*"))
+    report = json.loads((shipped / "report.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["dense", "ATMC"]
+    ours = report["rows"][1]
+    assert ours["bytes"] == (shipped / "model.hbk").stat().st_size
+    assert ours["ratio"] == ours["bytes"] / ours["dense_bytes"] < 0.05
+    assert report["provenance"]["seed"] == 1
+
+
+def test_evaluate_prints_one_json_object(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("evaluate", str(shipped / "model.hbk"), *FAST, "--attack", "pgd:3", "--limit", "30",
+        "--json")  # fmt: skip
+    out, _ = capsys.readouterr()
+    row = json.loads(out)
+    wanted = {"file", "bytes", "dense_bytes", "ratio", "threat", "attack", "n", "clean", "robust",
+              "latency_ms", "checks"}  # fmt: skip
+    assert wanted <= set(row)
+    assert row["n"] == 30 and row["threat"] == "linf:0.1" and row["attack"] == "pgd:3"
+    low, high = row["robust"]["ci95"]
+    assert 0 <= low <= row["robust"]["accuracy"] <= high <= 1
+    assert row["robust"]["accuracy"] <= row["clean"]["accuracy"]
+
+
+def test_inspect_counts_every_byte(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("inspect", str(shipped / "model.hbk"), "--json")
+    view = json.loads(capsys.readouterr().out)
+    assert view["bytes"] == (shipped / "model.hbk").stat().st_size
+    assert sum(x["nbytes"] for x in view["layers"]) + view["overhead_bytes"] == view["bytes"]
+    assert sum(x["kept"] for x in view["layers"] if x["name"].endswith("weight")) <= 0.03 * 150e3
+    run("inspect", str(shipped / "model.hbk"))
+    assert "conv1.weight" in capsys.readouterr().out
+
+
+def test_the_file_loads_as_a_plain_module(shipped: Path) -> None:
+    net = hb.load(shipped / "model.hbk")
+    assert not net.training
+    assert not any("parametriz" in name for name, _ in net.named_modules())
+    again = hb.load(shipped / "model.hbk", model=hb.models.build("digits-cnn", seed=9))
+    assert all(
+        (a == b).all()
+        for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_percent_and_fraction_are_the_same_flag() -> None:
+    assert cli._number("1%") == "0.01" and cli._number("--keep=2.5%") == "--keep=0.025"
+    assert cli._number("runs/1%/x") == "runs/1%/x"
+
+
+BAD = {
+    "verb": (["fly"], "no verb"),
+    "data": (["train", "--data", "imagenet", "--model", "digits-cnn", "--threat", "linf:0.1"],
+             "imagenet"),
+    "model": (["train", "--data", "digits", "--model", "vgg-900", "--threat", "linf:0.1"],
+              "vgg-900"),
+    "no model": (["train", *FAST], "--model"),
+    "method": (["compress", *FAST, "--model", "digits-cnn", "--method", "magic"], "magic"),
+    "threat": (["train", "--data", "digits", "--model", "digits-cnn", "--threat", "linf"],
+               "linf:8/255"),
+    "threat zero": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
+                     "linf:1/0"], "linf:8/255"),
+    "eps above one": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
+                       "linf:8"], "8"),
+    "keep": (["compress", *FAST, "--model", "digits-cnn", "--keep", "150%"], "1.5"),
+    "keep zero": (["compress", *FAST, "--model", "digits-cnn", "--keep", "0"], "keep"),
+    "bits": (["compress", *FAST, "--model", "digits-cnn", "--bits", "17"], "17"),
+    "epochs": (["train", *FAST, "--model", "digits-cnn", "--epochs", "-3"], "-3"),
+    "attack": (["train", *FAST, "--model", "digits-cnn", "--attack", "pgd:x"], "pgd:x"),
+    "flag": (["train", *FAST, "--model", "digits-cnn", "--eppochs", "3"], "--eppochs"),
+    "device": (["train", *FAST, "--model", "digits-cnn", "--device", "tpu"], "tpu"),
+    "shape": (["train", *FAST, "--model", "caffe-lenet"], "1 × 8 × 8"),
+    "missing file": (["inspect", "nowhere.hbk"], "nowhere.hbk"),
+    "limit": (["train", *FAST, "--model", "digits-cnn", "--limit", "-1"], "-1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_input_gets_one_sentence(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, mention = BAD[case]
+    assert mention in refused(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_and_foreign_files_are_refused(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (shipped / "model.hbk").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    for name, content in {
+        "empty": b"", "cut": whole[:-7], "bit": bytes(damaged), "foreign": b"PK\x03\x04" * 50,
+    }.items():  # fmt: skip
+        path = tmp_path / f"{name}.hbk"
+        path.write_bytes(content)
+        assert name in refused(capsys, "evaluate", str(path), *FAST)
+        refused(capsys, "inspect", str(path))
+
+
+def test_bad_arrays_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = np.random.default_rng(0).random((40, 8, 8), np.float32), np.arange(40) % 10
+    nan = x.copy()
+    nan[3, 2, 2] = np.nan
+    for name, arrays in {
+        "nan": {"x": nan, "y": y}, "label": {"x": x, "y": y - 5}, "long": {"x": x, "y": y[:-1]},
+    }.items():  # fmt: skip
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **arrays)
+        words = ["train", "--data", str(path), "--model", "digits-cnn", "--threat", "linf:0.1"]
+        refused(capsys, *words, "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    words = ["train", *FAST, "--model", "digits-cnn", "--epochs", "1"]
+    assert "file" in refused(capsys, *words, "--out", str(tmp_path / "file" / "out"))

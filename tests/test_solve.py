@@ -1,0 +1,167 @@
+"""The loop: resumption to the same bits, collapse, logs."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk import checkpoint
+from hauberk.attacks import PGD
+from hauberk.objectives import Adversarial, Natural
+from hauberk.problem import Problem
+from hauberk.solve import Run, Stage, TrainingFailed, follow, solve
+from hauberk.solvers import Descent, ProjectedGradient
+from hauberk.threats import Linf
+from hauberk.types import Data, Examples
+
+
+def toy(n: int = 256) -> Data:
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 3
+    x = torch.rand(n, 1, 6, 6, generator=rng) * 0.3
+    x[torch.arange(n), 0, y, y] = 1.0
+    both = Examples((x * 255).to(torch.uint8), y)
+    return Data("toy", both, both.first(60), both.first(60), 3)
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    import hauberk as hb
+    from hauberk.solve import Watcher
+    sys.path.insert(0, {root!r})
+    from tests.test_solve import net, toy
+
+    class Slow(Watcher):
+        def step(self, metrics):
+            print("step", flush=True)
+
+    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, polish_epochs=2, batch_size=32)
+    made = hb.compress(
+        net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
+        run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),
+    )
+    print("done", flush=True)
+"""
+
+
+def _start(tmp_path: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT.format(root=str(Path(__file__).parents[1]))))
+    return subprocess.Popen(
+        [sys.executable, str(script), str(out), *flags], stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("steps", [30, 70])
+def test_a_run_killed_with_9_resumes_to_the_same_bits(tmp_path: Path, steps: int) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    first = _start(tmp_path, whole)
+    assert first.wait(120) == 0
+    victim = _start(tmp_path, killed)
+    assert victim.stdout is not None
+    for _ in range(steps):
+        assert victim.stdout.readline() == "step\n"
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (killed / "model.hbk").exists()
+    again = _start(tmp_path, killed, "resume")
+    text, _ = again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert text.count("step") < 80  # it went on; it did not start anew
+    assert (killed / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
+    assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_sigterm_writes_a_checkpoint_in_mid_epoch(tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert _start(tmp_path, whole).wait(120) == 0
+    victim = _start(tmp_path, stopped)
+    assert victim.stdout is not None
+    for _ in range(21):
+        victim.stdout.readline()
+    victim.send_signal(signal.SIGTERM)
+    victim.communicate(timeout=60)
+    assert victim.returncode != 0
+    again = _start(tmp_path, stopped, "resume")
+    again.communicate(timeout=120)
+    assert (stopped / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
+
+
+def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
+    stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
+    follow(stages, net(), toy(), Run(out=tmp_path, identity="a"))
+    with pytest.raises(ValueError, match="other settings"):
+        follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(os.urandom(300))
+    stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
+    with pytest.raises(ValueError, match="no readable checkpoint"):
+        follow(stages, net(), toy(), Run(out=tmp_path, resume=True))
+
+
+def test_a_collapse_to_chance_ends_with_a_sentence() -> None:
+    objective = Adversarial(Linf(1.0), PGD(2))  # the adversary may erase the image
+    stage = Stage("hopeless", Problem(objective), ProjectedGradient(), 60, 32)
+    with pytest.raises(TrainingFailed, match="no better than always answering one class"):
+        follow([stage], net(), toy(), Run())
+
+
+def test_it_learns_and_logs(tmp_path: Path) -> None:
+    model, problem = net(), Problem(Adversarial(Linf(0.05), PGD(3)))
+    stage = Stage("robust", problem, ProjectedGradient(Descent(lr=0.02, average=0.9)), 8, 32)
+    history = follow([stage], model, toy(), Run(out=tmp_path, tensorboard=True))
+    assert history[-1]["val_robust"] > 0.9
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == [str(i) for i in range(1, 9)]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_no_epochs_only_make_the_weights_feasible() -> None:
+    from hauberk.constraints import Sparsity
+
+    model = net()
+    problem = Problem(Natural(), {"budget": Sparsity(10)})
+    assert solve(Stage("cut", problem, ProjectedGradient(), 0), model, toy(), Run()).ok
+    assert sum(int(p.count_nonzero()) for p in model.parameters()) == 10
+
+
+def test_a_full_run_of_an_epoch_takes_about_its_steps(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    from hauberk.solve import Watcher
+
+    class Count(Watcher):
+        def step(self, metrics: object) -> None:
+            seen.append(1)
+
+    stage = Stage("one", Problem(Natural()), ProjectedGradient(), 2, 100)
+    start = time.perf_counter()
+    solve(stage, net(), toy(), Run(watcher=Count()))
+    assert len(seen) == 4 and time.perf_counter() - start < 30
