@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _record import record
+
 
 import hauberk as hb
 from hauberk import api
@@ -37,7 +37,7 @@ PAPER = hb.PGD(16, 1.25 * EPS / 16, random_start=False)
 HERE = Path(__file__).parent
 WORK = Path("runs/atmc_mnist")
 SHIPPED = "ATMC-4bit"
-DENSE = hb.DA(epochs=50, attack_steps=4, shift=1, warmup=0.1)
+DENSE = hb.DA(epochs=60, lr=6e-3, attack_steps=3, shift=1, warmup=0.06)
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,20 @@ def measure(name: str, path: Path, data: hb.Data, limit: int | None) -> Row:
     )
     source = hb.load(WORK / "DA" / api.FILE)
     return prove(path, data, proof, source=source, name=name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--rows", default=",".join(ENTRIES))
+    parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    flags = parser.parse_args()
+    torch.set_num_threads(flags.threads)
+    data = hb.data.load(flags.data)
+    for name in flags.rows.split(","):
+        train(name, ENTRIES[name], data, bf16=True)
+
+
+if __name__ == "__main__":
+    main()

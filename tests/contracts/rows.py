@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from hauberk.attacks import FGSM, PGD
+from hauberk.constraints import (
+    Annealed,
+    Block,
+    Channel,
+    Clusters,
+    Codebook,
+    Column,
+    Filter,
+    HalfPrecision,
+    NofM,
+    PerTensor,
+    Rank,
+    Sparsity,
+    Support,
+)
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP
 from hauberk.problem import Constraint
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
 from hauberk.threats import L2, Linf
@@ -27,6 +47,115 @@ class Box(Constraint):
         return self.size_bits(w)
 
 
+@dataclass(frozen=True)
+class ConstraintRow:
+    """A set, how to make it for a tree, and a test of membership that owes it nothing."""
+
+    name: str
+    make: Callable[[Weights], Constraint]
+    holds: Callable[[Weights], bool]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _fixed(constraint: Constraint) -> Callable[[Weights], Constraint]:
+    return lambda w: constraint
+
+
+def _at_most(keep: float, cut: Callable[[Tensor], Tensor]) -> Callable[[Weights], bool]:
+    """At most this share of the groups, which ``cut`` lists as rows, is not zero."""
+
+    def holds(w: Weights) -> bool:
+        alive = torch.cat([(cut(t.flatten(1)) != 0).any(1) for t in w.values()])
+        return int(alive.sum()) <= max(1, keep * len(alive))
+
+    return holds
+
+
+def _distinct(values: int) -> Callable[[Weights], bool]:
+    return lambda w: all(len(set(t[t != 0].tolist())) <= values for t in w.values())
+
+
+def _rank(most: int) -> Callable[[Weights], bool]:
+    def holds(w: Weights) -> bool:
+        # the next singular value is the weights' own rounding
+        spectra = [torch.linalg.svdvals(t.flatten(1).double()) for t in w.values()]
+        eps = max(torch.finfo(t.dtype).eps for t in w.values())
+        return all((s[most:] <= 8 * eps * s[0]).all() for s in spectra)
+
+    return holds
+
+
+def _tiles(m: Tensor) -> Tensor:
+    return m.unfold(0, 2, 2).unfold(1, 2, 2).reshape(-1, 4)
+
+
+def _two_of_four(w: Weights) -> bool:
+    return all((t.reshape(-1, 4) != 0).sum(1).max() <= 2 for t in w.values())
+
+
+def _masks(w: Weights) -> Weights:
+    return {n: (torch.arange(t.numel()).view(t.shape) % 3 > 0).to(t.device) for n, t in w.items()}
+
+
+def _labels(w: Weights) -> Weights:
+    return {n: (torch.arange(t.numel()).view(t.shape) % 4).to(t.device) for n, t in w.items()}
+
+
+def _constant_on_labels(w: Weights) -> bool:
+    return all(
+        len(set(t[_labels(w)[n] == c].tolist())) == 1 and (c > 0 or not t[_labels(w)[n] == c].any())
+        for n, t in w.items()
+        for c in range(4)
+    )
+
+
+CONSTRAINTS = [
+    ConstraintRow("weights", _fixed(Sparsity(0.3)), _at_most(0.3, lambda m: m.reshape(-1, 1))),
+    ConstraintRow(
+        "count", _fixed(Sparsity(1)), lambda w: sum(map(torch.count_nonzero, w.values())) <= 1
+    ),
+    ConstraintRow("filters", _fixed(Sparsity(0.5, Filter())), _at_most(0.5, lambda m: m)),
+    ConstraintRow("columns", _fixed(Sparsity(0.5, Column())), _at_most(0.5, lambda m: m.T)),
+    ConstraintRow(
+        "channels",  # every kernel of the suite has two positions
+        _fixed(Sparsity(0.5, Channel())),
+        _at_most(0.5, lambda m: m.reshape(len(m), -1, 2).transpose(0, 1).flatten(1)),
+    ),
+    ConstraintRow("blocks", _fixed(Sparsity(0.4, Block(2, 2))), _at_most(0.4, _tiles)),
+    ConstraintRow("2:4", _fixed(Sparsity(1.0, NofM(2, 4))), _two_of_four),
+    ConstraintRow(
+        "half of 2:4",
+        _fixed(Sparsity(0.5, NofM(2, 4))),
+        lambda w: _two_of_four(w) and _at_most(0.5, lambda m: m.reshape(-1, 4))(w),
+    ),
+    ConstraintRow(
+        "annealed",  # 0.2 + 0.8 · (1 − 0.3/0.6)³ = 0.3
+        _fixed(Annealed(Sparsity(0.2)).at(0.3)),
+        _at_most(0.35, lambda m: m.reshape(-1, 1)),
+    ),
+    ConstraintRow(
+        "weights per tensor",
+        _fixed(PerTensor(Sparsity(0.3))),
+        lambda w: all(_at_most(0.3, lambda m: m.reshape(-1, 1))({n: t}) for n, t in w.items()),
+    ),
+    ConstraintRow("codebook 1", _fixed(Codebook(1)), _distinct(2)),
+    ConstraintRow("codebook 3", _fixed(Codebook(3)), _distinct(8)),
+    ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
+    ConstraintRow("rank half", _fixed(PerTensor(Rank(2))), _rank(2)),
+    ConstraintRow(
+        "support",
+        lambda w: Support(_masks(w)),
+        lambda w: all(not t[~_masks(w)[n]].any() for n, t in w.items()),
+    ),
+    ConstraintRow("clusters", lambda w: Clusters(_labels(w)), _constant_on_labels),
+    ConstraintRow(
+        "half precision",
+        _fixed(HalfPrecision()),
+        lambda w: all(torch.equal(t.half().to(t.dtype), t) for t in w.values()),
+    ),
+]
 THREATS = [Linf(0.1), L2(0.7), Linf(1.0)]
 ATTACKS = [
     PGD(5, track=True),
@@ -38,4 +167,17 @@ STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
 SOLVERS = [
     ProjectedGradient(STEEP),
     ADMM(frozenset({"box"}), rho=1.0, every=5, descent=STEEP),
+]
+
+_QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}
+METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its file may hold
+    (DA(epochs=4, batch_size=32, lr=0.02), 780),
+    (NAP(keep=0.2, **_QUICK), 156),
+    (AP(keep=0.2, **_QUICK), 156),
+    (AL0(keep=0.2, **_QUICK), 156),
+    (AL0(keep=0.2, anneal=False, **_QUICK), 156),
+    (ALR(rank=3, **_QUICK), 780),
+    (ATMC(keep=0.3, bits=3, polish_epochs=1, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, polish_epochs=1, factors=False, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
 ]

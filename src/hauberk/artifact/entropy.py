@@ -113,7 +113,7 @@ class Reader:
 
     @property
     def left_bits(self) -> int:
-        """Bits that are not read yet; no honest stream holds more than one bit-sized thing in each."""
+        """Bits that are not read yet."""
         return int(self._coder.num_valid_bits())
 
     def number(self, width: int) -> int:
@@ -168,7 +168,7 @@ class Reader:
 
 
 def _model(model: _Model) -> Any:
-    """Frequencies are whole numbers in float64: the library's one division rounds alike everywhere."""
+    """Frequencies are whole numbers in float64: the one division rounds alike everywhere."""
     if isinstance(model, int):
         return constriction.stream.model.Uniform(model)
     return constriction.stream.model.Categorical(model, perfect=False)

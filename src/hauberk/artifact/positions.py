@@ -67,8 +67,8 @@ def write(out: Writer, index: Index, shape: tuple[int, ...]) -> NDArray[np.intp]
     return _write_blocks(out, layout, index)
 
 
-def read(source: Reader, shape: tuple[int, ...]) -> Index:
-    """The flat positions that `write` coded, in the order it returned.
+def read(source: Reader, shape: tuple[int, ...]) -> Index | None:
+    """The flat positions that `write` coded, in the order it returned; None for every position.
 
     Raises:
         DamagedStream: the positions do not fit the shape.
@@ -76,14 +76,16 @@ def read(source: Reader, shape: tuple[int, ...]) -> Index:
     cells = int(np.prod(shape, dtype=np.int64))
     view = source.number(_VIEW_BITS)
     if not view:
-        return _read_run(source, cells)
+        ones = _read_count(source, cells)
+        return None if ones == cells else _read_gaps(source, ones, cells)
     if view >= len(shape) or not cells:
         raise DamagedStream
     rows, columns = _sides(shape, view)
     layout = _Layout(view, _read_labels(source, rows), _read_labels(source, columns))
     found = []
     for high, wide in layout.blocks():
-        run = _read_run(source, len(high) * len(wide))
+        size = len(high) * len(wide)
+        run = _read_gaps(source, _read_count(source, size), size)
         if len(run):
             row, column = np.divmod(run, len(wide))
             found.append(high[row] * columns + wide[column])
@@ -112,10 +114,14 @@ def _write_run(out: Writer, index: Index, cells: int) -> None:
         out.gaps(np.diff(rare, prepend=-1) - 1, len(rare), cells)
 
 
-def _read_run(source: Reader, cells: int) -> Index:
-    ones = source.number(cells.bit_length()) if cells else 0
+def _read_count(source: Reader, cells: int) -> int:
+    ones = source.number(cells.bit_length())
     if ones > cells:
         raise DamagedStream
+    return ones
+
+
+def _read_gaps(source: Reader, ones: int, cells: int) -> Index:
     count = min(ones, cells - ones)
     if not count:
         return np.arange(ones, dtype=np.int64)
@@ -164,9 +170,7 @@ def _choose(index: Index, shape: tuple[int, ...], cells: int) -> _Layout | None:
     return best
 
 
-def _layouts(
-    index: Index, view: int, high: int, wide: int
-) -> Iterator[tuple[_Layout, float]]:
+def _layouts(index: Index, view: int, high: int, wide: int) -> Iterator[tuple[_Layout, float]]:
     row, column = np.divmod(index, wide)
     rows = _classes(np.bincount(row, minlength=high), wide)
     columns = _classes(np.bincount(column, minlength=wide), high)
@@ -177,8 +181,9 @@ def _layouts(
     ):
         a, b = layout.classes
         if a * b > 1:
-            ones = np.bincount(layout.rows[row].astype(np.int64) * b + layout.columns[column],
-                               minlength=a * b)
+            ones = np.bincount(
+                layout.rows[row].astype(np.int64) * b + layout.columns[column], minlength=a * b
+            )
             cells = np.outer(np.bincount(layout.rows), np.bincount(layout.columns)).ravel()
             labels = _label_bits(layout.rows) + _label_bits(layout.columns)
             yield layout, float(_run_bits(ones, cells).sum()) + labels
@@ -186,7 +191,7 @@ def _layouts(
 
 def _label_bits(labels: _Labels) -> float:
     counts = np.bincount(labels)
-    learning = 0.5 * np.log2(len(labels) + 1) * (len(counts) - 1)
+    learning = 0.5 * float(np.log2(len(labels) + 1)) * (len(counts) - 1)
     return float(_run_bits(counts, np.full_like(counts, len(labels))).sum()) / 2 + learning
 
 
@@ -198,7 +203,7 @@ def _classes(ones: Index, width: int) -> _Labels:
 
 
 def _cuts(values: Index, lines: Index, width: int, depth: int) -> list[int]:
-    """Fullnesses at which a new class begins: the cut that saves most, then the same on each side."""
+    """Where a new class begins: the cut that saves most, then the same on each side of it."""
     if depth == 0 or len(values) < 2:
         return []
     below, filled = np.cumsum(lines), np.cumsum(lines * values)

@@ -21,8 +21,10 @@ class PGD(Attack):
     Attributes:
         steps: gradient steps; 0 returns the start.
         step_size: length of a step in the threat's own norm and pixel units;
-            ``None`` is 2.5 · radius / steps, which crosses the set from any start.
+            ``None`` is reach · radius / steps, which follows the threat while it warms up.
         random_start: start at a random point of the set (else at the clean image).
+        reach: length of the whole path in radii, where ``step_size`` is left out; 2.5 crosses the
+            set from any start.
         track: return the best point seen, the clean image included, at the price of two more
             forward passes; without it the last iterate is returned, as in training.
     """
@@ -31,6 +33,7 @@ class PGD(Attack):
     step_size: float | None = None
     random_start: bool = True
     track: bool = False
+    reach: float = 2.5
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -39,12 +42,12 @@ class PGD(Attack):
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(
                 f"PGD was given step_size={self.step_size}; give a positive length in pixel "
-                "units, or leave it out for 2.5 · radius / steps."
+                "units, or leave it out for reach · radius / steps."
             )
 
     def search(self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator) -> Images:
         """The iterates themselves."""
-        alpha = self.step_size or 2.5 * threat.radius() / max(self.steps, 1)
+        alpha = self.step_size or self.reach * threat.radius() / max(self.steps, 1)
         x_adv = threat.sample(x, rng) if self.random_start else x
         best = _Best(x, loss(x)) if self.track else None
         for _ in range(self.steps):

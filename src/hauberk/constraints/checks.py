@@ -16,10 +16,10 @@ def refuse_nonfinite(w: Weights) -> None:
     Raises:
         ValueError: naming the first such tensor.
     """
-    ends = {name: torch.stack(torch.aminmax(t)) for name, t in w.items() if t.numel()}
-    if not ends or bool(torch.stack([e.isfinite().all() for e in ends.values()]).all()):
+    ends = [end for t in w.values() if t.numel() for end in torch.aminmax(t)]  # NaN reaches both
+    if not ends or bool(torch.stack(ends).isfinite().all()):
         return
-    name = next(n for n, e in ends.items() if not bool(e.isfinite().all()))
+    name = next(n for n, t in w.items() if not bool(t.isfinite().all()))
     raise ValueError(
         f"the weight {name!r} holds NaN or infinite values, and only finite ones can be "
         "projected: the run has diverged, so lower the learning rate or clip the gradient"

@@ -45,6 +45,14 @@ class ATMC(Compression):
     rho: float = 0.1
     paper: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        Sparsity(self.keep)
+        Codebook(self.bits)
+        if self.polish_epochs < 0:
+            raise ValueError(f"polish_epochs was given as {self.polish_epochs}; give 0 or more.")
+
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
         """Dense, ADMM, polish."""
         structures = {"budget": self._budget(model), "codebook": Codebook(self.bits)}
@@ -52,7 +60,9 @@ class ATMC(Compression):
             factorise(model)
         objective = self.objective(threat)
         problem = Problem(objective, structures, select=matrices)
-        admm = ADMM(frozenset({"codebook"}), self.rho, descent=self.descent(0.5))
+        admm = ADMM(
+            frozenset({"codebook"}), self.rho, descent=self.descent(0.5), lazy=not self.paper
+        )
         yield self.stage("admm", problem, admm, self.epochs)
         if self.polish_epochs and not self.paper:
             settled = {"clusters": Clusters.of(problem.weights(model))}

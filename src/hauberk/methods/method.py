@@ -52,6 +52,10 @@ class Method(ABC):
             raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
         if self.attack_steps < 1:
             raise ValueError(f"attack_steps was given as {self.attack_steps}; give 1 or more.")
+        if not 0 <= self.clean < 1:
+            raise ValueError(f"clean was given as {self.clean}; give a share in [0, 1).")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup was given as {self.warmup}; give a share in [0, 1].")
         self.descent()
 
     @abstractmethod
@@ -64,7 +68,8 @@ class Method(ABC):
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
         """The adversarial loss of this method's settings."""
-        return Adversarial(threat, PGD(self.attack_steps), self.clean, warmup)
+        attack = PGD(self.attack_steps, reach=1.25)  # the ATMC paper's path: 1.25 radii
+        return Adversarial(threat, attack, self.clean, warmup)
 
     def descent(self, share: float = 1.0) -> Descent:
         """AdamW at ``share`` of the peak rate."""

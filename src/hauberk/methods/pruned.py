@@ -34,6 +34,11 @@ class AP(Compression):
     keep: float = 0.02
     natural: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        Sparsity(self.keep)
+
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
         """The adversarial loss, or for `NAP` the clean one."""
         return Natural() if self.natural else super().objective(threat, warmup)

@@ -33,6 +33,11 @@ class AL0(Compression):
     keep: float = 0.02
     anneal: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        Sparsity(self.keep)
+
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
         """Dense, then sparse."""
         budget = Annealed(Sparsity(self.keep)) if self.anneal else Sparsity(self.keep)

@@ -7,15 +7,14 @@ sample is strided, hence deterministic, and decides only the speed: the answer i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import reduce
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from hauberk.types import Weights
 
-_DIRECT = 1 << 15  # a pool this small is handed to kthvalue
+_DIRECT = 1 << 15  # a pool this small is sorted
 _SAMPLE = 1 << 13
 _DEVIATIONS = 4.0  # half width of the bracket, in standard deviations of the sample's rank
 
@@ -25,90 +24,78 @@ def keep_largest(scores: Weights, keep: int) -> dict[str, Tensor]:
     """``argmax Σ m·s`` over boolean masks with exactly ``keep`` entries True in the whole tree.
 
     Ties go to the lowest name, then to the lowest flat index; the order of the tree's keys does
-    not matter. O(n) time; memory for the masks and a small share of the scores.
+    not matter. O(n) time and memory: one copy of the scores, the masks, and little else.
 
     Args:
-        scores: any shapes, one device.
+        scores: floats of any shapes, on one device.
         keep: how many entries survive; values outside ``[0, n]`` are clipped to it.
 
     Raises:
         ValueError: where a score is NaN.
     """
-    dtype = reduce(torch.promote_types, (s.dtype for s in scores.values()), torch.bfloat16)
-    flat = {name: scores[name].flatten().to(dtype) for name in sorted(scores)}
-    _refuse_nan(flat)
-    total = sum(s.numel() for s in flat.values())
-    if keep <= 0 or keep >= total:
-        return {name: torch.full_like(s, keep > 0, dtype=torch.bool) for name, s in scores.items()}
-    threshold = _kth_largest(list(flat.values()), keep)
-    masks = {name: s >= threshold for name, s in flat.items()}
-    surplus = _count(masks.values()) - keep
-    if surplus:
-        _drop_last_ties(masks, flat, threshold, surplus)
+    names = sorted(scores)
+    if not names:
+        return {}
+    flat = torch.cat([scores[name].flatten() for name in names])  # one pass each, however many
+    if flat.numel() and bool(flat.max().isnan()):  # max passes NaN on
+        _refuse_nan(scores)
+    mask = _largest(flat, min(max(keep, 0), len(flat)))
+    parts = torch.split(mask, [scores[name].numel() for name in names])
+    masks = dict(zip(names, parts, strict=True))
     return {name: masks[name].view(s.shape) for name, s in scores.items()}
 
 
-def _refuse_nan(flat: Mapping[str, Tensor]) -> None:
-    filled = {name: s for name, s in flat.items() if s.numel()}
-    if not filled:
-        return
-    peaks = torch.stack([s.max() for s in filled.values()])  # max passes NaN on: one read
-    if bool(peaks.isnan().any()):
-        name = next(n for n, s in filled.items() if bool(s.max().isnan()))
-        raise ValueError(
-            f"the scores of {name!r} hold NaN, and only numbers can be ranked: "
-            "look for a diverged step before this one, or lower the learning rate"
-        )
+def _refuse_nan(scores: Mapping[str, Tensor]) -> None:
+    name = next(n for n, s in scores.items() if bool(s.isnan().any()))
+    raise ValueError(
+        f"the scores of {name!r} hold NaN, and only numbers can be ranked: "
+        "look for a diverged step before this one, or lower the learning rate"
+    )
 
 
-def _count(masks: Iterable[Tensor]) -> int:
-    return int(torch.stack([torch.count_nonzero(m) for m in masks]).sum())
+def _largest(flat: Tensor, keep: int) -> Tensor:
+    """The mask of the ``keep`` largest values, earlier ones first among equals."""
+    if keep in (0, len(flat)):
+        return torch.full_like(flat, keep > 0, dtype=torch.bool)
+    threshold = _kth_largest(flat, keep)
+    mask = flat >= threshold
+    surplus = _count(mask) - keep
+    if surplus:
+        ties = (flat == threshold).nonzero().flatten()
+        mask[ties[-surplus:]] = False
+    return mask
 
 
-def _kth_largest(pool: list[Tensor], rank: int) -> Tensor:
-    """The ``rank``-th largest value (1 is the largest) of all tensors in ``pool``."""
-    while sum(p.numel() for p in pool) > _DIRECT:
+def _count(mask: Tensor) -> int:
+    return int(torch.count_nonzero(mask))
+
+
+def _kth_largest(pool: Tensor, rank: int) -> Tensor:
+    """The ``rank``-th largest value of the pool, 1 being the largest."""
+    while len(pool) > _DIRECT:
         low, high = _bracket(pool, rank)
-        above = [p > high for p in pool]
-        from_low = [p >= low for p in pool]
+        above, from_low = pool > high, pool >= low
         n_above, n_from_low = _count(above), _count(from_low)
         if rank <= n_above:
-            pool = [p[m] for p, m in zip(pool, above, strict=True)]
+            pool = pool[above]
         elif rank > n_from_low:
-            pool, rank = [p[~m] for p, m in zip(pool, from_low, strict=True)], rank - n_from_low
+            pool, rank = pool[~from_low], rank - n_from_low
         else:
-            rank -= n_above
-            pool = [p[a ^ f] for p, a, f in zip(pool, above, from_low, strict=True)]
-            n_high = _count([p == high for p in pool])
-            if rank <= n_high:
+            pool, rank = pool[above ^ from_low], rank - n_above
+            at_high, above_low = _count(pool == high), _count(pool > low)
+            if rank <= at_high:
                 return high
-            n_above_low = _count([p > low for p in pool])
-            if rank > n_above_low:
+            if rank > above_low:
                 return low
-            pool, rank = [p[(p > low) & (p < high)] for p in pool], rank - n_high
-    return torch.cat(pool).sort(descending=True).values[rank - 1]
+            pool, rank = pool[(pool > low) & (pool < high)], rank - at_high
+    return pool.sort(descending=True).values[rank - 1]
 
 
-def _bracket(pool: list[Tensor], rank: int) -> tuple[Tensor, Tensor]:
+def _bracket(pool: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Two values of the pool that very likely enclose the ``rank``-th largest."""
-    total = sum(p.numel() for p in pool)
-    stride = max(1, total // _SAMPLE)
-    sample = torch.cat([p[::stride] for p in pool]).sort(descending=True).values
-    share, n = rank / total, len(sample)
+    sample = pool[:: max(1, len(pool) // _SAMPLE)].sort(descending=True).values
+    share, n = rank / len(pool), len(sample)
     slack = _DEVIATIONS * (share * (1 - share) * n) ** 0.5 + 2
     first = min(max(int(share * n - slack), 0), n - 1)
     last = min(max(int(share * n + slack), 0), n - 1)
     return sample[last], sample[first]
-
-
-def _drop_last_ties(
-    masks: dict[str, Tensor], flat: Mapping[str, Tensor], threshold: Tensor, surplus: int
-) -> None:
-    """Clear the last ``surplus`` entries equal to the threshold, in place."""
-    for name in reversed(list(flat)):
-        ties = (flat[name] == threshold).nonzero().flatten()
-        drop = ties[max(0, len(ties) - surplus) :]
-        masks[name][drop] = False
-        surplus -= len(drop)
-        if not surplus:
-            return

@@ -17,18 +17,29 @@ from torch import Tensor, nn
 
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Metrics, Solver
-from hauberk.solvers.descent import Descending, Descent, descend, put
-from hauberk.solvers.projected_gradient import no_bounds, proximal
+from hauberk.solvers.descent import Descent, put
+from hauberk.solvers.projected_gradient import (
+    Projecting,
+    no_bounds,
+    projected_step,
+    proximal,
+)
 from hauberk.types import Batch, Weights
 
 
-class Splitting(Descending):
+class Splitting(Projecting):
     """The descent's memory, and ``z`` and ``u`` for each split structure."""
 
     def __init__(
-        self, model: nn.Module, descent: Descent, w: Weights, split: dict[str, Constraint]
+        self,
+        problem: Problem,
+        model: nn.Module,
+        descent: Descent,
+        lazy: bool,
+        split: dict[str, Constraint],
     ) -> None:
-        super().__init__(model, descent)
+        super().__init__(problem, model, descent, lazy)
+        w = {name: p.detach() for name, p in problem.weights(model).items()}
         self.z = {k: dict(c.at(0.0).project(w)) for k, c in split.items()}
         self.u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in split}
 
@@ -52,12 +63,14 @@ class ADMM(Solver[Splitting]):
         rho: penalty weight ρ.
         every: steps between the updates of ``z`` and ``u``.
         descent: how the smooth part steps.
+        lazy: project lazily (see `ProjectedGradient`).
     """
 
     split: frozenset[str]
     rho: float = 0.1
     every: int = 10
     descent: Descent = field(default_factory=Descent)
+    lazy: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -69,8 +82,7 @@ class ADMM(Solver[Splitting]):
     def init(self, problem: Problem, model: nn.Module) -> Splitting:
         """``z = Π(w), u = 0``."""
         no_bounds(self, problem)
-        w = {name: p.detach() for name, p in problem.weights(model).items()}
-        return Splitting(model, self.descent, w, self._sets(problem))
+        return Splitting(problem, model, self.descent, self.lazy, self._sets(problem))
 
     def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Splitting) -> Metrics:
         """The ``w`` step and, every few steps, the ``z`` and ``u`` steps."""
@@ -79,12 +91,7 @@ class ADMM(Solver[Splitting]):
         def pull() -> None:
             _pull(weights, state, self.rho)
 
-        metrics = descend(problem, model, batch, state, pull)
-        joint = Problem(problem.objective, self._joint(problem))
-        if joint.structures:
-            rate = self.descent.rate(batch.progress)
-            put(weights, proximal(joint, weights, batch.progress, rate))
-        state.track(model)
+        metrics = projected_step(problem, self._joint(problem), model, batch, state, pull)
         if state.steps % self.every == 0:
             _split(weights, state, self._sets(problem), batch.progress)
         return {**metrics, "residual": _residual(weights, state)}
@@ -93,7 +100,7 @@ class ADMM(Solver[Splitting]):
         """The averaged weights through every set in turn, the split ones last."""
         state.settle(model)
         weights = problem.weights(model)
-        ordered = Problem(problem.objective, {**self._joint(problem), **self._sets(problem)})
+        ordered = {**self._joint(problem), **self._sets(problem)}
         put(weights, proximal(ordered, weights, 1.0, 0.0))
 
     def _sets(self, problem: Problem) -> dict[str, Constraint]:

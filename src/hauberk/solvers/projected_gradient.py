@@ -13,13 +13,14 @@ and the exact projection onto the intersection where they commute (as sparsity a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hauberk.problem import Problem
+from hauberk.problem import Problem, Structure
 from hauberk.solve import Metrics, Solver
 from hauberk.solvers.descent import Descending, Descent, descend, put
 from hauberk.types import Batch, Weights
@@ -62,32 +63,58 @@ class ProjectedGradient(Solver[Projecting]):
 
     def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Projecting) -> Metrics:
         """Gradient, prox, average."""
-        weights = problem.weights(model)
-
-        def unproject() -> None:
-            put(weights, state.shadow)
-
-        metrics = descend(problem, model, batch, state, unproject if state.shadow else None)
-        if state.shadow:
-            state.shadow = {n: p.detach().clone() for n, p in weights.items()}
-        if problem.structures:
-            rate = self.descent.rate(batch.progress)
-            put(weights, proximal(problem, weights, batch.progress, rate))
-        state.track(model)
-        return metrics
+        return projected_step(problem, problem.structures, model, batch, state)
 
     def finish(self, problem: Problem, model: nn.Module, state: Projecting) -> None:
         """The averaged weights, made feasible."""
         state.settle(model)
         weights = problem.weights(model)
-        put(weights, proximal(problem, weights, 1.0, 0.0))
+        put(weights, proximal(problem.structures, weights, 1.0, 0.0))
+
+
+def projected_step(
+    problem: Problem,
+    joint: Mapping[str, Structure],
+    model: nn.Module,
+    batch: Batch,
+    state: Projecting,
+    pull: Callable[[], None] | None = None,
+) -> Metrics:
+    """``w ← prox_joint( w − γ (∇f(w) + pull) )``, from ``v`` in the lazy form; and the average.
+
+    Args:
+        problem: whose objective is differentiated.
+        joint: the structures that are met at every step.
+        model: whose parameters move.
+        batch: where.
+        state: the descent's memory.
+        pull: adds a penalty's gradient to ``.grad``.
+    """
+    weights = problem.weights(model)
+
+    def before() -> None:
+        if pull:
+            pull()
+        if state.shadow:  # the gradient was taken at w; the step is made from v
+            put(weights, state.shadow)
+
+    metrics = descend(problem, model, batch, state, before)
+    if state.shadow:
+        state.shadow = {n: p.detach().clone() for n, p in weights.items()}
+    if joint:
+        rate = state.descent.rate(batch.progress)
+        put(weights, proximal(joint, weights, batch.progress, rate))
+    state.track(model)
+    return metrics
 
 
 @torch.no_grad()
-def proximal(problem: Problem, w: Weights, progress: float, step: float) -> Weights:
+def proximal(
+    structures: Mapping[str, Structure], w: Weights, progress: float, step: float
+) -> Weights:
     """Every structure's prox in turn."""
     w = {name: p.detach() for name, p in w.items()}
-    for structure in problem.structures.values():
+    for structure in structures.values():
         w = structure.at(progress).prox(w, step)
     return w
 

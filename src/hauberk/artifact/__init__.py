@@ -1,0 +1,6 @@
+"""The file that ships: a versioned, checked container of entropy-coded weights."""
+
+from hauberk.artifact.artifact import Artifact, Layer
+from hauberk.artifact.format import Architecture, ArtifactError
+
+__all__ = ["Architecture", "Artifact", "ArtifactError", "Layer"]

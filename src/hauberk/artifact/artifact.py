@@ -1,0 +1,278 @@
+"""The file that ships: encode a state, save it, load it, decode it exactly.
+
+``Artifact.nbytes`` is the file's size: indices, codebooks, biases, batch-norm, names and all.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from hauberk import files
+from hauberk.artifact import codec, format, table
+from hauberk.artifact.bitpatterns import place_of
+from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.format import About, Architecture, ArtifactError
+from hauberk.artifact.table import Entry, Stored
+from hauberk.types import Factors
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One line of `hauberk inspect`.
+
+    Attributes:
+        name: in the state.
+        shape: of the dense tensor.
+        rank: inner size of factors; None where the tensor is stored itself.
+        kept: stored non-zeros, over all factors.
+        weights: elements of the dense tensor.
+        bits: that tell one stored value from another.
+        nbytes: its part of the stream, rounded.
+        share: that part over the file's bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rank: int | None
+    kept: int
+    weights: int
+    bits: int
+    nbytes: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compressed network as the bytes of its file.
+
+    Attributes:
+        content: the whole file.
+        about: what its header says of the network.
+    """
+
+    content: bytes = field(repr=False)
+    about: About
+    _entries: tuple[Entry, ...] = field(repr=False)
+    _stream: bytes = field(repr=False)
+
+    @classmethod
+    def encode(
+        cls,
+        state: Mapping[str, Tensor | Factors],
+        *,
+        architecture: Architecture | None,
+        input_shape: tuple[int, ...],
+        classes: int,
+    ) -> Artifact:
+        """``argmin`` of the file's bytes over exact representations of ``state``.
+
+        Args:
+            state: names to tensors, or to factors, which are kept where that is shorter; tensors
+                that share their storage are stored once. A pruned weight must be +0: the file
+                keeps the sign of a -0, which ``w * mask`` leaves and ``torch.where`` does not.
+            architecture: how the network is built again; None for a user's own module.
+            input_shape: of one input: (channel, height, width).
+            classes: outputs.
+
+        Raises:
+            ValueError: NaN or infinite weights, an element type that no file holds, a state so
+                large and empty that a reader would refuse it.
+        """
+        about = About(architecture, tuple(input_shape), classes)
+        complaint = format.complaint(about)
+        if complaint:
+            raise ValueError(complaint)
+        out = Writer()
+        entries = tuple(_write_all(out, state))
+        stream = out.to_bytes()
+        packed = table.pack(entries)
+        if not _affordable(entries, packed, stream):
+            raise ValueError(
+                f"The state takes {len(stream):,} bytes for {_count(entries):,} weights, which "
+                "a reader refuses as implausible; keep more weights."
+            )
+        return cls(format.pack(about, packed, stream), about, entries, stream)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "The file") -> Artifact:
+        """The artifact whose file is ``content``; ``name`` stands in errors.
+
+        Raises:
+            ArtifactError: empty, cut off, damaged, or not ours.
+        """
+        try:
+            about, packed, stream = format.unpack(content)
+            entries = table.unpack(packed)
+        except ArtifactError as error:
+            raise ArtifactError(f"{name} {error}") from None
+        except DamagedStream:
+            raise ArtifactError(f"{name} {_INCONSISTENT}") from None
+        if not _affordable(entries, packed, stream):
+            raise ArtifactError(
+                f"{name} claims {_count(entries):,} weights in {len(content):,} bytes, "
+                "too many to be true; get a fresh copy of it."
+            )
+        return cls(content, about, entries, stream)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Artifact:
+        """The artifact at ``path``.
+
+        Raises:
+            ArtifactError: the file is empty, cut off, damaged, or not ours.
+            OSError: it is missing or cannot be read.
+        """
+        try:
+            regular = stat.S_ISREG(Path(path).stat().st_mode)
+            content = Path(path).read_bytes() if regular else b""
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} does not exist; give an .hbk file.") from None
+        except OSError as error:
+            raise OSError(f"{path} could not be read ({error.strerror}).") from error
+        if not regular:
+            raise OSError(f"{path} is no file; give an .hbk file that hauberk wrote.")
+        return cls.from_bytes(content, str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Put the file at ``path``, whole or not at all.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full.
+        """
+        files.write(Path(path), self.content)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor of the state, dense, to the bit as it was encoded; tied ones are one tensor.
+
+        Raises:
+            ArtifactError: the content was made by hand and holds no state.
+        """
+        return {entry.name: found.tensor for entry, found in self._decode()}
+
+    def fill(self, model: nn.Module) -> nn.Module:
+        """Load the state into ``model``, in place, and give it back in eval mode.
+
+        Raises:
+            ValueError: names or shapes differ; the first five differences are listed.
+        """
+        state = self.state()
+        differences = list(_differences(state, model.state_dict()))
+        if differences:
+            more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+            raise ValueError(
+                f"The file does not fit the model: {'; '.join(differences[:5])}{more}; "
+                "give the model that was compressed."
+            )
+        model.load_state_dict(state)
+        return model.eval()
+
+    def layers(self) -> list[Layer]:
+        """What each stored tensor takes; a tied one is listed once."""
+        return [
+            Layer(
+                entry.name,
+                entry.shape,
+                entry.inner if entry.stored is not Stored.PLAIN else None,
+                found.kept,
+                entry.count,
+                found.bits,
+                round(found.nbytes),
+                found.nbytes / self.nbytes,
+            )
+            for entry, found in self._decode()
+            if entry.stored is not Stored.ALIAS
+        ]
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """How the network is built again; None for a user's own module."""
+        return self.about.architecture
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input: (channel, height, width)."""
+        return self.about.input_shape
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the network."""
+        return self.about.classes
+
+    @property
+    def nbytes(self) -> int:
+        """The file's size."""
+        return len(self.content)
+
+    @property
+    def overhead_bytes(self) -> int:
+        """Header and table: all that is not the coded tensors."""
+        return len(self.content) - len(self._stream)
+
+    @property
+    def dense_bytes(self) -> int:
+        """The same floating-point weights and buffers as dense float32; tied ones count once."""
+        return 4 * sum(
+            entry.count
+            for entry in self._entries
+            if entry.stored is not Stored.ALIAS and entry.kind.fraction_bits is not None
+        )
+
+    def _decode(self) -> Iterator[tuple[Entry, codec.Decoded]]:
+        done: list[codec.Decoded] = []
+        try:
+            source = Reader(self._stream)
+            for entry in self._entries:
+                if entry.stored is Stored.ALIAS:
+                    done.append(done[entry.inner])
+                else:
+                    done.append(codec.read(source, entry, len(self._stream)))
+            source.finish()
+        except DamagedStream:
+            raise ArtifactError(f"The file {_INCONSISTENT}") from None
+        return zip(self._entries, done, strict=True)
+
+
+_INCONSISTENT = "holds numbers that contradict each other; get a fresh copy of it."
+
+
+def _affordable(entries: Sequence[Entry], packed: bytes, stream: bytes) -> bool:
+    return table.affordable(sum(e.need_bytes for e in entries), len(packed) + len(stream))
+
+
+def _count(entries: Sequence[Entry]) -> int:
+    return sum(entry.count for entry in entries)
+
+
+def _write_all(out: Writer, state: Mapping[str, Tensor | Factors]) -> Iterator[Entry]:
+    places: dict[tuple[object, ...], int] = {}
+    for place, (name, value) in enumerate(state.items()):
+        first = places.setdefault(_identity(name, value), place)
+        if first < place:
+            dtype = (value.v if isinstance(value, Factors) else value).dtype
+            shape = tuple(value.shape)
+            yield Entry(name, Stored.ALIAS, place_of(dtype), shape, first)
+        else:
+            yield codec.write(out, name, value)
+
+
+def _identity(name: str, value: Tensor | Factors) -> tuple[object, ...]:
+    """Equal for values that share their memory; an empty tensor has none to share."""
+    parts = value[:3] if isinstance(value, Factors) else (value,)
+    if not all(part.numel() for part in parts):
+        return (name,)
+    return tuple((p.data_ptr(), p.dtype, p.shape, p.stride(), p.device) for p in parts)
+
+
+def _differences(have: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, tensor in want.items():
+        if name not in have:
+            yield f"{name} is missing from the file"
+        elif have[name].shape != tensor.shape:
+            yield f"{name} is {tuple(have[name].shape)} in the file, {tuple(tensor.shape)} wanted"
+    for name in have.keys() - want.keys():
+        yield f"{name} is not in the model"

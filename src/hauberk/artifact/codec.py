@@ -1,0 +1,182 @@
+"""Tensors and factors to bits and back, exact: min over representations of their length.
+
+    tensor  = support (`positions`) + non-zero values (`values`)
+    factors = U, V, C where that is shorter than the tensor U V + C   (arXiv 1902.03538, eq. 5)
+
+The product of factors is summed in a stated order, so that every machine decodes one tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.artifact import positions, values
+from hauberk.artifact.bitpatterns import NUMBERS, Number, place_of
+from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.table import Entry, Stored
+from hauberk.types import Factors
+
+_FREE_STEPS = 1 << 28
+_STEPS_PER_BYTE = 1 << 13
+_STEPS_PER_ROW = 1 << 10
+"""A row operation costs at least as much as this many multiplications."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A tensor of the file and what its bits hold.
+
+    Attributes:
+        tensor: dense.
+        kept: non-zeros that are stored, over all factors.
+        bits: that tell one stored value from another, the most of all factors.
+        nbytes: that it takes, to a fraction of a byte.
+    """
+
+    tensor: Tensor
+    kept: int
+    bits: int
+    nbytes: float = 0.0
+
+
+def write(out: Writer, name: str, value: Tensor | Factors) -> Entry:
+    """Code ``value`` the shortest way.
+
+    Raises:
+        ValueError: it holds NaN or infinities, or is of a type that a file does not hold.
+    """
+    if isinstance(value, Factors):
+        for part in value[:3]:
+            _check(name, part)
+        tensor = value.dense()
+    else:
+        tensor = value
+    dtype = _check(name, tensor)
+    plain = Writer()
+    _write_tensor(plain, tensor, NUMBERS[dtype])
+    entry, best = Entry(name, Stored.PLAIN, dtype, tuple(tensor.shape)), plain
+    if isinstance(value, Factors):
+        for stored, factored in _factored(value, tensor, NUMBERS[dtype]):
+            if factored.cost_bits < best.cost_bits:
+                entry = Entry(name, stored, dtype, entry.shape, value.u.shape[1])
+                best = factored
+    out.extend(best)
+    return entry
+
+
+def read(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
+    """The tensor of ``entry``, next in the stream.
+
+    Raises:
+        DamagedStream: no writer wrote it.
+    """
+    before = source.left_bits
+    if entry.stored is Stored.PLAIN:
+        found = _read_tensor(source, entry.shape, entry.kind)
+    else:
+        found = _read_factors(source, entry, payload_bytes)
+    nbytes = (before - source.left_bits) / 8
+    return Decoded(found.tensor, found.kept, found.bits, nbytes)
+
+
+def product(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    """``U V + C`` in float64, each row as Σ_k u_k v_k with k ascending, C last, rounded once.
+
+    No matrix product: the order in which a library sums depends on the machine.
+    """
+    left, right = u.double().cpu().numpy(), v.double().cpu().numpy()
+    total = np.zeros((left.shape[0], right.shape[1]))
+    for row, weights in zip(total, left, strict=True):
+        for k in np.flatnonzero(weights):
+            row += weights[k] * right[k]
+    total += c.double().cpu().numpy()
+    return torch.from_numpy(total).to(v.dtype)
+
+
+def _check(name: str, tensor: Tensor) -> int:
+    dtype = place_of(tensor.dtype)
+    if dtype < 0 or tensor.layout is not torch.strided:
+        raise ValueError(
+            f"{name!r} is a {tensor.layout} tensor of {tensor.dtype}; a file holds dense tensors "
+            f"of {', '.join(str(n.dtype).removeprefix('torch.') for n in NUMBERS)}."
+        )
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise ValueError(
+            f"{name!r} holds NaN or infinite numbers; a file holds finite ones only: "
+            "train again with a smaller step, or from an earlier checkpoint."
+        )
+    return dtype
+
+
+def _write_tensor(out: Writer, tensor: Tensor, kind: Number) -> None:
+    patterns = kind.patterns(tensor)
+    index = np.flatnonzero(patterns)
+    order = positions.write(out, index, tuple(tensor.shape))
+    full = len(index) == len(patterns)
+    values.write(out, patterns if full else patterns[index][order], kind)
+
+
+def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decoded:
+    index = positions.read(source, shape)
+    count = int(np.prod(shape, dtype=np.int64))
+    found, bits = values.read(source, count if index is None else len(index), kind)
+    if index is None:
+        return Decoded(kind.tensor(found, shape), count, bits)
+    dense = np.zeros(count, dtype=kind.unsigned)
+    dense[index] = found
+    return Decoded(kind.tensor(dense, shape), len(found), bits)
+
+
+def _factored(value: Factors, dense: Tensor, kind: Number) -> list[tuple[Stored, Writer]]:
+    """The ways to keep ``value`` as factors that decode to ``dense`` to the bit."""
+    u, v, c, _ = value
+    if not u.dtype == v.dtype == c.dtype or not u.shape[1]:
+        return []
+    rest = Writer()
+    _write_tensor(rest, v, kind)
+    _write_tensor(rest, c, kind)
+    ways = []
+    for stored, left in ((Stored.FACTORS, u), (Stored.FACTORS_FROM_IDENTITY, _from_identity(u))):
+        if left is not None:
+            out = Writer()
+            _write_tensor(out, left, kind)
+            out.extend(rest)
+            ways.append((stored, out))
+    least = min(out.cost_bits for _, out in ways)
+    same = _feasible(u, v, least / 8) and _same_bits(product(u, v, c).reshape(dense.shape), dense)
+    return ways if same else []
+
+
+def _from_identity(u: Tensor) -> Tensor | None:
+    """``U − I``, where adding I again gives U to the bit."""
+    if u.shape[0] != u.shape[1]:
+        return None
+    identity = torch.eye(len(u), dtype=u.dtype, device=u.device)
+    rest = u - identity
+    return rest if _same_bits(rest + identity, u) else None
+
+
+def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
+    u, v, c = (_read_tensor(source, shape, entry.kind) for shape in entry.factor_shapes)
+    left = u.tensor
+    if entry.stored is Stored.FACTORS_FROM_IDENTITY:
+        left = left + torch.eye(len(left), dtype=left.dtype)
+    if not _feasible(left, v.tensor, payload_bytes):
+        raise DamagedStream
+    dense = product(left, v.tensor, c.tensor).reshape(entry.shape)
+    return Decoded(dense, u.kept + v.kept + c.kept, max(u.bits, v.bits, c.bits))
+
+
+def _feasible(u: Tensor, v: Tensor, payload_bytes: float) -> bool:
+    """Whether a payload of this size may ask for the work of this product."""
+    steps = int(torch.count_nonzero(u)) * (v.shape[1] + _STEPS_PER_ROW)
+    return steps <= _FREE_STEPS + _STEPS_PER_BYTE * payload_bytes
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    kind = NUMBERS[place_of(a.dtype)]
+    return bool(np.array_equal(kind.patterns(a), kind.patterns(b)))

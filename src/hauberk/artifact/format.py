@@ -1,0 +1,200 @@
+"""The container: one safetensors file with one uint8 tensor, described in docs/format.md.
+
+    length u64 | JSON header | payload = table length u32 | table | ANS words
+
+The header is written here and not by the safetensors package, whose order of keys is random:
+equal content gives equal bytes. Every byte is under the checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+FORMAT = "hauberk"
+VERSION = "1"
+_BLANK = "0" * 16
+_LARGEST_HEADER = 1 << 20
+
+
+class ArtifactError(ValueError):
+    """A file that is empty, cut off, damaged, or not ours."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How the network is built again: a name that `hauberk.models` knows, and its arguments."""
+
+    name: str
+    arguments: Mapping[str, int | float | str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
+
+
+@dataclass(frozen=True)
+class About:
+    """What the header says of the network.
+
+    Attributes:
+        architecture: None for a user's own module.
+        input_shape: of one input: (channel, height, width).
+        classes: outputs.
+    """
+
+    architecture: Architecture | None
+    input_shape: tuple[int, ...]
+    classes: int
+
+
+def pack(about: About, table: bytes, stream: bytes) -> bytes:
+    """The whole file."""
+    payload = struct.pack("<I", len(table)) + table + stream
+    header = _header(about, len(payload))
+    content = struct.pack("<Q", len(header)) + header + payload
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    return content.replace(_mark(_BLANK), _mark(digest), 1)
+
+
+def unpack(content: bytes) -> tuple[About, bytes, bytes]:
+    """What was packed: the header's facts, the table, the stream.
+
+    Raises:
+        ArtifactError: the content is not what `pack` gives; the sentence lacks its subject, which
+            is the file's name.
+    """
+    start = _payload_start(content)
+    header = _json(content[8:start])
+    meta = header.get("__metadata__")
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
+    if meta.get("version") != VERSION:
+        raise ArtifactError(
+            f"has format version {meta.get('version')!r}, and this hauberk reads {VERSION!r}; "
+            "install the hauberk that wrote it."
+        )
+    _verify(content, start, meta.get("checksum"))
+    about = _about(meta)
+    payload = content[start:]
+    if content[8:start] != _signed(_header(about, len(payload)), meta["checksum"]):
+        raise ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
+    return about, *_split(payload)
+
+
+def _header(about: About, payload_bytes: int) -> bytes:
+    named = about.architecture
+    architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
+    header = {
+        "__metadata__": {
+            "format": FORMAT,
+            "version": VERSION,
+            "architecture": _compact(architecture),
+            "input_shape": _compact(about.input_shape),
+            "classes": str(about.classes),
+            "checksum": _BLANK,
+        },
+        "payload": {"dtype": "U8", "shape": [payload_bytes], "data_offsets": [0, payload_bytes]},
+    }
+    text = _compact(header).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _mark(digest: str) -> bytes:
+    """Where the checksum stands: unique, as quotes inside a value are escaped."""
+    return f'"checksum":"{digest}"'.encode()
+
+
+def _signed(header: bytes, digest: str) -> bytes:
+    return header.replace(_mark(_BLANK), _mark(digest), 1)
+
+
+def _payload_start(content: bytes) -> int:
+    if len(content) < 8:
+        what = f"ends after {len(content)} bytes" if content else "is empty"
+        raise ArtifactError(f"{what}; give an .hbk file that hauberk wrote.")
+    (length,) = struct.unpack_from("<Q", content)
+    if length > _LARGEST_HEADER or content[8:9] not in (b"{", b""):
+        raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
+    if 8 + length > len(content):
+        raise ArtifactError("is cut off inside its header; get a fresh copy of it.")
+    return 8 + int(length)
+
+
+def _json(header: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError("is damaged or no hauberk file; get a fresh copy of it.") from error
+    if not isinstance(value, dict):
+        raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
+    return value
+
+
+def _verify(content: bytes, start: int, digest: object) -> None:
+    damaged = ArtifactError("is damaged (its checksum does not hold); get a fresh copy of it.")
+    if not isinstance(digest, str) or not digest.isascii():
+        raise damaged
+    view = memoryview(content)
+    signed = content[8:start].replace(_mark(digest), _mark(_BLANK), 1)
+    true = hashlib.blake2b(view[:8], digest_size=8)
+    true.update(signed)
+    true.update(view[start:])
+    if true.hexdigest() != digest:
+        raise damaged
+
+
+def _about(meta: Mapping[str, Any]) -> About:
+    odd = ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
+    try:
+        named = json.loads(meta["architecture"])
+        shape = json.loads(meta["input_shape"])
+        classes = int(meta["classes"])
+        architecture = named and Architecture(named["name"], named["arguments"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise odd from error
+    if not isinstance(shape, list):
+        raise odd
+    about = About(architecture or None, tuple(shape), classes)
+    if complaint(about):
+        raise odd
+    return about
+
+
+def complaint(about: About) -> str | None:
+    """What is wrong with ``about``, in one sentence; None when nothing is."""
+    named = about.architecture
+    if named is not None and not (
+        isinstance(named.name, str)
+        and all(
+            isinstance(key, str)
+            and type(value) in (int, float, str)
+            and (isinstance(value, str) or math.isfinite(value))
+            for key, value in named.arguments.items()
+        )
+    ):
+        return f"The architecture is {named!r}; give finite numbers or strings as its arguments."
+    sizes = (*about.input_shape, about.classes)
+    if not all(type(size) is int and 0 < size < 1 << 31 for size in sizes):
+        return (
+            f"The input shape is {about.input_shape!r} and the classes are {about.classes!r}; "
+            "give whole numbers of 1 or more."
+        )
+    return None
+
+
+def _split(payload: bytes) -> tuple[bytes, bytes]:
+    if len(payload) >= 4:
+        end = 4 + int(struct.unpack_from("<I", payload)[0])
+        if end <= len(payload) and (len(payload) - end) % 4 == 0:
+            return payload[4:end], payload[end:]
+    raise ArtifactError("has a payload that hauberk does not write; get a fresh copy of it.")

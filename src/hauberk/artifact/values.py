@@ -1,0 +1,183 @@
+"""The non-zero values in order: min over {codebook + indices, exponents + raw fractions} of bits.
+
+Trailing zero bits that all values share are dropped first, so that a codebook that float16,
+bfloat16 or a small grid can hold costs no more than it would there. A codebook is a sorted list:
+its steps are coded, which saves the log₂ K! bits of an order that says nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hauberk.artifact.bitpatterns import Number
+from hauberk.artifact.entropy import DamagedStream, Integers, Reader, Writer
+
+_LARGEST_BOOK = 1 << 16
+_BOOK_BITS = 17
+_LENGTH_BITS = 7
+_ALPHABET_BITS = 12
+_SAMPLE = 1 << 16
+
+
+def write(out: Writer, values: Integers, kind: Number) -> None:
+    """Code folded ``values`` (see `Number.patterns`), the shorter way."""
+    if not len(values):
+        return
+    drop = _shared_zeros(values)
+    short = _squeeze(values, drop)
+    ways = [_indexed(short), _raw(short, kind, drop)]
+    best = min((way for way in ways if way is not None), key=lambda way: way.cost_bits)
+    out.number(drop, _LENGTH_BITS)
+    out.number(int(best is ways[0]), 1)
+    out.extend(best)
+
+
+def read(source: Reader, count: int, kind: Number) -> tuple[Integers, int]:
+    """``count`` folded values, and the bits that tell one from another.
+
+    Raises:
+        DamagedStream: values that no writer writes.
+    """
+    if not count:
+        return np.zeros(0, dtype=kind.unsigned), 0
+    drop = source.number(_LENGTH_BITS)
+    if drop >= kind.bits:
+        raise DamagedStream
+    if source.number(1):
+        book = _read_book(source, drop, kind)
+        kind.check(book)
+        if len(book) == 1:
+            return np.full(count, book[0]), 0
+        index = source.symbols(count, len(book))
+        return book[index], (len(book) - 1).bit_length()
+    short = _read_raw(source, count, kind)
+    values = _stretch(short, drop)
+    kind.check(values)
+    return values, kind.bits
+
+
+def _shared_zeros(values: Integers) -> int:
+    """Trailing zeros of all magnitudes; the lowest bit is the sign."""
+    every = int(np.bitwise_or.reduce(values)) >> 1
+    return (every & -every).bit_length() - 1 if every else 0
+
+
+def _squeeze(values: Integers, drop: int) -> Integers:
+    one, by = values.dtype.type(1), values.dtype.type(drop)
+    return ((values >> one >> by) << one) | (values & one) if drop else values
+
+
+def _stretch(short: Integers, drop: int) -> Integers:
+    one, by = short.dtype.type(1), short.dtype.type(drop)
+    return ((short >> one) << one << by) | (short & one) if drop else short
+
+
+def _indexed(values: Integers) -> Writer | None:
+    found = _codebook(values)
+    if found is None:
+        return None
+    book, index = found
+    out = Writer()
+    out.number(len(book), _BOOK_BITS)
+    _write_sorted(out, book)
+    out.symbols(index, len(book))
+    return out
+
+
+def _codebook(values: Integers) -> tuple[Integers, Integers] | None:
+    """The distinct values, sorted, and which one each value is; None when they are too many."""
+    sample = values[:: -(-len(values) // _SAMPLE)]
+    book = np.unique(sample)
+    if len(book) > len(sample) // 2 and len(values) > len(sample):
+        return None  # hardly any value comes twice
+    while len(book) <= _LARGEST_BOOK:
+        index = np.minimum(np.searchsorted(book, values), len(book) - 1)
+        missing = values[book[index] != values]
+        if not len(missing):
+            return book, index
+        book = np.union1d(book, missing[:: -(-len(missing) // _SAMPLE)])
+    return None
+
+
+def _write_sorted(out: Writer, book: Integers) -> None:
+    """The first value, then bit lengths of the steps, then their bits below the leading one."""
+    first = int(book[0])
+    out.number(first.bit_length(), _LENGTH_BITS)
+    out.number(first, first.bit_length())
+    if len(book) < 2:
+        return
+    steps = np.diff(book).astype(np.uint64)
+    lengths = _bit_lengths(steps)
+    low, high = int(lengths.min()), int(lengths.max())
+    out.number(low, _LENGTH_BITS)
+    out.number(high, _LENGTH_BITS)
+    out.symbols(lengths - low, high - low + 1)
+    for length in range(low, high + 1):
+        out.bits(steps[lengths == length], length - 1)
+
+
+def _read_book(source: Reader, drop: int, kind: Number) -> Integers:
+    count = source.number(_BOOK_BITS)
+    if not 1 <= count <= _LARGEST_BOOK:
+        raise DamagedStream
+    length = source.number(_LENGTH_BITS)
+    book = np.zeros(count, dtype=np.uint64)
+    book[0] = source.number(_fits(length, kind.bits - drop))
+    if count > 1:
+        low, high = source.number(_LENGTH_BITS), source.number(_LENGTH_BITS)
+        if not 1 <= low <= _fits(high, kind.bits - drop):
+            raise DamagedStream
+        lengths = source.symbols(count - 1, high - low + 1) + low
+        for length in range(low, high + 1):
+            these = np.flatnonzero(lengths == length)
+            leading = np.uint64(1 << (length - 1))
+            book[1:][these] = leading | source.bits(len(these), length - 1)
+        book = np.cumsum(book, dtype=np.uint64)
+    if (book[1:] <= book[:-1]).any() or int(book[-1]) >> (kind.bits - drop):
+        raise DamagedStream
+    return _stretch(book, drop).astype(kind.unsigned)
+
+
+def _bit_lengths(steps: Integers) -> Integers:
+    lengths = np.zeros(len(steps), dtype=np.int64)
+    for bit in range(64):
+        lengths += steps >= np.uint64(1 << bit)
+    return lengths
+
+
+def _raw(values: Integers, kind: Number, drop: int) -> Writer:
+    """High parts (a float's exponent) adaptively, low parts (its fraction and sign) as they are."""
+    low, high = int(values.min()), int(values.max())
+    if kind.fraction_bits is None:
+        split = max(0, high.bit_length() - 8)
+    else:
+        split = max(0, kind.fraction_bits + 1 - drop)
+    while (high >> split) - (low >> split) >= 1 << _ALPHABET_BITS:
+        split += 1
+    by, start = values.dtype.type(split), low >> split
+    out = Writer()
+    out.number(split, _LENGTH_BITS)
+    out.number(start, kind.bits)
+    out.number((high >> split) - start, _ALPHABET_BITS)
+    out.symbols((values >> by) - values.dtype.type(start), (high >> split) - start + 1)
+    out.bits(values & values.dtype.type((1 << split) - 1), split)
+    return out
+
+
+def _read_raw(source: Reader, count: int, kind: Number) -> Integers:
+    split = _fits(source.number(_LENGTH_BITS), kind.bits - 1)
+    start = source.number(kind.bits)
+    size = source.number(_ALPHABET_BITS) + 1
+    if (start + size - 1) << split >= 1 << kind.bits:
+        raise DamagedStream
+    by = kind.unsigned(split)
+    high: Integers = source.symbols(count, size).astype(kind.unsigned) + kind.unsigned(start)
+    high <<= by
+    high |= source.bits(count, split).astype(kind.unsigned)
+    return high
+
+
+def _fits(length: int, limit: int) -> int:
+    if length > limit:
+        raise DamagedStream
+    return length

@@ -1,0 +1,290 @@
+"""Encode → decode is exact to the bit, whatever the tensor; and the bits are near the entropy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from torch import Tensor
+
+from hauberk.artifact import codec
+from hauberk.artifact.bitpatterns import NUMBERS, place_of
+from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.table import Stored
+from hauberk.types import Factors
+
+
+def coded(value: Tensor | Factors) -> tuple[codec.Decoded, Stored, int]:
+    out = Writer()
+    entry = codec.write(out, "w", value)
+    stream = out.to_bytes()
+    source = Reader(stream)
+    found = codec.read(source, entry, len(stream))
+    source.finish()
+    return found, entry.stored, len(stream)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    kind = NUMBERS[place_of(a.dtype)]
+    integers = [t.contiguous().view(kind.carrier) for t in (a, b)]
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(*integers)
+
+
+def sparse(shape: tuple[int, ...], keep: float, levels: int, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    book = np.unique(rng.normal(size=4 * levels).astype(np.float16))
+    book = rng.permutation(book[book != 0])[:levels]
+    w = rng.choice(book.astype(np.float32), size=shape)
+    return torch.from_numpy(np.where(rng.random(shape) < keep, w, np.float32(0)))
+
+
+tiny = torch.finfo(torch.float32).tiny
+TENSORS = {
+    "zeros": torch.zeros(7, 5),
+    "one weight": torch.zeros(40, 30).index_put(
+        (torch.tensor(17), torch.tensor(3)), torch.ones(())
+    ),
+    "last weight": torch.cat([torch.zeros(299), torch.ones(1)]),
+    "all but one": torch.cat([torch.ones(299), torch.zeros(1)]),
+    "empty": torch.zeros(0, 5),
+    "empty of one axis": torch.zeros(0),
+    "scalar": torch.tensor(0.25),
+    "zero scalar": torch.tensor(0.0),
+    "minus zero": torch.tensor([0.0, -0.0, 1.0, -0.0]),
+    "subnormal": torch.tensor([tiny / 2, -tiny / 1024, 1e-45, 0.0]),
+    "extremes": torch.tensor([3.4e38, -3.4e38, tiny, -1e-45]),
+    "ones": torch.ones(64),
+    "dense": torch.randn(50, 40, generator=torch.Generator().manual_seed(0)),
+    "half full": sparse((60, 50), 0.5, 4),
+    "nearly full": sparse((60, 50), 0.97, 4),
+    "conv": sparse((16, 8, 3, 3), 0.1, 16),
+    "dead rows and columns": torch.where(
+        (torch.arange(80) % 7 == 0)[:, None] & (torch.arange(90) % 5 == 0),
+        sparse((80, 90), 0.3, 8),
+        torch.zeros(()),
+    ),
+    "signs of zero": sparse((80, 90), 0.3, 8) * -0.0,
+    "channels last": sparse((8, 4, 3, 3), 0.2, 8).to(memory_format=torch.channels_last),
+    "transposed": sparse((30, 20), 0.2, 8).T,
+    "int64 buffer": torch.tensor(12345),
+    "int64 extremes": torch.tensor([-(2**63), 2**63 - 1, 0, -1]),
+    "uint8": torch.arange(256, dtype=torch.uint8),
+    "bool": torch.arange(100) % 3 == 0,
+    "int8": torch.arange(-128, 128).to(torch.int8),
+    "int16": torch.tensor([-32768, 32767, 0], dtype=torch.int16),
+    "int32": torch.tensor([-(2**31), 2**31 - 1, 5], dtype=torch.int32),
+    "float16": torch.randn(100, generator=torch.Generator().manual_seed(1)).half(),
+    "bfloat16": torch.randn(100, generator=torch.Generator().manual_seed(2)).bfloat16(),
+    "float64": torch.randn(100, generator=torch.Generator().manual_seed(3)).double(),
+}
+
+
+@pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS.keys())
+def test_round_trip_is_exact(tensor: Tensor) -> None:
+    found, stored, nbytes = coded(tensor)
+    assert stored is Stored.PLAIN
+    assert same_bits(found.tensor, tensor)
+    width = tensor.element_size()
+    assert nbytes <= width * tensor.numel() + 24
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("keep", [0.05, 1.0])
+def test_codebooks_of_every_size(bits: int, keep: float) -> None:
+    rng = np.random.default_rng(bits)
+    book = rng.permutation(np.linspace(0.1, 1, 2**bits, dtype=np.float32))
+    w = rng.choice(book, size=(300, 2 ** max(6, bits - 7)))
+    tensor = torch.from_numpy(np.where(rng.random(w.shape) < keep, w, np.float32(0)))
+    found, _, _ = coded(tensor)
+    assert same_bits(found.tensor, tensor)
+    assert bits > 10 or found.bits <= bits
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: str(n.dtype))
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_any_bit_patterns(number: object, data: st.DataObject) -> None:
+    kind = NUMBERS[NUMBERS.index(number)]  # type: ignore[arg-type]
+    limit = 1 if kind.dtype is torch.bool else 2**kind.bits - 1
+    shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6))
+    few = st.sampled_from(data.draw(st.lists(st.integers(0, limit), min_size=1, max_size=4)))
+    elements = data.draw(st.sampled_from([few, st.integers(0, limit)]))
+    raw = data.draw(hnp.arrays(kind.unsigned, shape, elements=elements))
+    carrier = raw.view(np.uint8 if kind.carrier is torch.uint8 else f"i{kind.bits // 8}")
+    tensor = torch.from_numpy(carrier.reshape(-1).copy()).view(kind.dtype).reshape(shape)
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            coded(tensor)
+    else:
+        assert same_bits(coded(tensor)[0].tensor, tensor)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_not_finite_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="'w' holds NaN or infinite numbers"):
+        coded(torch.tensor([1.0, bad]))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        coded(Factors(torch.tensor([[bad]]), torch.ones(1, 1), torch.ones(1, 1), (1, 1)))
+
+
+def test_unknown_type_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'w' is a .* of torch.complex64; a file holds"):
+        coded(torch.zeros(2, dtype=torch.complex64))
+
+
+def entropy_bits(counts: np.ndarray) -> float:
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log2(p)).sum() * counts.sum())
+
+
+@pytest.mark.parametrize("keep", [0.003, 0.01, 0.1, 0.4, 0.9])
+def test_near_the_entropy_of_a_random_support(keep: float) -> None:
+    w = sparse((430, 1000), keep, 16)
+    kept = int((w != 0).sum())
+    ideal = entropy_bits(np.array([kept, w.numel() - kept]))
+    ideal += entropy_bits(np.unique(w[w != 0].numpy(), return_counts=True)[1])
+    nbytes = coded(w)[2]
+    assert ideal / 8 < nbytes < 1.005 * ideal / 8 + 60  # a codebook of 16 is at most 32 bytes
+
+
+def test_below_the_plain_entropy_where_rows_and_columns_differ() -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = rng.choice([0, 0.02, 0.3], 400), rng.choice([0, 0.1, 0.5], 600)
+    p = np.outer(rows, columns)
+    w = torch.from_numpy((rng.random(p.shape) < p).astype(np.float32))
+    plain = entropy_bits(np.unique(w.numpy(), return_counts=True)[1])
+    inside = p[(p > 0) & (p < 1)]
+    known = float(-(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside)).sum())
+    labels = (400 + 600) * np.log2(3)
+    nbytes = coded(w)[2]
+    assert 8 * nbytes < 0.9 * plain
+    assert 8 * nbytes < 1.03 * (known + labels) + 300
+
+
+def test_small_dense_tensors_cost_no_more_than_their_floats() -> None:
+    bias = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    assert coded(bias)[2] <= 4 * 50
+    assert coded(bias.half().float())[2] <= 2 * 50
+
+
+def test_codebook_of_float16_values_is_stored_in_fewer_bits() -> None:
+    wide = torch.randn(256, generator=torch.Generator().manual_seed(0))
+    pick = torch.randint(256, (5000,), generator=torch.Generator().manual_seed(1))
+    assert coded(wide[pick])[2] - coded(wide.half().float()[pick])[2] > 256 * 12 // 8
+
+
+def factors(rows: int, inner: int, columns: int, keep: float, seed: int = 0) -> Factors:
+    u, v = sparse((rows, inner), keep, 8, seed), sparse((inner, columns), keep, 8, seed + 1)
+    return Factors(u, v, sparse((rows, columns), keep / 50, 8, seed + 2), (rows, columns))
+
+
+def test_low_rank_factors_stay_factors() -> None:
+    value = factors(60, 3, 80, 1.0)
+    found, stored, _ = coded(value)
+    assert stored is Stored.FACTORS
+    assert same_bits(found.tensor, value.dense())
+
+
+def test_a_correction_to_the_identity_is_stored_as_that() -> None:
+    one = factors(60, 60, 80, 0.03)
+    value = one._replace(u=one.u + torch.eye(60), v=one.v * 0 + sparse((60, 80), 0.3, 8))
+    found, stored, _ = coded(value)
+    assert stored is Stored.FACTORS_FROM_IDENTITY
+    assert same_bits(found.tensor, value.dense())
+    assert found.kept == sum(
+        int((part != 0).sum()) for part in (value.u - torch.eye(60), value.v, value.c)
+    )
+
+
+def test_factors_that_save_nothing_become_their_product() -> None:
+    value = factors(20, 300, 30, 1.0)
+    found, stored, nbytes = coded(value)
+    assert stored is Stored.PLAIN
+    assert same_bits(found.tensor, value.dense())
+    assert nbytes <= coded(value.dense())[2]
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_factors_decode_to_their_product(rows: int, inner: int, columns: int, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    u, v, c = (
+        torch.randn(shape, generator=rng) * (torch.rand(shape, generator=rng) < 0.5)
+        for shape in ((rows, inner), (inner, columns), (rows, columns))
+    )
+    value = Factors(u, v, c, (rows, columns, 1))
+    assert same_bits(coded(value)[0].tensor, value.dense())
+
+
+def test_factors_whose_sum_depends_on_its_order_are_stored_as_their_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = factors(60, 3, 80, 1.0)
+    other = value.dense() + 1e-7
+    monkeypatch.setattr(Factors, "dense", lambda self: other)
+    found, stored, _ = coded(value)
+    assert stored is Stored.PLAIN
+    assert same_bits(found.tensor, other)
+
+
+def test_the_stream_follows_the_arithmetic_of_the_documentation() -> None:
+    """A decoder in plain integers, as docs/format.md gives it, reads what the library wrote."""
+    out, symbols = Writer(), np.array([0, 1, 1, 2, 0, 1] * 20)
+    out.number(77, 20)
+    out.symbols(symbols, 3)
+    out.gaps(np.array([3, 700, 0, 12]), 4, 1000)
+    source = _PlainReader(out.to_bytes())
+    assert source.take([1] * 65536) + (source.take([1] * 16) << 16) == 77
+    prior, seen, got, block = 4 ** source.take([1] * 8), [0, 0, 0], [], 32
+    while len(got) < 120:
+        table = [16 * n + prior for n in seen]
+        part = [source.take(table) for _ in range(min(block, 120 - len(got)))]
+        seen = [n + part.count(s) for s, n in enumerate(seen)]
+        got += part
+        block = max(32, len(got) // 2)
+    assert got == symbols.tolist()
+    assert source.take([1] * 8) == 2
+    theta, gaps = (1000 - 4) * 2**40 // 1000, [0] * 4
+    for place in range(2):
+        powers = [2**40]
+        for _ in range(256):
+            powers.append(powers[-1] * theta >> 40)
+        theta = powers.pop()
+        gaps = [g + (source.take([p + 1 for p in powers]) << 8 * place) for g in gaps]
+    assert gaps == [3, 700, 0, 12]
+    assert source.state == 0
+
+
+class _PlainReader:
+    def __init__(self, stream: bytes) -> None:
+        self.words = np.frombuffer(stream, "<u4").tolist()
+        self.state = 0
+        while self.words and self.state < 2**32:
+            self.state = self.state << 32 | self.words.pop()
+
+    def take(self, table: list[int]) -> int:
+        size, total, edges = len(table), sum(table), [0]
+        for n in table[:-1]:
+            edges.append(edges[-1] + n)
+        scale = (2**24 - size) / total
+        edges = [int(edge * scale) + i for i, edge in enumerate(edges)] + [2**24]
+        if len(set(table)) == 1:  # uniform
+            edges = [i * (2**24 // size) for i in range(size)] + [2**24]
+        low = self.state % 2**24
+        symbol = next(i for i in range(size) if low < edges[i + 1])
+        self.state = (self.state >> 24) * (edges[symbol + 1] - edges[symbol]) + low - edges[symbol]
+        if self.state < 2**32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+        return symbol
+
+
+def test_numbers_that_the_stream_does_not_hold_are_refused_before_allocation() -> None:
+    out = Writer()
+    out.number(5, 8)
+    with pytest.raises(DamagedStream):
+        Reader(out.to_bytes()).bits(2**50, 23)
+    with pytest.raises(DamagedStream):
+        Reader(out.to_bytes()).gaps(2**50, 2**51)

@@ -1,0 +1,194 @@
+"""Any mutated file gives a clear error or the exact original, also when its checksum is forged."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from hauberk.artifact import Architecture, Artifact, ArtifactError
+from hauberk.artifact import format as container
+from hauberk.artifact.table import Entry, Stored, pack
+from hauberk.types import Factors
+
+FEW_SECONDS = 20.0
+MEMORY = 10 * (1 << 20)
+"""The honest need of the file under test is far below a tenth of this."""
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    rng = torch.Generator().manual_seed(0)
+
+    def sparse(*shape: int) -> torch.Tensor:
+        w = torch.randint(-7, 8, shape, generator=rng) / 8
+        return w * (torch.rand(shape, generator=rng) < 0.1) * (torch.rand(shape[0], 1) < 0.7)
+
+    bias = torch.randn(20, generator=rng)
+    state = {
+        "a.weight": sparse(40, 60),
+        "a.bias": bias,
+        "b.weight": Factors(
+            sparse(40, 40) + torch.eye(40), sparse(40, 90), sparse(40, 90), (40, 90)
+        ),
+        "c.weight": Factors(
+            torch.randn(30, 1, generator=rng), torch.ones(1, 50), torch.zeros(30, 50), (30, 50)
+        ),
+        "tied": bias,
+        "steps": torch.tensor(7),
+    }
+    named = Architecture("mlp", {"width": 40})
+    return Artifact.encode(state, architecture=named, input_shape=(60,), classes=10)
+
+
+def flip(x: bytearray, rng: random.Random) -> None:
+    x[rng.randrange(len(x))] ^= 1 << rng.randrange(8)
+
+
+def overwrite(x: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(x))
+    x[at : at + 8] = rng.randbytes(min(8, len(x) - at))
+
+
+def cut(x: bytearray, rng: random.Random) -> None:
+    del x[rng.randrange(len(x)) :]
+
+
+def insert(x: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(x))
+    x[at:at] = rng.randbytes(rng.randrange(1, 9))
+
+
+def remove(x: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(x))
+    del x[at : at + rng.randrange(1, 9)]
+
+
+def swap(x: bytearray, rng: random.Random) -> None:
+    size = rng.randrange(1, 40)
+    a, b = sorted(rng.randrange(len(x) - size) for _ in range(2))
+    x[a : a + size], x[b : b + size] = x[b : b + size], x[a : a + size]
+
+
+def blank(x: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(x))
+    count = min(rng.randrange(1, 64), len(x) - at)
+    x[at : at + count] = bytes([rng.choice((0, 255))]) * count
+
+
+def header(x: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(8, min(len(x), 340))
+    x[at] = rng.choice(b'0123456789"{}[],:\\ eE.-')
+
+
+MUTATIONS = (flip, overwrite, cut, insert, remove, swap, blank, header)
+
+
+def outcome(content: bytes, original: Artifact, exact: bool) -> bool:
+    """Whether the content was refused; otherwise it must be the original, or at least a state."""
+    try:
+        state = Artifact.from_bytes(content).state()
+    except ArtifactError as error:
+        assert str(error).endswith(".")
+        assert len(str(error)) < 300
+        return True
+    if exact:
+        assert all(torch.equal(a, state[n]) for n, a in original.state().items())
+    assert all(torch.isfinite(t).all() for t in state.values())
+    return False
+
+
+def trial(
+    make: Callable[[random.Random], bytes], count: int, original: Artifact, exact: bool
+) -> int:
+    rng = random.Random(0)
+    refused, start = 0, time.monotonic()
+    tracemalloc.start()
+    for _ in range(count):
+        refused += outcome(make(rng), original, exact)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MEMORY
+    assert time.monotonic() - start < FEW_SECONDS
+    return refused
+
+
+def test_mutations(artifact: Artifact) -> None:
+    def mutate(rng: random.Random) -> bytes:
+        x = bytearray(artifact.content)
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            if len(x) > 100:
+                rng.choice(MUTATIONS)(x, rng)
+        return bytes(x)
+
+    assert trial(mutate, 2500, artifact, exact=True) > 2300
+
+
+def signed(content: bytes) -> bytes:
+    plain = re.sub(rb'"checksum":"[^"]*"', b'"checksum":"' + b"0" * 16 + b'"', content, count=1)
+    digest = hashlib.blake2b(plain, digest_size=8).hexdigest().encode()
+    return plain.replace(b'"checksum":"' + b"0" * 16, b'"checksum":"' + digest, 1)
+
+
+def test_signing_is_what_the_format_says(artifact: Artifact) -> None:
+    assert signed(artifact.content) == artifact.content
+
+
+def test_mutations_with_a_forged_checksum(artifact: Artifact) -> None:
+    start = 8 + int(struct.unpack_from("<Q", artifact.content)[0])
+
+    def mutate(rng: random.Random) -> bytes:
+        head, payload = artifact.content[:start], bytearray(artifact.content[start:])
+        rng.choice((flip, overwrite, swap, blank))(payload, rng)
+        return signed(head + bytes(payload))
+
+    trial(mutate, 800, artifact, exact=False)
+
+
+def test_tables_and_streams_by_hand(artifact: Artifact) -> None:
+    """The parts repacked around a mutated stream or table, so that the container is flawless."""
+    about, table, stream = container.unpack(artifact.content)
+
+    def mutate(rng: random.Random) -> bytes:
+        parts = [bytearray(table), bytearray(stream)]
+        rng.choice((flip, overwrite, swap, blank))(rng.choice(parts), rng)
+        if rng.random() < 0.3:
+            parts[1] = parts[1][: 4 * rng.randrange(len(stream) // 4)]
+        if rng.random() < 0.2:
+            parts[1] = bytearray(rng.randbytes(4 * rng.randrange(1, 60)))
+        return container.pack(about, bytes(parts[0]), bytes(parts[1]))
+
+    trial(mutate, 800, artifact, exact=False)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry("w", Stored.PLAIN, 0, (1 << 30, 1 << 9)),
+        Entry("w", Stored.PLAIN, 0, (1 << 14, 1 << 14)),
+        Entry("w", Stored.FACTORS, 0, (1 << 10, 1 << 10), 1 << 24),
+        Entry("w", Stored.FACTORS, 0, (1 << 13, 1 << 13), 1 << 13),
+        Entry("w", Stored.FACTORS_FROM_IDENTITY, 0, (1 << 20, 1), 1 << 20),
+        Entry("w", Stored.FACTORS, 7, (4, 4), 4),
+        Entry("w", Stored.FACTORS, 0, (), 4),
+        Entry("w", Stored.ALIAS, 0, (), 0),
+        Entry("w", Stored.PLAIN, 0, (1,) * 40),
+    ],
+)
+def test_claims_are_refused_before_allocation(entry: Entry) -> None:
+    about = container.About(None, (1,), 2)
+    with pytest.raises(ArtifactError):
+        Artifact.from_bytes(container.pack(about, pack([entry]), b"\1\0\0\0"))
+
+
+def test_a_table_that_inflates_without_end_is_refused() -> None:
+    zeros = pack([Entry("\0" * (1 << 25), Stored.PLAIN, 0, (1,))])
+    with pytest.raises(ArtifactError):
+        Artifact.from_bytes(container.pack(container.About(None, (1,), 2), zeros, b""))

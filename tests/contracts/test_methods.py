@@ -1,0 +1,90 @@
+"""The laws of a method; one row in `rows.METHODS` admits a new one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import hauberk as hb
+from hauberk.methods import Method
+from tests.contracts.rows import METHODS
+from tests.test_solve import toy
+
+
+def mlp() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Linear(20, 3))
+
+
+@pytest.mark.parametrize(("method", "kept"), METHODS, ids=lambda v: type(v).__name__)
+def test_meets_its_budget_and_the_file_computes_the_same(
+    method: Method, kept: int, tmp_path: Path
+) -> None:
+    made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path)
+    layers = [layer for layer in made.artifact.layers() if layer.name.endswith("weight")]
+    assert sum(layer.kept for layer in layers) <= kept
+    assert made.path is not None and made.path.stat().st_size == made.artifact.nbytes
+    decoded = hb.load(made.path, model=mlp())
+    x = toy().test.images()
+    assert torch.equal(decoded(x), made.model(x))
+    assert not decoded.training
+    right = (decoded(x).argmax(1) == toy().test.y).float().mean()
+    assert right > 0.6, "it learned nothing, so the other laws say little"
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_atmc_ships_at_most_two_to_the_bits_values_a_matrix(bits: int) -> None:
+    method = hb.ATMC(
+        keep=0.5, bits=bits, factors=False, epochs=2, dense_epochs=2, polish_epochs=1, batch_size=32
+    )
+    made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
+    for name, value in made.artifact.state().items():
+        if name.endswith("weight"):
+            assert len(torch.unique(value[value != 0])) <= 2**bits
+
+
+def test_alr_ships_weights_of_its_rank() -> None:
+    method = hb.ALR(rank=2, epochs=2, dense_epochs=2, batch_size=32)
+    made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
+    for name, value in made.artifact.state().items():
+        if name.endswith("weight"):
+            assert torch.linalg.matrix_rank(value.double(), atol=1e-5) <= 2
+
+
+def test_the_model_handed_over_is_left_as_it_was() -> None:
+    net = mlp()
+    before = [p.detach().clone() for p in net.parameters()]
+    method = hb.ATMC(keep=0.5, epochs=1, dense_epochs=1, polish_epochs=0, batch_size=64)
+    hb.compress(net, toy(), method=method, threat=hb.Linf(0.1))
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_pretrained_leaves_the_dense_stage_out() -> None:
+    method = hb.AL0(keep=0.5, epochs=1, batch_size=64)
+    made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), pretrained=True)
+    assert {row["stage"] for row in made.history} == {"sparse"}
+    fresh = mlp()
+    assert all(
+        torch.equal(a, b) for a, b in zip(made.dense.parameters(), fresh.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hb.ATMC(keep=0.0),
+        lambda: hb.ATMC(bits=0),
+        lambda: hb.AL0(keep=1.5),
+        lambda: hb.AP(keep=-1.0),
+        lambda: hb.ALR(rank=0),
+        lambda: hb.DA(epochs=-1),
+        lambda: hb.DA(lr=0.0),
+        lambda: hb.DA(clean=1.0),
+        lambda: hb.DA(attack_steps=0),
+        lambda: hb.DA(warmup=2.0),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_when_they_are_made(make) -> None:
+    with pytest.raises(ValueError):
+        make()

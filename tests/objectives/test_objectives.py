@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hauberk.attack import Attack
+from hauberk.attacks import PGD
+from hauberk.objectives import Adversarial, Natural, Trades
+from hauberk.threats import Linf
+from hauberk.types import Batch
+
+
+def batch(progress: float = 1.0) -> Batch:
+    rng = torch.Generator().manual_seed(0)
+    return Batch(torch.rand(8, 5, generator=rng), torch.arange(8) % 3, rng, progress)
+
+
+def net() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Natural(), Adversarial(Linf(0.1)), Adversarial(Linf(0.1), clean=0.5), Trades(Linf(0.1))],
+    ids=lambda o: type(o).__name__,
+)
+def test_is_differentiable_and_leaves_the_mode(objective) -> None:
+    model = net()
+    loss = objective(model, batch())
+    loss.value.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert all(m.training for m in model.modules())
+    assert all(0 <= v <= 1 and not v.requires_grad for v in loss.metrics.values())
+
+
+def test_the_mix_is_the_convex_combination() -> None:
+    model = net().eval()
+    robust = Adversarial(Linf(0.2))(model, batch()).value
+    mixed = Adversarial(Linf(0.2), clean=0.25)(model, batch()).value
+    clean = Natural()(model, batch()).value
+    torch.testing.assert_close(mixed, 0.75 * robust + 0.25 * clean)
+    assert robust > clean
+
+
+def test_the_threat_warms_up() -> None:
+    reached = []
+
+    class Note(Attack):
+        def search(self, loss, x, threat, rng):
+            reached.append(threat.radius())
+            return x
+
+    objective = Adversarial(Linf(0.2), Note(), warmup=0.5)
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        objective(net(), batch(progress))
+    assert reached == pytest.approx([0.0, 0.1, 0.2, 0.2])
+
+
+def test_trades_is_its_formula() -> None:
+    model = net().eval()
+    b = batch()
+    loss = Trades(Linf(0.1), PGD(0), beta=2.0)(model, b)
+    again = batch()
+    x_adv = Linf(0.1).sample(again.x, again.rng)
+    p, q = model(b.x).log_softmax(1), model(x_adv).log_softmax(1)
+    expected = F.cross_entropy(model(b.x), b.y) + 2 * F.kl_div(
+        q, p, reduction="batchmean", log_target=True
+    )
+    torch.testing.assert_close(loss.value, expected)
+
+
+def test_the_attack_sees_the_network_in_eval_mode_and_leaves_its_statistics() -> None:
+    model = net()
+    before = model[1].running_mean.clone()
+    Adversarial(Linf(0.1), PGD(3))(model, batch())
+    once = model[1].running_mean.clone()
+    model2 = net()
+    Adversarial(Linf(0.1), PGD(30))(model2, batch())
+    assert not torch.equal(before, once)
+    assert int(model[1].num_batches_tracked) == int(model2[1].num_batches_tracked) == 1

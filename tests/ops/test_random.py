@@ -1,0 +1,17 @@
+"""Randomness is a function of its place in the run."""
+
+from __future__ import annotations
+
+import torch
+
+from hauberk.ops.random import generator, normal_like, permutation, uniform_like
+
+
+def test_the_same_place_gives_the_same_numbers() -> None:
+    x = torch.zeros(3, 4, dtype=torch.float64)
+    for draw in (uniform_like, normal_like):
+        a, b, c = (draw(x, generator(*place)) for place in ((0, "s", 1), (0, "s", 1), (0, "s", 2)))
+        assert torch.equal(a, b) and not torch.equal(a, c)
+        assert (a.shape, a.dtype) == (x.shape, x.dtype)
+    assert torch.equal(permutation(9, generator(1)), permutation(9, generator(1)))
+    assert sorted(permutation(9, generator(1)).tolist()) == list(range(9))
