@@ -1,34 +1,28 @@
-"""ATMC on MNIST, the paper's setting: a file of ≤ 17.2 kB (1% of the dense float32 bytes) reaches at
-least 95.1% clean and 72.8% under the paper's own attack, the paper's point at an idealised .010.
+"""ATMC on MNIST, the paper's setting: a file of ≤ 17.2 kB (1% of the dense float32 bytes) reaches
+at least 95.1% clean and 72.8% under the paper's own attack, the paper's point at an idealised .010.
 
     python benchmarks/atmc_mnist.py --data ../shared/data/mnist
 
 `caffe-lenet`, eps 76/255. Each row is trained, written as a file, and measured on the decoded file:
-the paper's attack (16 steps of 1.25·eps/16 from the clean image) and PGD-100 with random restarts on
-10,000 test images, AutoAttack on the first 1,000. Finished rows are kept in runs/atmc_mnist and not
-done again. The results stand beside this script as results/atmc_mnist.{json,hbk,png}.
+the paper's attack (16 steps of 1.25·eps/16 from the clean image) and PGD-100 with random restarts
+on 10,000 test images, AutoAttack on the first 1,000. Finished rows are kept in runs/atmc_mnist and
+not done again. The results stand beside this script as results/atmc_mnist.{json,hbk,png}.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-
 import hauberk as hb
 from hauberk import api
-from hauberk.artifact import Artifact
 from hauberk.console import bars, say
-from hauberk.evaluate import Proof, Published, Row, tradeoff
+from hauberk.evaluate import Proof, Row
 from hauberk.runs import prove
 
 EPS = 76 / 255

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from hauberk import checkpoint
 from hauberk.attacks import PGD
 from hauberk.objectives import Adversarial, Natural
 from hauberk.problem import Problem

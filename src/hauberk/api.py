@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,15 @@ def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None)
                 "give that module, as in hauberk.load(path, model=MyNet())."
             )
         named = artifact.architecture
-        model = models.build_named(named.name, named.arguments)
+        model = models.build_named(named.name, _whole(named.arguments, path))
     return artifact.fill(model)
+
+
+def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict[str, int]:
+    whole = {name: value for name, value in arguments.items() if isinstance(value, int)}
+    if len(whole) < len(arguments):
+        raise ValueError(f"{path} names a network with arguments that no known network takes.")
+    return whole
 
 
 def architecture(model: nn.Module) -> Architecture | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import re
 import signal
@@ -337,10 +338,11 @@ def _parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:
 
 
 def _unboxed(text: str) -> str:
-    """The first paragraph of a framed message."""
-    lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
-    rule = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
-    return " ".join(lines[:rule]).rstrip(".") or "The flags could not be read"
+    """The first paragraph of a framed message, below its title."""
+    lines = [line.strip("│|╰╯ ") for line in text.splitlines()[1:]]
+    paragraphs = itertools.groupby(lines, lambda line: set(line) <= set("─-"))
+    first = next((" ".join(part) for rule, part in paragraphs if not rule), "Unreadable flags")
+    return first.removeprefix("Error parsing settings: ").rstrip(".")
 
 
 def _with_method(flags: type[Any], method: type[Method]) -> type[Any]:

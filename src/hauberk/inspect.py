@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
     """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "layers": [...]}``."""
+    layers = artifact.layers()
     return {
         "file": path,
         "bytes": artifact.nbytes,
         "dense_bytes": artifact.dense_bytes,
         "ratio": artifact.nbytes / artifact.dense_bytes,
-        "overhead_bytes": artifact.overhead_bytes,
-        "layers": [dataclasses.asdict(layer) for layer in artifact.layers()],
+        "overhead_bytes": artifact.nbytes - sum(layer.nbytes for layer in layers),
+        "layers": [dataclasses.asdict(layer) for layer in layers],
     }
 
 
@@ -45,6 +46,6 @@ def table(artifact: Artifact, path: str) -> Table:
             f"{layer.nbytes:,}",
             f"{layer.share:.1%}",
         )
-    rest = artifact.overhead_bytes
+    rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
     view.add_row("container", "", "", "", "", "", f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
     return view

@@ -53,7 +53,7 @@ class SupportWatch:
         self.mask = _support(w)
 
     def look(self, w: Weights) -> dict[str, float]:
-        """``kept``, the share of weights not zero, and ``support_change``, the share that is new."""
+        """``kept``, the share of weights not 0, and ``support_change``, the share that is new."""
         mask = _support(w)
         new, kept = int((mask & ~self.mask).sum()), int(mask.sum())
         self.mask = mask

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
@@ -37,9 +38,18 @@ class Factors(NamedTuple):
     shape: tuple[int, ...]
 
     def dense(self) -> Tensor:
-        """The product, summed in float64 and rounded once: every machine reads one file alike."""
-        w = self.u.double() @ self.v.double() + self.c.double()
-        return w.to(self.v.dtype).reshape(self.shape)
+        """``U V + C`` in float64, each row as Σ_k u_k v_k with k ascending, C last, rounded once.
+
+        No matrix product: the order in which a library sums depends on the machine, and a file
+        must be read alike by all.
+        """
+        left, right = (t.double().cpu().numpy() for t in (self.u, self.v))
+        total = np.zeros((left.shape[0], right.shape[1]))
+        for row, weights in zip(total, left, strict=True):
+            for k in np.flatnonzero(weights):
+                row += weights[k] * right[k]
+        total += self.c.double().cpu().numpy()
+        return torch.from_numpy(total).to(self.v.dtype).reshape(self.shape)
 
 
 @dataclass(frozen=True)

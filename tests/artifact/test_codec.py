@@ -219,15 +219,16 @@ def test_factors_decode_to_their_product(rows: int, inner: int, columns: int, se
     assert same_bits(coded(value)[0].tensor, value.dense())
 
 
-def test_factors_whose_sum_depends_on_its_order_are_stored_as_their_product(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    value = factors(60, 3, 80, 1.0)
-    other = value.dense() + 1e-7
-    monkeypatch.setattr(Factors, "dense", lambda self: other)
-    found, stored, _ = coded(value)
-    assert stored is Stored.PLAIN
-    assert same_bits(found.tensor, other)
+def test_the_product_is_the_stated_sum() -> None:
+    """Σ_k u_k v_k with k ascending, then C, in float64: no library's own order."""
+    value = factors(6, 5, 7, 1.0)
+    u, v, c = (t.double().tolist() for t in value[:3])
+    for i, row in enumerate(value.dense().reshape(6, 7)):
+        for j, got in enumerate(row):
+            total = 0.0
+            for k in range(5):
+                total += u[i][k] * v[k][j]
+            assert float(got) == float(torch.tensor(total + c[i][j]).float())
 
 
 def test_the_stream_follows_the_arithmetic_of_the_documentation() -> None:

@@ -72,7 +72,7 @@ def test_reaches_the_kkt_point_of_a_box_constrained_qp(solver: Solver) -> None:
 def test_a_diverged_run_ends_as_a_sentence(solver: Solver) -> None:
     class Cliff(Objective):
         def __call__(self, model: nn.Module, batch: Batch) -> Loss:
-            return Loss((model.w.sum() + (math.nan if batch.progress > 0.5 else 1.0)))
+            return Loss(model.w.sum() + (math.nan if batch.progress > 0.5 else 1.0))
 
     model = Point()
     solution = solve(

@@ -60,7 +60,7 @@ def write(out: Writer, name: str, value: Tensor | Factors) -> Entry:
     _write_tensor(plain, tensor, NUMBERS[dtype])
     entry, best = Entry(name, Stored.PLAIN, dtype, tuple(tensor.shape)), plain
     if isinstance(value, Factors):
-        for stored, factored in _factored(value, tensor, NUMBERS[dtype]):
+        for stored, factored in _factored(value, NUMBERS[dtype]):
             if factored.cost_bits < best.cost_bits:
                 entry = Entry(name, stored, dtype, entry.shape, value.u.shape[1])
                 best = factored
@@ -81,20 +81,6 @@ def read(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
         found = _read_factors(source, entry, payload_bytes)
     nbytes = (before - source.left_bits) / 8
     return Decoded(found.tensor, found.kept, found.bits, nbytes)
-
-
-def product(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
-    """``U V + C`` in float64, each row as Σ_k u_k v_k with k ascending, C last, rounded once.
-
-    No matrix product: the order in which a library sums depends on the machine.
-    """
-    left, right = u.double().cpu().numpy(), v.double().cpu().numpy()
-    total = np.zeros((left.shape[0], right.shape[1]))
-    for row, weights in zip(total, left, strict=True):
-        for k in np.flatnonzero(weights):
-            row += weights[k] * right[k]
-    total += c.double().cpu().numpy()
-    return torch.from_numpy(total).to(v.dtype)
 
 
 def _check(name: str, tensor: Tensor) -> int:
@@ -131,8 +117,8 @@ def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decode
     return Decoded(kind.tensor(dense, shape), len(found), bits)
 
 
-def _factored(value: Factors, dense: Tensor, kind: Number) -> list[tuple[Stored, Writer]]:
-    """The ways to keep ``value`` as factors that decode to ``dense`` to the bit."""
+def _factored(value: Factors, kind: Number) -> list[tuple[Stored, Writer]]:
+    """The ways to keep ``value`` as factors."""
     u, v, c, _ = value
     if not u.dtype == v.dtype == c.dtype or not u.shape[1]:
         return []
@@ -147,8 +133,7 @@ def _factored(value: Factors, dense: Tensor, kind: Number) -> list[tuple[Stored,
             out.extend(rest)
             ways.append((stored, out))
     least = min(out.cost_bits for _, out in ways)
-    same = _feasible(u, v, least / 8) and _same_bits(product(u, v, c).reshape(dense.shape), dense)
-    return ways if same else []
+    return ways if _feasible(u, v, least / 8) else []
 
 
 def _from_identity(u: Tensor) -> Tensor | None:
@@ -167,7 +152,7 @@ def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
         left = left + torch.eye(len(left), dtype=left.dtype)
     if not _feasible(left, v.tensor, payload_bytes):
         raise DamagedStream
-    dense = product(left, v.tensor, c.tensor).reshape(entry.shape)
+    dense = Factors(left, v.tensor, c.tensor, entry.shape).dense()
     return Decoded(dense, u.kept + v.kept + c.kept, max(u.bits, v.bits, c.bits))
 
 

@@ -9,6 +9,7 @@ Source: Boyd et al., 2011, §3.1; ATMC (arXiv 1902.03538, §3.2). z and u carry 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,12 +141,12 @@ def _split(
 @torch.no_grad()
 def _residual(weights: Weights, state: Splitting) -> Tensor:
     """``‖w − z‖ / ‖w‖``, the largest over the split sets: how far from agreement."""
-    norm = torch.stack([p.norm() for p in weights.values()]).norm()
-    gaps: list[Tensor] = [
-        torch.stack([(p - z[name]).norm() for name, p in weights.items()]).norm()
-        for z in state.z.values()
-    ]
-    return torch.stack(gaps).max() / norm.clamp_min(1e-30)
+    gaps = [_norm([p - z[name] for name, p in weights.items()]) for z in state.z.values()]
+    return torch.stack(gaps).max() / _norm(list(weights.values())).clamp_min(1e-30)
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
 
 def _like(old: dict[str, dict[str, Tensor]], new: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
