@@ -264,10 +264,20 @@ def _make(flags: Any, start: str) -> None:
     if not isinstance(method, DA):
         dense = api.encode(made.dense, data, api.architecture(net))
         files = keep_rows(flags.out, {"dense": dense}) | files
-    rows = [
-        prove(path, data, proof, source=made.dense, name=name, device=place)
-        for name, path in files.items()
-    ]
+    rows = []
+    for name, path in files.items():
+        with bars(name) as bar:
+            rows.append(
+                prove(
+                    path,
+                    data,
+                    proof,
+                    source=made.dense,
+                    name=name,
+                    device=place,
+                    progress=bar.seen,
+                )
+            )
     _show(publish(flags.out, rows, data, flags.seed, place), flags.out, flags.json)
 
 
@@ -275,6 +285,7 @@ def _evaluate(words: list[str]) -> None:
     flags = _parse(Evaluate, "evaluate", words)
     from hauberk import api
     from hauberk.artifact import Artifact
+    from hauberk.console import bars
     from hauberk.data import load
     from hauberk.evaluate import Report
     from hauberk.runs import prove
@@ -282,7 +293,9 @@ def _evaluate(words: list[str]) -> None:
     proof = _proof(flags, _threat(flags.threat))
     Artifact.load(flags.file)  # a bad file is named before the data are read
     source = api.load(flags.dense) if flags.dense else None
-    row = prove(flags.file, load(flags.data), proof, source=source, device=_device(flags.device))
+    data, place = load(flags.data), _device(flags.device)
+    with bars(flags.file.name) as bar:
+        row = prove(flags.file, data, proof, source=source, device=place, progress=bar.seen)
     if flags.json:
         print(json.dumps(row.json()))
     else:

@@ -12,8 +12,16 @@ from torch import nn
 
 from hauberk import api
 from hauberk.artifact import Artifact
-from hauberk.console import bars
-from hauberk.evaluate import Proof, Report, Row, Shipped, provenance, tradeoff
+from hauberk.evaluate import (
+    Progress,
+    Proof,
+    Report,
+    Row,
+    Shipped,
+    provenance,
+    silent,
+    tradeoff,
+)
 from hauberk.solve import Run
 from hauberk.types import Data
 
@@ -27,6 +35,7 @@ def prove(
     name: str | None = None,
     model: nn.Module | None = None,
     device: torch.device | None = None,
+    progress: Progress = silent,
 ) -> Row:
     """Everything that is claimed of the file at ``path``, measured on what it decodes to.
 
@@ -38,21 +47,21 @@ def prove(
         name: of the row.
         model: a module to fill, where the file names no architecture.
         device: where to compute.
+        progress: told of each step's share of its own work.
     """
     artifact = Artifact.load(path)
     place = device or Run().place()
     decoded = api.module(artifact, path, model)
     api.check_fit(decoded, data)
     shipped = Shipped(str(path), artifact.nbytes, decoded.to(place), artifact.dense_bytes)
-    with bars(name or path.name) as bar:
-        return proof(
-            shipped,
-            data.test.to(place),
-            dense=_dense(decoded),
-            source=None if source is None else copy.deepcopy(source).to(place),
-            name=name,
-            progress=bar.seen,
-        )
+    return proof(
+        shipped,
+        data.test.to(place),
+        dense=_dense(decoded),
+        source=None if source is None else copy.deepcopy(source).to(place),
+        name=name,
+        progress=progress,
+    )
 
 
 def _dense(model: nn.Module) -> nn.Module:

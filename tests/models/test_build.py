@@ -9,7 +9,7 @@ from hauberk.models import FAMILIES, build, build_named, parse
 @pytest.mark.parametrize(
     ("spec", "parameters"),
     [
-        ("digits-cnn", 151_306),
+        ("digits-cnn", 141_930),
         ("caffe-lenet", 431_080),
         ("lenet:1", 13_514),
         ("lenet:8", 821_706),

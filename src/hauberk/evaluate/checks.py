@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -58,7 +57,7 @@ class Check:
     name: str
     passed: bool | None
     sentence: str
-    values: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    values: Mapping[str, float] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """``{"passed", "sentence", "values"}``."""

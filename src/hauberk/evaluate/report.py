@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -54,9 +53,9 @@ class Row:
     clean: Proportion
     robust: Proportion
     name: str | None = None
-    attacks: Mapping[str, Proportion] = field(default_factory=lambda: MappingProxyType({}))
+    attacks: Mapping[str, Proportion] = field(default_factory=dict)
     clean_split: Proportion | None = None
-    latency_ms: Mapping[str, Timing] = field(default_factory=lambda: MappingProxyType({}))
+    latency_ms: Mapping[str, Timing] = field(default_factory=dict)
     macs: Macs | None = None
     checks: Sequence[Check] = ()
     warnings: Sequence[str] = ()
@@ -111,7 +110,7 @@ class Report:
     """Rows that belong together, and where they come from."""
 
     rows: Sequence[Row]
-    provenance: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """``{"rows": [...], "provenance": {...}}``."""

@@ -34,7 +34,7 @@ class ATMC(Compression):
         bits: of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
         polish_epochs: passes that train the centroids once support and assignment are settled.
         factors: W = U V + C; off is C alone.
-        rho: ADMM's penalty weight.
+        rho: ADMM's penalty weight (the paper's code has 0.1; AdamW's scaled steps want less).
         paper: the paper's plain form: full budget at once, no polish.
     """
 
@@ -42,7 +42,7 @@ class ATMC(Compression):
     bits: int = 4
     polish_epochs: int = 5
     factors: bool = True
-    rho: float = 0.1
+    rho: float = 0.01
     paper: bool = False
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ Source: Boyd et al., 2011, §3.1; ATMC (arXiv 1902.03538, §3.2). z and u carry 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,11 +141,12 @@ def _split(
 def _residual(weights: Weights, state: Splitting) -> Tensor:
     """``‖w − z‖ / ‖w‖``, the largest over the split sets: how far from agreement."""
     gaps = [_norm([p - z[name] for name, p in weights.items()]) for z in state.z.values()]
-    return torch.stack(gaps).max() / _norm(list(weights.values())).clamp_min(1e-30)
+    return torch.stack(gaps).amax() / _norm([p.detach() for p in weights.values()]).clamp_min(1e-30)
 
 
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+def _norm(tensors: list[Tensor]) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm
 
 
 def _like(old: dict[str, dict[str, Tensor]], new: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
