@@ -67,7 +67,7 @@ def atmc(keep: float, bits: int) -> hb.Method:
 
 ENTRIES: Mapping[str, Entry] = {
     "DA": Entry(DENSE, scratch=True),
-    "ATMC-4bit": Entry(atmc(0.029, 4)),
+    "ATMC-4bit": Entry(atmc(0.03, 4)),
     "AL0": Entry(short(hb.AL0(keep=0.0135))),
     "AP": Entry(short(hb.AP(keep=0.0135))),
     "NAP": Entry(replace(short(hb.NAP(keep=0.0135)), dense_epochs=5), scratch=True),
@@ -75,8 +75,8 @@ ENTRIES: Mapping[str, Entry] = {
     "ATMC-8bit": Entry(atmc(0.0185, 8)),
     "ATMC-4bit-0.5%": Entry(atmc(0.0125, 4)),
     "ATMC-4bit-2%": Entry(atmc(0.065, 4)),
-    "ATMC-4bit-seed1": Entry(atmc(0.029, 4), seed=1),
-    "ATMC-4bit-seed2": Entry(atmc(0.029, 4), seed=2),
+    "ATMC-4bit-seed1": Entry(atmc(0.03, 4), seed=1),
+    "ATMC-4bit-seed2": Entry(atmc(0.03, 4), seed=2),
 }
 
 
