@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hauberk as hb
-from hauberk import cli
+from hauberk import cli, flags
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 
@@ -115,8 +115,8 @@ def test_the_file_loads_as_a_plain_module(shipped: Path) -> None:
 
 
 def test_percent_and_fraction_are_the_same_flag() -> None:
-    assert cli._number("1%") == "0.01" and cli._number("--keep=2.5%") == "--keep=0.025"
-    assert cli._number("runs/1%/x") == "runs/1%/x"
+    assert flags.number("1%") == "0.01" and flags.number("--keep=2.5%") == "--keep=0.025"
+    assert flags.number("runs/1%/x") == "runs/1%/x"
 
 
 BAD = {

@@ -6,20 +6,25 @@ Torch is imported when a verb runs, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
-import itertools
 import json
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
+from hauberk.flags import (
+    Compress,
+    Demo,
+    Evaluate,
+    Inspect,
+    Train,
+    number,
+    parse,
+    peek,
+    with_method,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -49,128 +54,9 @@ hauberk VERB --help explains each one's flags.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """Train a robust net on digits, compress it with ATMC, ship a file and prove it.
-
-    Attributes:
-        out: folder for the files, the report and the picture.
-        seed: of every shuffle and random start.
-        json: print the report as one JSON object on stdout, and nothing else there.
-    """
-
-    out: Path = Path("runs/demo")
-    seed: int = 0
-    json: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """What every training verb takes.
-
-    Attributes:
-        data: digits, an .npz file with x and y, or a parquet file (or the common prefix of
-            X-train.parquet and X-test.parquet).
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
-        model: digits-cnn, caffe-lenet, or lenet:8 (its width after the colon).
-        out: folder for the file, checkpoints, logs, report and picture.
-        attack: the attack that the report shows: pgd:40, fgsm or autoattack.
-        limit: attack only the first so many test examples.
-        seed: of every shuffle and random start.
-        resume: go on from the folder's checkpoint where there is one.
-        device: cpu, cuda or cuda:1; by default CUDA where there is any.
-        bf16: train in bfloat16 where that is safe (autocast).
-        tensorboard: also write TensorBoard events to the folder.
-        json: print the report as one JSON object on stdout, and nothing else there.
-    """
-
-    data: str
-    threat: str
-    model: str = ""
-    out: Path = Path()
-    attack: str = "pgd:40"
-    limit: int = 0
-    seed: int = 0
-    resume: bool = False
-    device: str = ""
-    bf16: bool = False
-    tensorboard: bool = False
-    json: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(Common):
-    """Train a dense, adversarially robust network and write it as a file.
-
-    Attributes:
-        out: folder for the file, checkpoints, logs, report and picture.
-    """
-
-    out: Path = Path("runs/train")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compress(Common):
-    """Make a network small while it stays robust, and prove it on the file that ships.
-
-    Attributes:
-        method: atmc, al0, alr, ap, nap or da; its own flags are listed below.
-        from_: an .hbk file to start from; without it a dense net is trained first.
-        out: folder for the file, checkpoints, logs, report and picture.
-    """
-
-    method: str = "atmc"
-    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
-    out: Path = Path("runs/compress")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Prove a file: what it weighs, what it knows, what it withstands, how fast it is.
-
-    Attributes:
-        file: an .hbk file.
-        data: as for train; the test split is attacked.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
-        attack: pgd:STEPS, fgsm or autoattack.
-        limit: attack only the first so many test examples.
-        restarts: random starts of PGD; an example counts as robust if it withstands all.
-        dense: an .hbk file of the dense net, from which attacks are transferred as a check.
-        checks: look for gradient masking, on up to 200 examples.
-        seed: of every random start.
-        device: cpu, cuda or cuda:1; by default CUDA where there is any.
-        json: print one JSON object on stdout, and nothing else there.
-    """
-
-    file: tyro.conf.Positional[Path]
-    data: str
-    threat: str
-    attack: str = "pgd:40"
-    limit: int = 0
-    restarts: int = 1
-    dense: str = ""
-    checks: bool = True
-    seed: int = 0
-    device: str = ""
-    json: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inspect:
-    """Show what a file holds, layer by layer.
-
-    Attributes:
-        file: an .hbk file.
-        json: print one JSON object on stdout, and nothing else there.
-    """
-
-    file: tyro.conf.Positional[Path]
-    json: bool = False
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; the process ends with 0, or with 2 and one sentence for a bad input."""
-    words = [_number(word) for word in (sys.argv[1:] if argv is None else argv)]
+    words = [number(word) for word in (sys.argv[1:] if argv is None else argv)]
     if not words or words[0] in ("-h", "--help"):
         print(USAGE, end="")
         return
@@ -215,7 +101,7 @@ def _verb(name: str) -> Callable[[list[str]], None]:
 
 
 def _demo(words: list[str]) -> None:
-    flags = _parse(Demo, "demo", words)
+    flags = parse(Demo, "demo", words)
     from hauberk.demo import demo
 
     _show(demo(flags.out, flags.seed), flags.out, flags.json)
@@ -224,15 +110,15 @@ def _demo(words: list[str]) -> None:
 def _train(words: list[str]) -> None:
     from hauberk.methods import DA
 
-    flags = _parse(_with_method(Train, DA), "train", words)
+    flags = parse(with_method(Train, DA), "train", words)
     if not flags.model:
         raise ValueError("train was given no --model; give one, such as --model digits-cnn.")
     _make(flags, "")
 
 
 def _compress(words: list[str]) -> None:
-    cls = _method(_peek(words, "method", "atmc"))
-    flags = _parse(_with_method(Compress, cls), "compress", words)
+    cls = _method(peek(words, "method", "atmc"))
+    flags = parse(with_method(Compress, cls), "compress", words)
     if not flags.from_ and not flags.model:
         raise ValueError(
             "compress was given neither --from nor --model; give an .hbk file to start from, "
@@ -282,7 +168,7 @@ def _make(flags: Any, start: str) -> None:
 
 
 def _evaluate(words: list[str]) -> None:
-    flags = _parse(Evaluate, "evaluate", words)
+    flags = parse(Evaluate, "evaluate", words)
     from hauberk import api
     from hauberk.artifact import Artifact
     from hauberk.console import bars
@@ -303,7 +189,7 @@ def _evaluate(words: list[str]) -> None:
 
 
 def _inspect(words: list[str]) -> None:
-    flags = _parse(Inspect, "inspect", words)
+    flags = parse(Inspect, "inspect", words)
     from hauberk.artifact import Artifact
     from hauberk.inspect import as_json, table
 
@@ -336,41 +222,6 @@ def _print(report: Report) -> None:
         console.print(f"! {finding}")
 
 
-def _parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:
-    """tyro's reading of the words; its complaint as one sentence."""
-    heard = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(heard):
-            return tyro.cli(
-                cls, prog=f"hauberk {verb}", args=list(words), config=(tyro.conf.OmitArgPrefixes,)
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise ValueError(f"{_unboxed(heard.getvalue())}; see hauberk {verb} --help.") from None
-
-
-def _unboxed(text: str) -> str:
-    """The first paragraph of a framed message, below its title."""
-    lines = [line.strip("│|╰╯ ") for line in text.splitlines()[1:]]
-    paragraphs = itertools.groupby(lines, lambda line: set(line) <= set("─-"))
-    first = next((" ".join(part) for rule, part in paragraphs if not rule), "Unreadable flags")
-    return first.removeprefix("Error parsing settings: ").rstrip(".")
-
-
-def _with_method(flags: type[Any], method: type[Method]) -> type[Any]:
-    """The verb's flags and the method's, as one class."""
-    both = dataclasses.make_dataclass(
-        flags.__name__,
-        [("settings", method, dataclasses.field(default_factory=method))],
-        bases=(flags,),
-        frozen=True,
-        kw_only=True,
-    )
-    both.__doc__ = flags.__doc__
-    return both
-
-
 def _method(name: str) -> type[Method]:
     from hauberk import methods
 
@@ -385,23 +236,6 @@ def _method(name: str) -> type[Method]:
     if name.lower() not in known:
         raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
     return known[name.lower()]
-
-
-def _peek(words: Sequence[str], flag: str, default: str) -> str:
-    """The value of ``--flag`` before the flags are known."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == f"--{flag}":
-            return following
-        if word.startswith(f"--{flag}="):
-            return word.partition("=")[2]
-    return default
-
-
-def _number(word: str) -> str:
-    """``1%`` as ``0.01``, wherever it stands: sizes and ratios may be written either way."""
-    flag, equals, value = word.rpartition("=")
-    share = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", value)
-    return f"{flag}{equals}{float(share[1]) / 100!r}" if share else word
 
 
 def _threat(text: str) -> Threat:

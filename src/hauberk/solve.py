@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from hauberk import checkpoint
+from hauberk import checkpoint, signals
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import shifted
 from hauberk.ops.random import generator, permutation
 from hauberk.problem import Problem
+from hauberk.signals import Interrupted
 from hauberk.types import Batch, Data
 
 Metrics = Mapping[str, Tensor]
@@ -154,10 +153,6 @@ class TrainingFailed(ValueError):
     """A stage diverged or collapsed; the message says what happened and what to try."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal ended the run after its checkpoint was written."""
-
-
 def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> list[dict[str, Any]]:
     """Solve stage after stage; a resumed run walks through the finished ones without training.
 
@@ -237,14 +232,14 @@ class _Leg:
         self._restore()
         self.run.watcher.stage(self.stage.name, self.total, self.step)
         self._remember()
-        with _signals() as caught:
+        with signals.noted() as caught:
             while self.step < self.total:
                 sentence = self._one_step()
                 if sentence:
                     return self._failed(sentence)
                 if caught and self.step < self.total:
                     self._save("checkpoint.safetensors")
-                    raise Interrupted(self._farewell(caught[0]))
+                    raise Interrupted(self._farewell(caught[0]), caught[0])
         self.stage.solver.finish(self.stage.problem, self.model, self.state)
         self._save(f"stage-{self.number}.safetensors")
         self._forget()
@@ -394,22 +389,3 @@ def _laid_out(x: Tensor) -> Tensor:
 def _autocast(device: torch.device, bf16: bool) -> Iterator[None]:
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
         yield
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM, so that the step under way ends and is saved."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        caught.append(signum)
-
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

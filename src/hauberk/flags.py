@@ -1,0 +1,192 @@
+"""The flags of each verb, and how words become them.
+
+A method's frozen dataclass is its flags: `with_method` joins it to the verb's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from hauberk.methods import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Train a robust net on digits, compress it with ATMC, ship a file and prove it.
+
+    Attributes:
+        out: folder for the files, the report and the picture.
+        seed: of every shuffle and random start.
+        json: print the report as one JSON object on stdout, and nothing else there.
+    """
+
+    out: Path = Path("runs/demo")
+    seed: int = 0
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every training verb takes.
+
+    Attributes:
+        data: digits, an .npz file with x and y, or a parquet file (or the common prefix of
+            X-train.parquet and X-test.parquet).
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
+        model: digits-cnn, caffe-lenet, or lenet:8 (its width after the colon).
+        out: folder for the file, checkpoints, logs, report and picture.
+        attack: the attack that the report shows: pgd:40, fgsm or autoattack.
+        limit: attack only the first so many test examples.
+        seed: of every shuffle and random start.
+        resume: go on from the folder's checkpoint where there is one.
+        device: cpu, cuda or cuda:1; by default CUDA where there is any.
+        bf16: train in bfloat16 where that is safe (autocast).
+        tensorboard: also write TensorBoard events to the folder.
+        json: print the report as one JSON object on stdout, and nothing else there.
+    """
+
+    data: str
+    threat: str
+    model: str = ""
+    out: Path = Path()
+    attack: str = "pgd:40"
+    limit: int = 0
+    seed: int = 0
+    resume: bool = False
+    device: str = ""
+    bf16: bool = False
+    tensorboard: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Common):
+    """Train a dense, adversarially robust network and write it as a file.
+
+    Attributes:
+        out: folder for the file, checkpoints, logs, report and picture.
+    """
+
+    out: Path = Path("runs/train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compress(Common):
+    """Make a network small while it stays robust, and prove it on the file that ships.
+
+    Attributes:
+        method: atmc, al0, alr, ap, nap or da; its own flags are listed below.
+        from_: an .hbk file to start from; without it a dense net is trained first.
+        out: folder for the file, checkpoints, logs, report and picture.
+    """
+
+    method: str = "atmc"
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    out: Path = Path("runs/compress")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Prove a file: what it weighs, what it knows, what it withstands, how fast it is.
+
+    Attributes:
+        file: an .hbk file.
+        data: as for train; the test split is attacked.
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
+        attack: pgd:STEPS, fgsm or autoattack.
+        limit: attack only the first so many test examples.
+        restarts: random starts of PGD; an example counts as robust if it withstands all.
+        dense: an .hbk file of the dense net, from which attacks are transferred as a check.
+        checks: look for gradient masking, on up to 200 examples.
+        seed: of every random start.
+        device: cpu, cuda or cuda:1; by default CUDA where there is any.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    file: tyro.conf.Positional[Path]
+    data: str
+    threat: str
+    attack: str = "pgd:40"
+    limit: int = 0
+    restarts: int = 1
+    dense: str = ""
+    checks: bool = True
+    seed: int = 0
+    device: str = ""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Show what a file holds, layer by layer.
+
+    Attributes:
+        file: an .hbk file.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    file: tyro.conf.Positional[Path]
+    json: bool = False
+
+
+def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:
+    """tyro's reading of the words; its complaint as one sentence."""
+    heard = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(heard):
+            return tyro.cli(
+                cls, prog=f"hauberk {verb}", args=list(words), config=(tyro.conf.OmitArgPrefixes,)
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(f"{_unboxed(heard.getvalue())}; see hauberk {verb} --help.") from None
+
+
+def _unboxed(text: str) -> str:
+    """The first paragraph of a framed message, below its title."""
+    lines = [line.strip("│|╰╯ ") for line in text.splitlines()[1:]]
+    paragraphs = itertools.groupby(lines, lambda line: set(line) <= set("─-"))
+    first = next((" ".join(part) for rule, part in paragraphs if not rule), "Unreadable flags")
+    return first.removeprefix("Error parsing settings: ").rstrip(".")
+
+
+def with_method(flags: type[Any], method: type[Method]) -> type[Any]:
+    """The verb's flags and the method's, as one class."""
+    both = dataclasses.make_dataclass(
+        flags.__name__,
+        [("settings", method, dataclasses.field(default_factory=method))],
+        bases=(flags,),
+        frozen=True,
+        kw_only=True,
+    )
+    both.__doc__ = flags.__doc__
+    return both
+
+
+def peek(words: Sequence[str], flag: str, default: str) -> str:
+    """The value of ``--flag`` before the flags are known."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == f"--{flag}":
+            return following
+        if word.startswith(f"--{flag}="):
+            return word.partition("=")[2]
+    return default
+
+
+def number(word: str) -> str:
+    """``1%`` as ``0.01``, wherever it stands: sizes and ratios may be written either way."""
+    flag, equals, value = word.rpartition("=")
+    share = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", value)
+    return f"{flag}{equals}{float(share[1]) / 100!r}" if share else word
