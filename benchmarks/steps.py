@@ -24,7 +24,7 @@ from hauberk.problem import Problem
 from hauberk.solve import Solver
 from hauberk.types import Batch
 
-STEPS, SIZE, REPEATS = 16, 256, 12
+STEPS, SIZE, REPEATS = 16, 256, 8
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hauberk import models
+from hauberk import files, models
 from hauberk.artifact import Architecture, Artifact
 from hauberk.constraints import HalfPrecision
 from hauberk.data import load as load_data
@@ -71,6 +71,8 @@ def compress(
     data = data if isinstance(data, Data) else load_data(data)
     run = replace(run or Run(), out=Path(out) if out else None)
     check_fit(model, data)
+    if run.out:
+        files.ready(run.out)
     working, method = copy.deepcopy(model), method or ATMC()
     dense = copy.deepcopy(model).cpu()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from hauberk import api, models
+from hauberk import api, files, models
 from hauberk.attacks import PGD
 from hauberk.console import bars, say
 from hauberk.data import load
@@ -28,14 +28,14 @@ from hauberk.threats import Linf
 
 THREAT = Linf(0.1)
 _SHARED: dict[str, Any] = {"batch_size": 64, "lr": 4e-3, "attack_steps": 4}
-DENSE = DA(epochs=50, **_SHARED)
+DENSE = DA(epochs=40, **_SHARED)
 SHIPPED = "atmc-2%"
 LADDER: Mapping[str, Method] = {
     "naive-2%": AP(keep=0.033, epochs=0),
-    "al0-2%": AL0(keep=0.033, epochs=20, **_SHARED),
-    "atmc-2%": ATMC(keep=0.075, bits=4, epochs=16, polish_epochs=4, **_SHARED),
-    "al0-1%": AL0(keep=0.0155, epochs=20, **_SHARED),
-    "atmc-1%": ATMC(keep=0.031, bits=4, epochs=16, polish_epochs=4, **_SHARED),
+    "al0-2%": AL0(keep=0.033, epochs=30, **_SHARED),
+    "atmc-2%": ATMC(keep=0.075, bits=4, epochs=24, polish_epochs=6, **_SHARED),
+    "al0-1%": AL0(keep=0.0155, epochs=30, **_SHARED),
+    "atmc-1%": ATMC(keep=0.031, bits=4, epochs=24, polish_epochs=6, **_SHARED),
 }
 """Rows by name; the name says the share of the dense float32 bytes that the file may take."""
 
@@ -47,6 +47,7 @@ def demo(out: Path, seed: int = 0) -> Report:
         out: folder for ``model.hbk``, ``rows/``, the report and the picture.
         seed: of every shuffle and random start.
     """
+    files.ready(out)
     say(f"A dense net, trained on digits against {THREAT} …")
     _dense(out, seed)
     say("Compressed five ways; each file, decoded, attacked by AutoAttack and PGD-40 …")

@@ -31,6 +31,17 @@ def write(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def ready(folder: Path) -> None:
+    """Make sure, before hours of work, that files can be written into ``folder``.
+
+    Raises:
+        OSError: with one sentence, when they cannot.
+    """
+    probe = folder / ".probe"
+    write(probe, b"hauberk")
+    probe.unlink()
+
+
 def _unwritable(path: Path, error: OSError) -> OSError:
     why = error.strerror or str(error)
     return OSError(
