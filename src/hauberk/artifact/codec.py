@@ -33,7 +33,7 @@ class Decoded:
     Attributes:
         tensor: dense.
         kept: non-zeros that are stored, over all factors.
-        bits: that tell one stored value from another, the most of all factors.
+        bits: that tell one stored value from another, in the fullest factor.
         nbytes: that it takes, to a fraction of a byte.
     """
 
@@ -153,7 +153,8 @@ def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
     if not _feasible(left, v.tensor, payload_bytes):
         raise DamagedStream
     dense = Factors(left, v.tensor, c.tensor, entry.shape).dense()
-    return Decoded(dense, u.kept + v.kept + c.kept, max(u.bits, v.bits, c.bits))
+    main = max((u, v, c), key=lambda part: part.kept)
+    return Decoded(dense, u.kept + v.kept + c.kept, main.bits)
 
 
 def _feasible(u: Tensor, v: Tensor, payload_bytes: float) -> bool:

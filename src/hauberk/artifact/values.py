@@ -53,7 +53,7 @@ def read(source: Reader, count: int, kind: Number) -> tuple[Integers, int]:
     short = _read_raw(source, count, kind)
     values = _stretch(short, drop)
     kind.check(values)
-    return values, kind.bits
+    return values, kind.bits - drop
 
 
 def _shared_zeros(values: Integers) -> int:

@@ -90,14 +90,14 @@ class Row:
         }
 
     def cells(self, digits: int = 1) -> tuple[str, ...]:
-        """One table line; intervals in per cent with so many ``digits``."""
+        """One table line, clean on the whole split; intervals with so many ``digits``."""
         every = {self.attack: self.robust, **self.attacks}
         ran = [check for check in self.checks if check.passed is not None]
         return (
             self.name or Path(self.file).name,
             f"{self.bytes:,}",
             f"{self.ratio:.2%}",
-            _percent(self.clean, digits),
+            _percent(self.clean_split or self.clean, digits),
             "\n".join(_percent(share, digits) for share in every.values()),
             "\n".join(every),
             " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),
