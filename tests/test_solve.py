@@ -118,6 +118,13 @@ def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
         follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
 
 
+def test_a_fresh_start_clears_an_earlier_run_s_checkpoints(tmp_path: Path) -> None:
+    stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
+    follow(stages, net(), toy(), Run(out=tmp_path, identity="a"))
+    follow(stages, net(), toy(), Run(out=tmp_path, identity="b"))
+    assert follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(os.urandom(300))
     stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]

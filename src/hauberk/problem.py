@@ -20,6 +20,10 @@ from torch import Tensor, nn
 from hauberk.types import Batch, Scalar, Weights
 
 
+class NotFinite(ValueError):
+    """Weights that are NaN or infinite, which no set holds: a run that diverged."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """A differentiable scalar and what is worth watching beside it.

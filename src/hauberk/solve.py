@@ -23,7 +23,7 @@ from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import shifted
 from hauberk.ops.random import generator, permutation
-from hauberk.problem import Problem
+from hauberk.problem import NotFinite, Problem
 from hauberk.signals import Interrupted
 from hauberk.types import Batch, Data
 
@@ -164,6 +164,8 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
         Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
     """
     log = Log(run.out, run.tensorboard)
+    if run.out and not run.resume:
+        _clear(run.out)
     for number, stage in enumerate(stages):
         done = _ended(run, number)
         if done is not None:
@@ -175,6 +177,12 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
             raise TrainingFailed(solution.sentence)
     log.close()
     return log.history
+
+
+def _clear(out: Path) -> None:
+    """An earlier run's checkpoints are not this one's to resume from."""
+    for path in (out / "checkpoint.safetensors", *out.glob("stage-*.safetensors")):
+        path.unlink(missing_ok=True)
 
 
 def _ended(run: Run, number: int) -> dict[str, Any] | None:
@@ -251,10 +259,13 @@ class _Leg:
         if place == 0 or not len(self.order):
             self.order = self._shuffle(epoch)
         torch.manual_seed(hash((self.run.seed, self.number, self.step)) & 0x7FFFFFFF)  # dropout
-        with _autocast(self.device, self.run.bf16):
-            metrics = self.stage.solver.step(
-                self.stage.problem, self.model, self._batch(epoch, place), self.state
-            )
+        try:
+            with _autocast(self.device, self.run.bf16):
+                metrics = self.stage.solver.step(
+                    self.stage.problem, self.model, self._batch(epoch, place), self.state
+                )
+        except NotFinite:
+            return _nan(self.stage.name, self.step)
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.step += 1
@@ -370,7 +381,7 @@ class _Leg:
 
 def _nan(stage: str, step: int) -> str:
     return (
-        f"Stage {stage} diverged: the loss is no longer a finite number at step {step}. "
+        f"Stage {stage} diverged: loss or weights are no longer finite numbers at step {step}. "
         "Try a smaller learning rate, or full precision instead of bf16."
     )
 

@@ -83,6 +83,18 @@ def test_a_diverged_run_ends_as_a_sentence(solver: Solver) -> None:
     assert model.w.isfinite().all()
 
 
+def test_weights_that_overflow_end_as_a_sentence_too() -> None:
+    from hauberk.constraints import Sparsity
+    from hauberk.solvers import Descent, ProjectedGradient
+
+    model = Point()
+    steep = ProjectedGradient(Descent(lr=1e38, average=0.0, clip=1e30, adaptive=False))
+    problem = Problem(Quadratic(), {"budget": Sparsity(2)})
+    solution = solve(Stage("steep", problem, steep, 4, 8), model, _data(), Run())
+    assert not solution.ok and "diverged" in solution.sentence
+    assert model.w.isfinite().all()
+
+
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
 def test_bounds_are_refused_rather_than_ignored(solver: Solver) -> None:
     bound = Bound(lambda m, b: m.w.sum(), lambda m: 0.0, 1.0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from hauberk.problem import NotFinite
 from hauberk.types import Weights
 
 
@@ -14,13 +15,13 @@ def refuse_nonfinite(w: Weights) -> None:
     """Raise where a weight is NaN or infinite: it has no nearest point in any set.
 
     Raises:
-        ValueError: naming the first such tensor.
+        NotFinite: naming the first such tensor.
     """
     ends = [end for t in w.values() if t.numel() for end in torch.aminmax(t)]  # NaN reaches both
     if not ends or bool(torch.stack(ends).isfinite().all()):
         return
     name = next(n for n, t in w.items() if not bool(t.isfinite().all()))
-    raise ValueError(
+    raise NotFinite(
         f"the weight {name!r} holds NaN or infinite values, and only finite ones can be "
         "projected: the run has diverged, so lower the learning rate or clip the gradient"
     )
