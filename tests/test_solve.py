@@ -57,7 +57,8 @@ SCRIPT = """
         def step(self, metrics):
             print("step", flush=True)
 
-    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, polish_epochs=2, batch_size=32)
+    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, polish_epochs=2, batch_size=32,
+                     factors=True)
     made = hb.compress(
         net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
         run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),

@@ -178,6 +178,6 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (AL0(keep=0.2, anneal=False, **_QUICK), 156),
     (ALR(rank=3, **_QUICK), 780),
     (ATMC(keep=0.3, bits=3, polish_epochs=1, **_QUICK), 234),
-    (ATMC(keep=0.3, bits=3, polish_epochs=1, factors=False, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, polish_epochs=1, factors=True, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
 ]
