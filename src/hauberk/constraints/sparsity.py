@@ -7,6 +7,7 @@ schedule of Zhu & Gupta 2017 (arXiv 1710.01878, eq. 1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
@@ -32,6 +33,8 @@ class Sparsity(Constraint):
         keep: a float in (0, 1] is a share of all groups, rounded down but at least one
             group; an int counts groups.
         groups: what lives or dies together.
+        scales: weighs each tensor's norm: the projection is the nearest point in
+            ``Σ_l s_l² ‖w'_l − w_l‖²``; `relative` gives the usual ones. None is the plain norm.
 
     Raises:
         ValueError: for a keep outside these ranges, or a weight that the grouping cannot take.
@@ -39,9 +42,21 @@ class Sparsity(Constraint):
 
     keep: float | int
     groups: Grouping = field(default_factory=Weight)
+    scales: Mapping[str, float] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_keep("keep", self.keep)
+
+    @staticmethod
+    @torch.no_grad()
+    def relative(w: Weights) -> dict[str, float]:
+        """Scales ``1/‖w_l‖_F``: the projection then minimises ``Σ_l ‖w'_l − w_l‖² / ‖w_l⁰‖²``.
+
+        A layer's scale says nothing of its worth where its neighbours can undo it, and raw
+        magnitudes may then empty a layer. A tensor that is zero counts as if its RMS were 1.
+        """
+        norms = {name: float(torch.linalg.vector_norm(t)) for name, t in w.items()}
+        return {n: 1 / (norm or max(1, w[n].numel()) ** 0.5) for n, norm in norms.items()}
 
     @torch.no_grad()
     def project(self, w: Weights) -> dict[str, Tensor]:
@@ -51,7 +66,8 @@ class Sparsity(Constraint):
         """
         refuse_nonfinite(w)
         splits = self._splits(w)
-        scores = {name: self.groups.scores(t) for name, t in w.items()}
+        scale = self.scales or dict.fromkeys(w, 1.0)
+        scores = {name: self.groups.scores(t) * scale[name] for name, t in w.items()}
         alive = keep_largest(scores, self._count(splits))
         masks = {name: self.groups.expand(alive[name], t) for name, t in w.items()}
         return {name: torch.where(masks[name], t, 0) for name, t in w.items()}

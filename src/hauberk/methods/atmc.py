@@ -5,9 +5,9 @@
 
 Source: Gui, Wang, Yang, Yu, Wang, Liu, NeurIPS 2019, arXiv 1902.03538. U = I + D starts at the
 identity (D = 0, V = W, C = 0), at raw magnitudes.
-Departures, all off with ``paper=True, factors=True``: C alone by default, the budget falls along a
-schedule instead of at once, pruned weights gather evidence, and the centroids of the shipped
-assignment are trained last.
+Departures, all off with ``paper=True, factors=True``: C alone by default, each matrix is weighed by
+its norm (raw magnitudes may empty a layer), the budget falls along a schedule instead of at once,
+pruned weights gather evidence, and the centroids of the shipped assignment are trained last.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
+from hauberk.types import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,7 @@ class ATMC(Compression):
         keep: share of the dense weights that may be non-zero, over U, V and C together, in (0, 1].
         bits: of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
         polish_epochs: passes that train the centroids once support and assignment are settled.
-        factors: the paper's W = U V + C; off is C alone, which lost nothing on digits and did not
-            collapse on MNIST, where D under AdamW's scale-free steps did.
+        factors: the paper's W = U V + C; off is C alone, which lost nothing on digits.
         rho: ADMM's penalty weight (the paper's code has 0.1; AdamW's scaled steps want less).
         paper: the paper's plain form: full budget at once, no polish.
     """
@@ -57,10 +57,11 @@ class ATMC(Compression):
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
         """Dense, ADMM, polish."""
-        structures = {"budget": self._budget(model), "codebook": Codebook(self.bits)}
+        objective, count = self.objective(threat), self._count(model)
         if self.factors:
             factorise(model)
-        objective = self.objective(threat)
+        budget = self._budget(count, Problem(objective, select=matrices).weights(model))
+        structures = {"budget": budget, "codebook": Codebook(self.bits)}
         problem = Problem(objective, structures, select=matrices)
         admm = ADMM(
             frozenset({"codebook"}), self.rho, descent=self.descent(0.5), lazy=not self.paper
@@ -72,9 +73,12 @@ class ATMC(Compression):
             gradient = ProjectedGradient(self.descent(0.1))
             yield self.stage("polish", polish, gradient, self.polish_epochs)
 
-    def _budget(self, model: nn.Module) -> Constraint:
+    def _count(self, model: nn.Module) -> int:
         """``k``, a share of the weights the net has before it is factorised."""
         weights = dict(model.named_parameters())
-        dense = sum(weights[name].numel() for name in matrices(model))
-        budget = Sparsity(max(1, round(self.keep * dense)))
-        return budget if self.paper else Annealed(budget)
+        return max(1, int(self.keep * sum(weights[name].numel() for name in matrices(model))))
+
+    def _budget(self, count: int, w: Weights) -> Constraint:
+        if self.paper:
+            return Sparsity(count)
+        return Annealed(Sparsity(count, scales=Sparsity.relative(w)))

@@ -1,4 +1,4 @@
-"""NAP and AP: train, cut the smallest weights once, retrain what is left.
+"""NAP and AP: train, cut the weights that are smallest in their layer, retrain what is left.
 
 w ← Π_{‖w‖₀ ≤ k}(w),  then  min_w E loss  s.t.  supp(w) fixed.
 The first two baselines of ATMC (arXiv 1902.03538, §4): natural and adversarial training.
@@ -45,8 +45,9 @@ class AP(Compression):
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
         """Dense, cut, retrain."""
-        sparsity = Sparsity(self.keep)
         objective = self.objective(threat)
+        dense = Problem(objective, select=matrices).weights(model)
+        sparsity = Sparsity(self.keep, scales=Sparsity.relative(dense))
         solver = ProjectedGradient(self.descent(0.5))
         cut = Problem(objective, {"budget": sparsity}, select=matrices)
         yield self.stage("cut", cut, solver, 0)

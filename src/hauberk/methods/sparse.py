@@ -14,7 +14,7 @@ from torch import nn
 from hauberk.constraints import Annealed, Sparsity
 from hauberk.methods.method import Compression
 from hauberk.parametrize import matrices
-from hauberk.problem import Problem
+from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
@@ -26,8 +26,9 @@ class AL0(Compression):
 
     Attributes:
         keep: share of the weights of Conv and Linear layers that is kept, in (0, 1].
-        anneal: let the budget fall to ``keep`` over the first 60% of the epochs, and let pruned
-            weights gather evidence; off is the paper's plain form, whose support soon freezes.
+        anneal: let the budget fall to ``keep`` over the first 60% of the epochs, let pruned
+            weights gather evidence, and weigh each layer by its norm; off is the paper's plain
+            form, whose support soon freezes and which may empty a layer.
     """
 
     keep: float = 0.02
@@ -40,7 +41,11 @@ class AL0(Compression):
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
         """Dense, then sparse."""
-        budget = Annealed(Sparsity(self.keep)) if self.anneal else Sparsity(self.keep)
+        dense = Problem(self.objective(threat), select=matrices).weights(model)
+        if self.anneal:
+            budget: Constraint = Annealed(Sparsity(self.keep, scales=Sparsity.relative(dense)))
+        else:
+            budget = Sparsity(self.keep)
         problem = Problem(self.objective(threat), {"budget": budget}, select=matrices)
         solver = ProjectedGradient(self.descent(0.5), lazy=self.anneal)
         yield self.stage("sparse", problem, solver, self.epochs)

@@ -1,0 +1,39 @@
+"""Sparsity in a weighted norm: the nearest point, and layers that are no longer emptied."""
+
+import itertools
+
+import pytest
+import torch
+
+from hauberk.constraints import Sparsity
+
+
+def test_the_projection_is_the_nearest_point_of_the_weighted_norm() -> None:
+    rng = torch.Generator().manual_seed(0)
+    w = {"a": torch.randn(4, generator=rng), "b": 0.01 * torch.randn(3, generator=rng)}
+    scales = {"a": 0.5, "b": 40.0}
+    flat = torch.cat([scales[n] * w[n] for n in w])
+    found = Sparsity(3, scales=scales).project(w)
+    got = torch.cat([scales[n] * (w[n] - found[n]) for n in w]).square().sum()
+    best = min(
+        sum(float(flat[i] ** 2) for i in range(7) if i not in kept)
+        for kept in itertools.combinations(range(7), 3)
+    )
+    assert float(got) == pytest.approx(best)
+
+
+def test_relative_scales_undo_a_layer_s_own_scale() -> None:
+    rng = torch.Generator().manual_seed(1)
+    w = {"conv": torch.randn(50, generator=rng), "fc": torch.randn(500, generator=rng)}
+    loud = {"conv": 1e-3 * w["conv"], "fc": 1e3 * w["fc"]}
+    assert not Sparsity(50).project(loud)["conv"].any()  # raw magnitudes empty the layer
+    for tree in (w, loud):
+        kept = Sparsity(50, scales=Sparsity.relative(tree)).project(tree)
+        assert 0 < int(kept["conv"].count_nonzero()) < 50
+    a, b = (Sparsity(50, scales=Sparsity.relative(t)).project(t) for t in (w, loud))
+    assert all(torch.equal(a[n] != 0, b[n] != 0) for n in w)
+
+
+def test_a_zero_tensor_has_a_scale_too() -> None:
+    scales = Sparsity.relative({"d": torch.zeros(4, 4)})
+    assert scales == {"d": 0.25}
