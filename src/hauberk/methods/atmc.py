@@ -56,7 +56,7 @@ class ATMC(Compression):
             raise ValueError(f"polish_epochs was given as {self.polish_epochs}; give 0 or more.")
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
-        """Dense, ADMM, polish."""
+        """ADMM, then polish."""
         objective, count = self.objective(threat), self._count(model)
         if self.factors:
             factorise(model)

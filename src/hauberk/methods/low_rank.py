@@ -36,7 +36,7 @@ class ALR(Compression):
             raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
-        """Dense, then low rank."""
+        """One: low rank."""
         factorise(model, self.rank)
         problem = Problem(self.objective(threat))
         solver = ProjectedGradient(self.descent(0.5))

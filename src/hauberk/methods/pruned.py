@@ -44,7 +44,7 @@ class AP(Compression):
         return Natural() if self.natural else super().objective(threat, warmup)
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
-        """Dense, cut, retrain."""
+        """Cut, retrain."""
         objective = self.objective(threat)
         dense = Problem(objective, select=matrices).weights(model)
         sparsity = Sparsity(self.keep, scales=Sparsity.relative(dense))

@@ -40,12 +40,13 @@ class AL0(Compression):
         Sparsity(self.keep)
 
     def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
-        """Dense, then sparse."""
-        dense = Problem(self.objective(threat), select=matrices).weights(model)
+        """One: sparse."""
+        objective = self.objective(threat)
         if self.anneal:
+            dense = Problem(objective, select=matrices).weights(model)
             budget: Constraint = Annealed(Sparsity(self.keep, scales=Sparsity.relative(dense)))
         else:
             budget = Sparsity(self.keep)
-        problem = Problem(self.objective(threat), {"budget": budget}, select=matrices)
+        problem = Problem(objective, {"budget": budget}, select=matrices)
         solver = ProjectedGradient(self.descent(0.5), lazy=self.anneal)
         yield self.stage("sparse", problem, solver, self.epochs)
