@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from hauberk.attack import Attack
 from hauberk.attacks import PGD
 from hauberk.objectives import Adversarial, Natural
 from hauberk.problem import Problem
@@ -58,7 +59,7 @@ SCRIPT = """
             print("step", flush=True)
 
     method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, polish_epochs=2, batch_size=32,
-                     factors=True)
+                     reuse=True, factors=True)
     made = hb.compress(
         net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
         run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),
@@ -181,3 +182,25 @@ def test_a_full_run_of_an_epoch_takes_about_its_steps(tmp_path: Path) -> None:
     start = time.perf_counter()
     solve(stage, net(), toy(), Run(watcher=Count()))
     assert len(seen) == 4 and time.perf_counter() - start < 30
+
+
+def test_a_reused_attack_goes_on_from_its_last_end() -> None:
+    starts: list[torch.Tensor | None] = []
+
+    class Note(Attack):
+        def search(self, loss, x, threat, rng, start=None):
+            starts.append(start)
+            return x + 0.05
+
+    problem = Problem(Adversarial(Linf(0.1), Note()))
+    stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
+    solve(stage, net(), toy(), Run())
+    training = [s for s in starts if s is not None and len(s) == 256]
+    x = toy().train.images()
+    sums = [x.sum(), (x + 0.05).clamp(max=1).sum()]  # the order is shuffled
+    torch.testing.assert_close([s.sum() for s in training], sums, rtol=1e-4, atol=0)
+
+
+def test_moved_images_have_no_last_end() -> None:
+    with pytest.raises(ValueError, match="shift 0"):
+        Stage("s", Problem(Natural()), ProjectedGradient(Descent()), 1, shift=1, reuse=True)

@@ -19,7 +19,14 @@ class Attack(ABC):
     """``x_adv ≈ argmax loss(x')  s.t.  x' ∈ Δ(x) ∩ [0, 1]``, for each example of a batch."""
 
     @final
-    def __call__(self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator) -> Images:
+    def __call__(
+        self,
+        loss: SampleLoss,
+        x: Images,
+        threat: Threat,
+        rng: torch.Generator,
+        start: Images | None = None,
+    ) -> Images:
         """Search, then project once more, whatever the search returns.
 
         Args:
@@ -27,12 +34,22 @@ class Attack(ABC):
             x: clean images in [0, 1].
             threat: the set to stay inside.
             rng: source of the random start.
+            start: begin here, once it is projected, instead of where the attack would by itself.
         """
         with torch.no_grad():
-            return threat.project(self.search(loss, x.detach(), threat, rng).detach(), x.detach())
+            x = x.detach()
+            start = None if start is None else threat.project(start.detach(), x)
+            return threat.project(self.search(loss, x, threat, rng, start).detach(), x)
 
     @abstractmethod
-    def search(self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator) -> Images:
+    def search(
+        self,
+        loss: SampleLoss,
+        x: Images,
+        threat: Threat,
+        rng: torch.Generator,
+        start: Images | None = None,
+    ) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients."""
 
 

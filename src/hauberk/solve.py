@@ -25,10 +25,11 @@ from hauberk.ops.augment import shifted
 from hauberk.ops.random import generator, permutation
 from hauberk.problem import NotFinite, Problem
 from hauberk.signals import Interrupted
-from hauberk.types import Batch, Data
+from hauberk.types import Batch, Data, Examples, Recall
 
 Metrics = Mapping[str, Tensor]
 CHECK_EVERY = 16  # steps between looks at the loss: a look waits for the device
+REHEARSALS = 8  # attacks in a row on a held-out example, where each goes on from the last
 
 
 class State(ABC):
@@ -73,6 +74,7 @@ class Stage:
         epochs: passes over the training split; 0 only makes the weights feasible.
         batch_size: examples per step.
         shift: training images are moved by up to so many pixels.
+        reuse: each attack goes on where the last one on that example ended.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Stage:
     epochs: int
     batch_size: int = 128
     shift: int = 0
+    reuse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -90,6 +93,11 @@ class Stage:
             raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
         if self.shift < 0:
             raise ValueError(f"shift was given as {self.shift}; give 0 pixels or more.")
+        if self.shift and self.reuse:
+            raise ValueError(
+                f"shift was given as {self.shift} together with reuse, but an attack on a moved "
+                "image does not go on from one on another; give shift 0, or leave reuse out."
+            )
 
 
 class Watcher:
@@ -235,6 +243,7 @@ class _Leg:
         self.guard = CollapseGuard.of(self.data.train.y, data.classes)
         self.watch = self._watch()
         self.order = torch.empty(0)
+        self.ends = self._untouched(self.data.train)
 
     def solve(self) -> Solution:
         self._restore()
@@ -249,6 +258,7 @@ class _Leg:
                     self._save("checkpoint.safetensors")
                     raise Interrupted(self._farewell(caught[0]), caught[0])
         self.stage.solver.finish(self.stage.problem, self.model, self.state)
+        self.ends = self.ends[:0]
         self._save(f"stage-{self.number}.safetensors")
         self._forget()
         return Solution(True, "", self.log.history)
@@ -291,7 +301,16 @@ class _Leg:
             self.data.train.y[index],
             rng,
             self.step / self.total,
+            self._recall(self.ends, index),
         )
+
+    def _untouched(self, examples: Examples) -> Tensor:
+        """No perturbation yet for any example, in half precision; nothing where none is reused."""
+        count = len(examples) if self.stage.reuse else 0
+        return torch.zeros(count, *examples.shape, dtype=torch.float16, device=self.device)
+
+    def _recall(self, ends: Tensor, index: Tensor) -> Recall | None:
+        return Recall(ends, index) if self.stage.reuse else None
 
     def _end_epoch(self, epoch: int) -> str:
         means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
@@ -314,15 +333,21 @@ class _Leg:
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, float]:
-        """The same objective on (at most 1,000) held-out examples, by the training attack."""
+        """The same objective on (at most 1,000) held-out examples, by the training attack.
+
+        One that goes on from its last end has gone on `REHEARSALS` times.
+        """
         held_out = self.data.validation.first(1000)
         if not len(held_out):
             return {}
         rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)
         self.model.eval()
         with _autocast(self.device, self.run.bf16):
-            batch = Batch(_laid_out(held_out.images()), held_out.y, rng)
-            loss = self.stage.problem.objective(self.model, batch)
+            index = torch.arange(len(held_out), device=self.device)
+            recall = self._recall(self._untouched(held_out), index)
+            batch = Batch(_laid_out(held_out.images()), held_out.y, rng, recall=recall)
+            for _ in range(REHEARSALS if recall else 1):
+                loss = self.stage.problem.objective(self.model, batch)
         return {f"val_{k}": float(v) for k, v in {"loss": loss.value, **loss.metrics}.items()}
 
     def _failed(self, sentence: str) -> Solution:
@@ -345,6 +370,7 @@ class _Leg:
             "model": dict(self.model.state_dict()),
             "state": self.state.tree(),
             "sums": self.sums,
+            "ends": self.ends,
             "guard": self.guard.steps,
             "history": self.log.history,
         }
@@ -364,6 +390,7 @@ class _Leg:
         self.state.load(tree["state"])
         self.step, self.guard.steps = tree["step"], tree["guard"]
         self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
+        self.ends = tree["ends"].to(self.device)
         self.log.restore(tree["history"])
         self.watch = self._watch()
 

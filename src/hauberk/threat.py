@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import inf
 
 import torch
 
@@ -21,8 +22,12 @@ class Threat(ABC):
         """A random point of ``Δ(x) ∩ [0, 1]`` for each example: the random start."""
 
     @abstractmethod
-    def steepest(self, grad: Images) -> Images:
-        """``argmax ⟨grad, d⟩`` over the unit set, per example (zero where grad is)."""
+    def steepest(self, grad: Images, sharpness: float = inf) -> Images:
+        """``argmax ⟨s·ĝ, d⟩ − ½‖d‖₂²`` over the unit set, per example (zero where grad is).
+
+        Here ``ĝ = grad / mean|grad|`` and ``s`` is the sharpness: at infinity this is
+        ``argmax ⟨grad, d⟩``; a finite one spares the pixels that hardly matter.
+        """
 
     @abstractmethod
     def radius(self) -> float:

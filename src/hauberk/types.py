@@ -53,6 +53,28 @@ class Factors(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Recall:
+    """Where the last attack on each example of a batch ended, kept from epoch to epoch.
+
+    Attributes:
+        ends: of every training example, its perturbation in radii of the threat of its time.
+        index: the batch's rows of ``ends``.
+    """
+
+    ends: Float[Tensor, count * shape]
+    index: Int[Tensor, batch]
+
+    def start(self, x: Images, radius: float) -> Images:
+        """``x``, moved as far as last time; it may be outside of the threat."""
+        return x + radius * self.ends[self.index].to(x.dtype)
+
+    def keep(self, x_adv: Images, x: Images, radius: float) -> None:
+        """Note where this attack ended (half precision; at radius 0 there is nothing to note)."""
+        if radius:
+            self.ends[self.index] = ((x_adv - x) / radius).to(self.ends.dtype)
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one optimiser step sees.
 
@@ -62,12 +84,14 @@ class Batch:
         rng: every random number of this step comes from here, so that a step is a function of
             its place in the run.
         progress: how far the stage has come, in [0, 1]; schedules read it.
+        recall: where earlier attacks on these examples ended, for attacks that go on from there.
     """
 
     x: Images
     y: Labels
     rng: torch.Generator
     progress: float = 1.0
+    recall: Recall | None = None
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ ATTACKS = [
     PGD(3, 0.05, random_start=False, track=True),
     FGSM(track=True),
     PGD(0, track=True),
+    PGD.soft(3),
 ]
 STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
 SOLVERS = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 import torch
 
@@ -75,9 +77,31 @@ def test_steepest_beats_random_directions(threat: Threat) -> None:
 
 
 @every_threat
-def test_steepest_of_nothing_is_nothing(threat: Threat) -> None:
+@pytest.mark.parametrize("sharpness", [0.6, 2.0])
+def test_a_soft_step_maximises_its_own_problem(threat: Threat, sharpness: float) -> None:
+    grad = torch.randn(6, 1, 3, 3, generator=generator(4), dtype=torch.float64)
+    grad[0] *= 1e-200
+    grad[1, 0, 0] = 0
+    scaled = sharpness * grad / grad.abs().mean((1, 2, 3), keepdim=True)
+    half = Linf(0.5) if isinstance(threat, Linf) else L2(0.5)
+    middle = torch.full_like(grad, 0.5)
+
+    def gain(d: torch.Tensor) -> torch.Tensor:
+        return (scaled * d - 0.5 * d * d).flatten(1).sum(1)
+
+    best = gain(threat.steepest(grad, sharpness))
+    for trial in range(200):
+        size = 2.0 ** -(trial % 8)
+        other = torch.randn(grad.shape, generator=generator(5, trial), dtype=grad.dtype) * size
+        feasible = 2 * (half.project((middle + (scaled + other) / 2), middle) - middle)
+        assert (best >= gain(feasible) - 1e-12).all()
+
+
+@every_threat
+@pytest.mark.parametrize("sharpness", [inf, 0.6])
+def test_steepest_of_nothing_is_nothing(threat: Threat, sharpness: float) -> None:
     zero = torch.zeros(2, 1, 3, 3)
-    assert torch.equal(threat.steepest(zero), zero)
+    assert torch.equal(threat.steepest(zero, sharpness), zero)
 
 
 @every_threat

@@ -47,7 +47,7 @@ def test_the_threat_warms_up() -> None:
     reached = []
 
     class Note(Attack):
-        def search(self, loss, x, threat, rng):
+        def search(self, loss, x, threat, rng, start=None):
             reached.append(threat.radius())
             return x
 

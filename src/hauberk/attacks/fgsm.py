@@ -34,7 +34,14 @@ class FGSM(Attack):
         if not self.reach > 0:
             raise ValueError(f"FGSM was given reach={self.reach}; give a positive multiple.")
 
-    def search(self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator) -> Images:
+    def search(
+        self,
+        loss: SampleLoss,
+        x: Images,
+        threat: Threat,
+        rng: torch.Generator,
+        start: Images | None = None,
+    ) -> Images:
         """One step of `PGD`."""
         step = PGD(1, self.reach * threat.radius(), self.random_start, self.track)
-        return step.search(loss, x, threat, rng)
+        return step.search(loss, x, threat, rng, start)

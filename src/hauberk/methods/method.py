@@ -28,7 +28,8 @@ class Method(ABC):
         epochs: passes over the training split.
         batch_size: examples per step.
         lr: peak learning rate of AdamW, one-cycle.
-        attack_steps: PGD steps of the training attack.
+        attack_steps: soft PGD steps of the training attack (see ``PGD.soft``).
+        reuse: each training attack goes on where the last one on that example ended.
         clean: share of clean loss beside the adversarial loss.
         warmup: share of a dense training over which eps grows to its full size.
         shift: training images are moved by up to so many pixels.
@@ -38,7 +39,8 @@ class Method(ABC):
     epochs: int = 20
     batch_size: int = 128
     lr: float = 2e-3
-    attack_steps: int = 5
+    attack_steps: int = 4
+    reuse: bool = False
     clean: float = 0.0
     warmup: float = 0.2
     shift: int = 0
@@ -68,7 +70,9 @@ class Method(ABC):
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
         """The adversarial loss of this method's settings."""
-        attack = PGD(self.attack_steps, reach=1.25)  # the ATMC paper's path: 1.25 radii
+        attack = PGD.soft(self.attack_steps)
+        if self.reuse:  # it starts far out already: short steps
+            attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
         return Adversarial(threat, attack, self.clean, warmup)
 
     def descent(self, share: float = 1.0) -> Descent:
@@ -77,7 +81,7 @@ class Method(ABC):
 
     def stage(self, name: str, problem: Problem, solver: Solver[Any], epochs: int) -> Stage:
         """A leg with this method's batches."""
-        return Stage(name, problem, solver, epochs, self.batch_size, self.shift)
+        return Stage(name, problem, solver, epochs, self.batch_size, self.shift, self.reuse)
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """What comes first for a model that is not trained: nothing, unless a method says so."""

@@ -65,10 +65,19 @@ def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
 
 
 def attacked(model: nn.Module, batch: Batch, attack: Attack, threat: Threat) -> Images:
-    """Inputs that raise the cross-entropy of the network as it would ship."""
+    """Inputs that raise the cross-entropy of the network as it would ship.
+
+    Where the batch recalls earlier attacks, this one goes on from their ends (ATTA: Zheng et al.,
+    2020, arXiv 1912.11969), and its own end is kept.
+    """
+    recall, radius = batch.recall, threat.radius()
+    start = recall.start(batch.x, radius) if recall else None
 
     def loss(x: Images) -> Tensor:
         return F.cross_entropy(model(x).float(), batch.y, reduction="none")
 
     with frozen(model):
-        return attack(loss, batch.x, threat, batch.rng)
+        x_adv = attack(loss, batch.x, threat, batch.rng, start)
+    if recall:
+        recall.keep(x_adv, batch.x, radius)
+    return x_adv

@@ -45,8 +45,11 @@ class L2(Threat):
         share = uniform_like(x.flatten(1)[:, 0], rng) ** (1 / n)
         return self.project(x + self.eps * direction * _per_example(share, x), x)
 
-    def steepest(self, grad: Images) -> Tensor:
-        """``argmax ⟨grad, d⟩  s.t.  ‖d‖₂ ≤ 1``: ``grad / ‖grad‖₂``, zero where grad is."""
+    def steepest(self, grad: Images, sharpness: float = inf) -> Tensor:
+        """``argmax ⟨grad, d⟩  s.t.  ‖d‖₂ ≤ 1``: ``grad / ‖grad‖₂``, zero where grad is.
+
+        The sharpness moves nothing from 1/√n on (n pixels): ``s·ĝ`` is then longer than 1.
+        """
         flat = grad.flatten(1)
         peak = _per_example(flat.abs().amax(1), grad)  # a tiny gradient squared would be zero
         scaled = grad / torch.where(peak > 0, peak, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -41,9 +42,12 @@ class Linf(Threat):
         """Uniform in the ball, then moved into the box."""
         return self.project(x + self.eps * (2 * uniform_like(x, rng) - 1), x)
 
-    def steepest(self, grad: Images) -> Tensor:
-        """``argmax ⟨grad, d⟩  s.t.  ‖d‖_∞ ≤ 1``: the sign."""
-        return grad.sign()
+    def steepest(self, grad: Images, sharpness: float = inf) -> Tensor:
+        """``argmax ⟨s·ĝ, d⟩ − ½‖d‖₂²  s.t.  ‖d‖_∞ ≤ 1``: ``clamp(s·ĝ, −1, 1)``, or the sign."""
+        if sharpness == inf:
+            return grad.sign()
+        mean = grad.abs().flatten(1).mean(1).view(-1, *[1] * (grad.ndim - 1))
+        return (grad / torch.where(mean > 0, mean, 1)).mul_(sharpness).clamp_(-1, 1)
 
     def radius(self) -> float:
         """Eps."""
