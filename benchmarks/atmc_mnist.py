@@ -44,7 +44,7 @@ PAPER = hb.PGD(16, 1.25 * EPS / 16, random_start=False)
 HERE = Path(__file__).parent
 WORK = Path("runs/atmc_mnist")
 SHIPPED = "ATMC-4bit"
-DENSE = hb.DA(epochs=60, lr=6e-3, attack_steps=3, shift=1, warmup=0.06)
+DENSE = hb.DA(epochs=100, lr=6e-3, attack_steps=1, reuse=True, warmup=0.05)
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,18 @@ class Entry:
 
 def short(method: hb.Method) -> hb.Method:
     """The compression's own length and attack, equal for all rows."""
-    return replace(method, epochs=10, lr=4e-3, attack_steps=3, shift=1)
+    return replace(method, epochs=28, lr=5e-3, attack_steps=1, reuse=True)
 
 
-def atmc(keep: float, bits: int) -> hb.Method:
-    """ATMC with eight epochs of ADMM and two of its polish: the others' ten."""
-    return replace(short(hb.ATMC(keep=keep, bits=bits)), epochs=8, polish_epochs=2)
+def atmc(keep: float, bits: int, q: float = 0.0) -> hb.Method:
+    """ATMC with 20 epochs under the falling budget and 8 with the codebook: the others' 28."""
+    return replace(short(hb.ATMC(keep=keep, bits=bits, q=q)), epochs=20, codebook_epochs=8)
 
 
 ENTRIES: Mapping[str, Entry] = {
     "DA": Entry(DENSE, scratch=True),
-    "ATMC-4bit": Entry(atmc(0.03, 4)),
+    "ATMC-4bit": Entry(atmc(0.038, 4)),
+    "ATMC-4bit-q": Entry(atmc(0.038, 4, 0.3)),
     "AL0": Entry(short(hb.AL0(keep=0.0135))),
     "AP": Entry(short(hb.AP(keep=0.0135))),
     "NAP": Entry(replace(short(hb.NAP(keep=0.0135)), dense_epochs=5), scratch=True),

@@ -58,7 +58,7 @@ SCRIPT = """
         def step(self, metrics):
             print("step", flush=True)
 
-    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, polish_epochs=2, batch_size=32,
+    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, codebook_epochs=2, batch_size=32,
                      reuse=True, factors=True)
     made = hb.compress(
         net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),

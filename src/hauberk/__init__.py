@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hauberk.attacks import FGSM, PGD
     from hauberk.constraints import (
         Annealed,
-        Clusters,
         Codebook,
         HalfPrecision,
         PerTensor,
@@ -60,7 +59,6 @@ __all__ = [
     "Attack",
     "Batch",
     "Bound",
-    "Clusters",
     "Codebook",
     "Compressed",
     "Constraint",
@@ -99,7 +97,7 @@ _HOMES = {
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD"],
     "constraints": [
-        "Annealed", "Clusters", "Codebook", "HalfPrecision", "PerTensor", "Rank", "Sparsity",
+        "Annealed", "Codebook", "HalfPrecision", "PerTensor", "Rank", "Sparsity",
         "Support",
     ],
     "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "Method"],

@@ -13,7 +13,6 @@ from hauberk.constraints import (
     Annealed,
     Block,
     Channel,
-    Clusters,
     Codebook,
     Column,
     Filter,
@@ -99,18 +98,6 @@ def _masks(w: Weights) -> Weights:
     return {n: (torch.arange(t.numel()).view(t.shape) % 3 > 0).to(t.device) for n, t in w.items()}
 
 
-def _labels(w: Weights) -> Weights:
-    return {n: (torch.arange(t.numel()).view(t.shape) % 4).to(t.device) for n, t in w.items()}
-
-
-def _constant_on_labels(w: Weights) -> bool:
-    return all(
-        len(set(t[_labels(w)[n] == c].tolist())) == 1 and (c > 0 or not t[_labels(w)[n] == c].any())
-        for n, t in w.items()
-        for c in range(4)
-    )
-
-
 CONSTRAINTS = [
     ConstraintRow("weights", _fixed(Sparsity(0.3)), _at_most(0.3, lambda m: m.reshape(-1, 1))),
     ConstraintRow(
@@ -149,7 +136,6 @@ CONSTRAINTS = [
         lambda w: Support(_masks(w)),
         lambda w: all(not t[~_masks(w)[n]].any() for n, t in w.items()),
     ),
-    ConstraintRow("clusters", lambda w: Clusters(_labels(w)), _constant_on_labels),
     ConstraintRow(
         "half precision",
         _fixed(HalfPrecision()),
@@ -178,7 +164,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (AL0(keep=0.2, **_QUICK), 156),
     (AL0(keep=0.2, anneal=False, **_QUICK), 156),
     (ALR(rank=3, **_QUICK), 780),
-    (ATMC(keep=0.3, bits=3, polish_epochs=1, **_QUICK), 234),
-    (ATMC(keep=0.3, bits=3, polish_epochs=1, factors=True, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, codebook_epochs=1, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, codebook_epochs=1, factors=True, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
 ]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from hauberk.constraints import (
     Annealed,
-    Clusters,
     Codebook,
     Filter,
     HalfPrecision,
@@ -149,8 +148,6 @@ def test_what_is_no_number_is_named(row: ConstraintRow, bad: float) -> None:
         lambda: Rank(0),
         lambda: Rank(1.5),
         lambda: Support({"a": torch.ones(3)}),
-        lambda: Clusters({"a": torch.ones(3)}),
-        lambda: Clusters({"a": torch.tensor([-1, 2])}),
     ],
 )
 def test_a_setting_out_of_range_is_one_sentence(make: Callable[[], Constraint]) -> None:
@@ -197,22 +194,6 @@ def test_a_support_is_kept_under_its_own_set() -> None:
         Support.of(w).project({"b": torch.ones(3)})
 
 
-def test_clusters_train_the_values_of_a_codebook() -> None:
-    w = Codebook(2).project(Sparsity(0.6).project(_random(1)))
-    clusters = Clusters.of(w)
-    assert _same(clusters.project(w), w)
-    noise = _random(2)
-    moved = {n: t + 0.1 * noise[n] for n, t in w.items()}
-    p = clusters.project(moved)
-    for n in w:
-        for value in w[n].unique():
-            mine = w[n] == value
-            mean = moved[n][mine].mean() if value != 0 else torch.tensor(0.0)
-            torch.testing.assert_close(p[n][mine], mean.expand(int(mine.sum())))
-    with pytest.raises(ValueError, match="'c' is unknown"):
-        clusters.project({"c": torch.ones(3)})
-
-
 def test_sizes_by_hand() -> None:
     kernel = {"a": torch.zeros(4, 8)}
     kernel["a"][0] = 1.0
@@ -223,7 +204,6 @@ def test_sizes_by_hand() -> None:
     assert Rank(2).size_bits(kernel) == 32 * 2 * (4 + 8 - 2)
     assert Rank(0.5).budget_bits(kernel) == 32 * 2 * (4 + 8 - 2)
     assert Support.of(kernel).size_bits(kernel) == 9 * 32
-    assert Clusters.of(kernel).size_bits(kernel) == 2 * 32
     assert HalfPrecision().size_bits(kernel) == 32 * 16
 
 

@@ -36,7 +36,13 @@ def test_meets_its_budget_and_the_file_computes_the_same(
 @pytest.mark.parametrize("bits", [1, 3])
 def test_atmc_ships_at_most_two_to_the_bits_values_a_matrix(bits: int) -> None:
     method = hb.ATMC(
-        keep=0.5, bits=bits, factors=False, epochs=2, dense_epochs=2, polish_epochs=1, batch_size=32
+        keep=0.5,
+        bits=bits,
+        factors=False,
+        epochs=2,
+        dense_epochs=2,
+        codebook_epochs=1,
+        batch_size=32,
     )
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
     for name, value in made.artifact.state().items():
@@ -55,7 +61,7 @@ def test_alr_ships_weights_of_its_rank() -> None:
 def test_the_model_handed_over_is_left_as_it_was() -> None:
     net = mlp()
     before = [p.detach().clone() for p in net.parameters()]
-    method = hb.ATMC(keep=0.5, epochs=1, dense_epochs=1, polish_epochs=0, batch_size=64)
+    method = hb.ATMC(keep=0.5, epochs=1, dense_epochs=1, codebook_epochs=0, batch_size=64)
     hb.compress(net, toy(), method=method, threat=hb.Linf(0.1))
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 

@@ -43,6 +43,19 @@ def test_the_mix_is_the_convex_combination() -> None:
     assert robust > clean
 
 
+def test_the_saturating_loss_is_its_formula() -> None:
+    model = net().eval()
+    b = batch()
+    x_adv = Linf(0.0).project(b.x, b.x)
+    p = model(x_adv).softmax(1)[torch.arange(8), b.y]
+    loss = Adversarial(Linf(0.0), PGD(0), q=0.3)(model, batch()).value
+    torch.testing.assert_close(loss, ((1 - p**0.3) / 0.3).mean())
+    nearly = Adversarial(Linf(0.0), PGD(0), q=1e-4)(model, batch()).value
+    torch.testing.assert_close(nearly, Natural()(model, batch()).value, rtol=1e-3, atol=0)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        Adversarial(Linf(0.1), q=1.5)
+
+
 def test_the_threat_warms_up() -> None:
     reached = []
 

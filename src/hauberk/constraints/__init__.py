@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hauberk.constraints.clusters import Clusters
 from hauberk.constraints.codebook import Codebook
 from hauberk.constraints.half import HalfPrecision
 from hauberk.constraints.per_tensor import PerTensor
@@ -15,7 +14,6 @@ __all__ = [
     "Annealed",
     "Block",
     "Channel",
-    "Clusters",
     "Codebook",
     "Column",
     "Filter",

@@ -31,6 +31,7 @@ class Method(ABC):
         attack_steps: soft PGD steps of the training attack (see ``PGD.soft``).
         reuse: each training attack goes on where the last one on that example ended.
         clean: share of clean loss beside the adversarial loss.
+        q: above 0 the adversarial loss saturates for hopeless examples (see ``Adversarial``).
         warmup: share of a dense training over which eps grows to its full size.
         shift: training images are moved by up to so many pixels.
         half: ship biases, norms and values outside a codebook as float16.
@@ -42,6 +43,7 @@ class Method(ABC):
     attack_steps: int = 4
     reuse: bool = False
     clean: float = 0.0
+    q: float = 0.0
     warmup: float = 0.2
     shift: int = 0
     half: bool = True
@@ -58,6 +60,8 @@ class Method(ABC):
             raise ValueError(f"clean was given as {self.clean}; give a share in [0, 1).")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup was given as {self.warmup}; give a share in [0, 1].")
+        if not 0 <= self.q <= 1:
+            raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
         self.descent()
 
     @abstractmethod
@@ -73,7 +77,7 @@ class Method(ABC):
         attack = PGD.soft(self.attack_steps)
         if self.reuse:  # it starts far out already: short steps
             attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
-        return Adversarial(threat, attack, self.clean, warmup)
+        return Adversarial(threat, attack, self.clean, warmup, self.q)
 
     def descent(self, share: float = 1.0) -> Descent:
         """AdamW at ``share`` of the peak rate."""

@@ -1,12 +1,17 @@
 """Adversarial training (Madry et al., 2018, arXiv 1706.06083), with a share of clean loss.
 
-min_w E [ (1 − c) · max_{x' ∈ Δ(x)} loss(f_w, x', y) + c · loss(f_w, x, y) ]
+min_w E [ (1 − c) · max_{x' ∈ Δ(x)} loss_q(f_w, x', y) + c · loss(f_w, x, y) ]
+
+loss_q = (1 − p_y^q) / q is cross-entropy at q = 0 and saturates for larger q (generalised
+cross-entropy: Zhang and Sabuncu, 2018, arXiv 1805.07836): a net too small to withstand every attack
+then spends less of itself on the hopeless examples. It trades clean accuracy for robustness.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,7 +20,7 @@ from hauberk.attacks import PGD
 from hauberk.objectives.natural import accuracy
 from hauberk.problem import Loss, Objective
 from hauberk.threat import Threat
-from hauberk.types import Batch, Images
+from hauberk.types import Batch, Images, Labels
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class Adversarial(Objective):
         attack: how it searches while training.
         clean: share ``c`` of the clean loss, in [0, 1); the ATMC code uses 0.5.
         warmup: share of the stage over which the threat grows from nothing to its full size.
+        q: of the adversarial loss, in [0, 1]; the attack maximises cross-entropy whatever it is.
     """
 
     threat: Threat
     attack: Attack = field(default_factory=PGD)
     clean: float = 0.0
     warmup: float = 0.0
+    q: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -43,6 +50,8 @@ class Adversarial(Objective):
             )
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"Adversarial was given warmup={self.warmup}; give a share in [0, 1].")
+        if not 0 <= self.q <= 1:
+            raise ValueError(f"Adversarial was given q={self.q}; give an exponent in [0, 1].")
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """The mixed loss, with ``robust`` (and, where it is computed, ``clean``) accuracy."""
@@ -50,13 +59,19 @@ class Adversarial(Objective):
             model, batch, self.attack, warmed(self.threat, self.warmup, batch.progress)
         )
         logits = model(x_adv).float()
-        value = F.cross_entropy(logits, batch.y)
+        value = generalised(logits, batch.y, self.q)
         metrics = {"robust": accuracy(logits, batch.y)}
         if self.clean:
             logits = model(batch.x).float()
             value = (1 - self.clean) * value + self.clean * F.cross_entropy(logits, batch.y)
             metrics["clean"] = accuracy(logits, batch.y)
         return Loss(value, metrics)
+
+
+def generalised(logits: Tensor, y: Labels, q: float) -> Tensor:
+    """The batch's mean of ``(1 − p_y^q) / q``; cross-entropy where ``q`` is 0."""
+    values = F.cross_entropy(logits, y, reduction="none")
+    return (-torch.expm1(-q * values) / q if q else values).mean()
 
 
 def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
