@@ -150,11 +150,13 @@ class Solution:
         ok: whether the weights in the model are what was asked for.
         sentence: for a run that diverged or collapsed: what happened and what to try.
         history: one row per epoch.
+        ends: where the last attack on each example ended, for a next stage that reuses them.
     """
 
     ok: bool
     sentence: str
     history: list[dict[str, Any]]
+    ends: Tensor
 
 
 class TrainingFailed(ValueError):
@@ -174,15 +176,18 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
     log = Log(run.out, run.tensorboard)
     if run.out and not run.resume:
         _clear(run.out)
+    ends = torch.empty(0)
     for number, stage in enumerate(stages):
         done = _ended(run, number)
         if done is not None:
             model.load_state_dict(done["model"])
             log.restore(done["history"])
+            ends = done["ends"]
             continue
-        solution = solve(stage, model, data, run, number, log)
+        solution = solve(stage, model, data, run, number, log, ends)
         if not solution.ok:
             raise TrainingFailed(solution.sentence)
+        ends = solution.ends
     log.close()
     return log.history
 
@@ -208,7 +213,13 @@ def _mine(tree: dict[str, Any], run: Run) -> dict[str, Any]:
 
 
 def solve(
-    stage: Stage, model: nn.Module, data: Data, run: Run, number: int = 0, log: Log | None = None
+    stage: Stage,
+    model: nn.Module,
+    data: Data,
+    run: Run,
+    number: int = 0,
+    log: Log | None = None,
+    ends: Tensor | None = None,
 ) -> Solution:
     """``argmin`` of the stage's problem, approximately, in place in ``model``.
 
@@ -219,15 +230,23 @@ def solve(
         run: folder, seed, device, precision.
         number: the stage's place in its method.
         log: where the rows go.
+        ends: where the attacks of the stage before ended, see `Recall`.
     """
-    return _Leg(stage, model, data, run, number, log or Log(None, False)).solve()
+    return _Leg(stage, model, data, run, number, log or Log(None, False), ends).solve()
 
 
 class _Leg:
     """One stage under way."""
 
     def __init__(
-        self, stage: Stage, model: nn.Module, data: Data, run: Run, number: int, log: Log
+        self,
+        stage: Stage,
+        model: nn.Module,
+        data: Data,
+        run: Run,
+        number: int,
+        log: Log,
+        ends: Tensor | None,
     ) -> None:
         self.stage, self.run, self.number, self.log = stage, run, number, log
         self.device = run.place()
@@ -244,6 +263,8 @@ class _Leg:
         self.watch = self._watch()
         self.order = torch.empty(0)
         self.ends = self._untouched(self.data.train)
+        if ends is not None and ends.shape == self.ends.shape:
+            self.ends = ends.to(self.device)
 
     def solve(self) -> Solution:
         self._restore()
@@ -258,10 +279,9 @@ class _Leg:
                     self._save("checkpoint.safetensors")
                     raise Interrupted(self._farewell(caught[0]), caught[0])
         self.stage.solver.finish(self.stage.problem, self.model, self.state)
-        self.ends = self.ends[:0]
         self._save(f"stage-{self.number}.safetensors")
         self._forget()
-        return Solution(True, "", self.log.history)
+        return Solution(True, "", self.log.history, self.ends)
 
     def _one_step(self) -> str:
         epoch, place = divmod(self.step, self.per_epoch)
@@ -352,7 +372,7 @@ class _Leg:
 
     def _failed(self, sentence: str) -> Solution:
         self.model.load_state_dict(self.sane)
-        return Solution(False, sentence, self.log.history)
+        return Solution(False, sentence, self.log.history, self.ends)
 
     def _remember(self) -> None:
         """The weights to fall back to should the next epoch diverge."""
