@@ -122,6 +122,16 @@ def test_any_bit_patterns(number: object, data: st.DataObject) -> None:
         assert same_bits(coded(tensor)[0].tensor, tensor)
 
 
+def test_a_value_that_the_sample_missed_joins_the_codebook() -> None:
+    rng = torch.Generator().manual_seed(0)
+    book = torch.randn(40, generator=rng)
+    tensor = book[torch.randint(0, 40, (300_001,), generator=rng)]
+    tensor[7] = 0.123  # met once, off the sample's grid
+    found, _, nbytes = coded(tensor)
+    assert same_bits(found.tensor, tensor)
+    assert nbytes < 300_001 * 5.5 / 8
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_not_finite_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="'w' holds NaN or infinite numbers"):

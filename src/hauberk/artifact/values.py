@@ -17,6 +17,9 @@ _BOOK_BITS = 17
 _LENGTH_BITS = 7
 _ALPHABET_BITS = 12
 _SAMPLE = 1 << 16
+_HASHED = 256
+_HASH_BITS = 16
+_ODD = np.random.default_rng(0).integers(1 << 32, size=(32, 1), dtype=np.uint32) | np.uint32(1)
 
 
 def write(out: Writer, values: Integers, kind: Number) -> None:
@@ -91,12 +94,30 @@ def _codebook(values: Integers) -> tuple[Integers, Integers] | None:
     if len(book) > len(sample) // 2 and len(values) > len(sample):
         return None  # hardly any value comes twice
     while len(book) <= _LARGEST_BOOK:
-        index = np.minimum(np.searchsorted(book, values), len(book) - 1)
+        index = _places(book, values)
         missing = values[book[index] != values]
         if not len(missing):
             return book, index
         book = np.union1d(book, missing[:: -(-len(missing) // _SAMPLE)])
     return None
+
+
+def _places(book: Integers, values: Integers) -> Integers:
+    """Where each value stands in the sorted ``book``; any place for one that it does not hold.
+
+    A small book of 32-bit values is looked up by the first multiplicative hash that tells its
+    values apart, several times faster than by bisection.
+    """
+    if values.dtype == np.uint32 and len(book) <= _HASHED:
+        by = np.uint32(32 - _HASH_BITS)
+        for odd in _ODD:
+            slots = book * odd >> by
+            table = np.zeros(1 << _HASH_BITS, dtype=np.intp)
+            table[slots] = np.arange(len(book))
+            if (table[slots] == np.arange(len(book))).all():
+                found: Integers = table[values * odd >> by]
+                return found
+    return np.minimum(np.searchsorted(book, values), len(book) - 1)
 
 
 def _write_sorted(out: Writer, book: Integers) -> None:
