@@ -1,4 +1,4 @@
-"""A soft step is worth about four signed ones, on the nets that training has to attack.
+"""Four soft steps do what eight signed ones do, and eight what forty do, on MNIST's dense net.
 
     python benchmarks/attack_steps.py FILE --data ../shared/data/mnist
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--data", required=True)
     flags = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     net, held_out = hb.load(flags.file), hb.data.load(flags.data).validation.first(1000)
     x, y = held_out.images(), held_out.y
     net.requires_grad_(False)

@@ -46,9 +46,10 @@ class PGD(Attack):
 
     @classmethod
     def soft(cls, steps: int, reach: float = 4.0) -> PGD:
-        """For training, where steps are dear: four of these do what sixteen signed ones do.
+        """For training, where steps are dear; it starts from the clean image.
 
-        On MNIST's LeNet at eps 76/255 (benchmarks/attack_steps.py); from the clean image.
+        On MNIST's LeNet at eps 76/255 four of these do what eight signed ones do, and eight what
+        forty do (benchmarks/attack_steps.py).
         """
         return cls(steps, reach=reach, random_start=False, sharpness=0.6, falling=True)
 
