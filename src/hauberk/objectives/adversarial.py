@@ -20,7 +20,7 @@ from hauberk.attacks import PGD
 from hauberk.objectives.natural import accuracy
 from hauberk.problem import Loss, Objective
 from hauberk.threat import Threat
-from hauberk.types import Batch, Images, Labels
+from hauberk.types import Batch, Images, Labels, SampleLoss
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,23 @@ def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
 
 
 def attacked(model: nn.Module, batch: Batch, attack: Attack, threat: Threat) -> Images:
-    """Inputs that raise the cross-entropy of the network as it would ship.
-
-    Where the batch recalls earlier attacks, this one goes on from their ends (ATTA: Zheng et al.,
-    2020, arXiv 1912.11969), and its own end is kept.
-    """
-    recall, radius = batch.recall, threat.radius()
-    start = recall.start(batch.x, radius) if recall else None
+    """Inputs that raise the cross-entropy of the network as it would ship."""
 
     def loss(x: Images) -> Tensor:
         return F.cross_entropy(model(x).float(), batch.y, reduction="none")
 
     with frozen(model):
-        x_adv = attack(loss, batch.x, threat, batch.rng, start)
+        return search(loss, batch, attack, threat)
+
+
+def search(loss: SampleLoss, batch: Batch, attack: Attack, threat: Threat) -> Images:
+    """The attack on a batch; where earlier ones are recalled it goes on from their ends.
+
+    Source: ATTA (Zheng et al., 2020, arXiv 1912.11969).
+    """
+    recall, radius = batch.recall, threat.radius()
+    start = recall.start(batch.x, radius) if recall else None
+    x_adv = attack(loss, batch.x, threat, batch.rng, start)
     if recall:
         recall.keep(x_adv, batch.x, radius)
     return x_adv

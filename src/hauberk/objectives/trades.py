@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hauberk.attack import Attack, frozen
 from hauberk.attacks import PGD
-from hauberk.objectives.adversarial import warmed
+from hauberk.objectives.adversarial import search, warmed
 from hauberk.objectives.natural import accuracy
 from hauberk.problem import Loss, Objective
 from hauberk.threat import Threat
@@ -50,7 +50,7 @@ class Trades(Objective):
             def divergence(x: Images) -> Tensor:
                 return _kl(reference, model(x).float().log_softmax(1))
 
-            x_adv = self.attack(divergence, batch.x, threat, batch.rng)
+            x_adv = search(divergence, batch, self.attack, threat)
         clean, robust = model(batch.x).float(), model(x_adv).float()
         spread = _kl(clean.log_softmax(1), robust.log_softmax(1)).mean()
         return Loss(
