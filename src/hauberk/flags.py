@@ -44,7 +44,8 @@ class Common:
         data: digits, an .npz file with x and y, or a parquet file (or the common prefix of
             X-train.parquet and X-test.parquet).
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
-        model: digits-cnn, caffe-lenet, or lenet:8 (its width after the colon).
+        model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
+            colon, 16 is the full one) or wrn:28,10 (depth, width).
         out: folder for the file, checkpoints, logs, report and picture.
         attack: the attack that the report shows: pgd:40, fgsm or autoattack.
         limit: attack only the first so many test examples.

@@ -13,6 +13,12 @@ from hauberk.models import FAMILIES, build, build_named, parse
         ("caffe-lenet", 431_080),
         ("lenet:1", 13_514),
         ("lenet:8", 821_706),
+        ("vgg16", 14_724_042),
+        ("resnet18", 11_173_962),
+        ("resnet34", 21_282_122),
+        ("wrn", 36_479_194),
+        ("wrn:10,1", 77_850),
+        ("resnet18:1", 44_622),
     ],
 )
 def test_sizes(spec: str, parameters: int) -> None:
@@ -50,7 +56,8 @@ def test_seeds_make_the_net_and_leave_the_world() -> None:
     ("spec", "says"),
     [
         ("lenett:8", "did you mean 'lenet'"),
-        ("resnet", "known ones"),
+        ("resnet", "did you mean 'resnet"),
+        ("wrn:12,2", "depth 12"),
         ("", "known ones"),
         ("lenet", "width"),
         ("lenet:", "width"),

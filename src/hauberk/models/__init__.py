@@ -1,9 +1,11 @@
-"""The small networks of the papers, by name."""
+"""The networks of the papers, by name."""
 
 from __future__ import annotations
 
 from hauberk.models.build import FAMILIES, Family, build, build_named, parse
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
+from hauberk.models.resnet import resnet18, resnet34, wrn
+from hauberk.models.vgg import vgg16
 
 __all__ = [
     "FAMILIES",
@@ -14,4 +16,8 @@ __all__ = [
     "digits_cnn",
     "lenet",
     "parse",
+    "resnet18",
+    "resnet34",
+    "vgg16",
+    "wrn",
 ]

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
+from hauberk.models.resnet import resnet18, resnet34, wrn
+from hauberk.models.vgg import vgg16
 
 _LARGEST = 65536
 """No network has more layers, channels or classes."""
@@ -40,6 +42,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "digits-cnn": Family(digits_cnn, (1, 8, 8)),
         "caffe-lenet": Family(caffe_lenet, (1, 28, 28)),
         "lenet": Family(lenet, (1, 28, 28)),
+        "vgg16": Family(vgg16, (3, 32, 32)),
+        "resnet18": Family(resnet18, (3, 32, 32)),
+        "resnet34": Family(resnet34, (3, 32, 32)),
+        "wrn": Family(wrn, (3, 32, 32)),
     }
 )
 
