@@ -22,18 +22,30 @@ def test_the_projection_is_the_nearest_point_of_the_weighted_norm() -> None:
     assert float(got) == pytest.approx(best)
 
 
-def test_relative_scales_undo_a_layer_s_own_scale() -> None:
+def test_balanced_scales_undo_a_layer_s_own_scale() -> None:
     rng = torch.Generator().manual_seed(1)
     w = {"conv": torch.randn(50, generator=rng), "fc": torch.randn(500, generator=rng)}
     loud = {"conv": 1e-3 * w["conv"], "fc": 1e3 * w["fc"]}
     assert not Sparsity(50).project(loud)["conv"].any()  # raw magnitudes empty the layer
     for tree in (w, loud):
-        kept = Sparsity(50, scales=Sparsity.relative(tree)).project(tree)
+        kept = Sparsity(50).balanced(tree).project(tree)
         assert 0 < int(kept["conv"].count_nonzero()) < 50
-    a, b = (Sparsity(50, scales=Sparsity.relative(t)).project(t) for t in (w, loud))
+    a, b = (Sparsity(50).balanced(t).project(t) for t in (w, loud))
     assert all(torch.equal(a[n] != 0, b[n] != 0) for n in w)
 
 
+def test_balanced_scales_cut_where_lamp_does() -> None:
+    rng = torch.Generator().manual_seed(2)
+    w = {"a": torch.randn(6, 5, generator=rng), "b": 0.1 * torch.randn(40, generator=rng) ** 3}
+    scored = []
+    for name, t in w.items():
+        for value in t.flatten().tolist():
+            rest = sum(v * v for v in t.flatten().tolist() if abs(v) >= abs(value))
+            scored.append((value * value / rest, name))
+    kept = [name for _, name in sorted(scored, reverse=True)[:20]]
+    found = Sparsity(20).balanced(w).project(w)
+    assert {n: int(t.count_nonzero()) for n, t in found.items()} == {n: kept.count(n) for n in w}
+
+
 def test_a_zero_tensor_has_a_scale_too() -> None:
-    scales = Sparsity.relative({"d": torch.zeros(4, 4)})
-    assert scales == {"d": 0.25}
+    assert Sparsity(3).balanced({"d": torch.zeros(4, 4)}).scales == {"d": 1.0}

@@ -34,7 +34,7 @@ class Sparsity(Constraint):
             group; an int counts groups.
         groups: what lives or dies together.
         scales: weighs each tensor's norm: the projection is the nearest point in
-            ``Σ_l s_l² ‖w'_l − w_l‖²``; `relative` gives the usual ones. None is the plain norm.
+            ``Σ_l s_l² ‖w'_l − w_l‖²``; `balanced` gives the usual ones. None is the plain norm.
 
     Raises:
         ValueError: for a keep outside these ranges, or a weight that the grouping cannot take.
@@ -47,16 +47,31 @@ class Sparsity(Constraint):
     def __post_init__(self) -> None:
         _check_keep("keep", self.keep)
 
-    @staticmethod
     @torch.no_grad()
-    def relative(w: Weights) -> dict[str, float]:
-        """Scales ``1/‖w_l‖_F``: the projection then minimises ``Σ_l ‖w'_l − w_l‖² / ‖w_l⁰‖²``.
+    def balanced(self, w: Weights) -> Sparsity:
+        """The same set with scales under which ``w`` is cut where LAMP would cut it.
 
-        A layer's scale says nothing of its worth where its neighbours can undo it, and raw
-        magnitudes may then empty a layer. A tensor that is zero counts as if its RMS were 1.
+        A layer's own scale says nothing of its worth where its neighbours can undo it, and raw
+        magnitudes may then empty a layer. LAMP (Lee et al., 2021, arXiv 2010.07611) scores a group
+        by ``s_g² / Σ s_h²`` over the layer's groups h that are at least as large; the K best of the
+        whole tree say how many a layer keeps, and its scale is one over the smallest of those. A
+        tensor that is zero has scale 1.
         """
-        norms = {name: float(torch.linalg.vector_norm(t)) for name, t in w.items()}
-        return {n: 1 / (norm or max(1, w[n].numel()) ** 0.5) for n, norm in norms.items()}
+        splits = self._splits(w)
+        sizes = {name: self._sizes(t) for name, t in w.items()}
+        shares = {
+            n: s * s / s.double().square().cumsum(0).clamp_min(1e-300) for n, s in sizes.items()
+        }
+        alive = keep_largest(shares, self._count(splits))
+        scales = {}
+        for name, size in sizes.items():
+            kept = max(1, int(torch.count_nonzero(alive[name])))
+            scales[name] = 1 / (float(size[kept - 1]) or 1.0) if len(size) else 1.0
+        return replace(self, scales=scales)
+
+    def _sizes(self, t: Tensor) -> Tensor:
+        """The groups' norms, largest first."""
+        return self.groups.scores(t).flatten().sort(descending=True).values
 
     @torch.no_grad()
     def project(self, w: Weights) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ class ATMC(Compression):
             yield self.stage("admm", both, admm, self.epochs)
             return
         weights = problem().weights(model)
-        budget = Sparsity(count, scales=Sparsity.relative(weights))
+        budget = Sparsity(count).balanced(weights)
         sparse = ProjectedGradient(self.descent(0.5), lazy=True)
         yield self.stage("sparse", problem(budget=Annealed(budget)), sparse, self.epochs)
         coded = ProjectedGradient(self.descent(0.2), lazy=True)

@@ -47,7 +47,7 @@ class AP(Compression):
         """Cut, retrain."""
         objective = self.objective(threat)
         dense = Problem(objective, select=matrices).weights(model)
-        sparsity = Sparsity(self.keep, scales=Sparsity.relative(dense))
+        sparsity = Sparsity(self.keep).balanced(dense)
         solver = ProjectedGradient(self.descent(0.5))
         cut = Problem(objective, {"budget": sparsity}, select=matrices)
         yield self.stage("cut", cut, solver, 0)

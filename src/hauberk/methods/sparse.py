@@ -44,7 +44,7 @@ class AL0(Compression):
         objective = self.objective(threat)
         if self.anneal:
             dense = Problem(objective, select=matrices).weights(model)
-            budget: Constraint = Annealed(Sparsity(self.keep, scales=Sparsity.relative(dense)))
+            budget: Constraint = Annealed(Sparsity(self.keep).balanced(dense))
         else:
             budget = Sparsity(self.keep)
         problem = Problem(objective, {"budget": budget}, select=matrices)
