@@ -61,7 +61,7 @@ def short(method: hb.Method) -> hb.Method:
     return replace(method, epochs=28, lr=5e-3, attack_steps=1, reuse=True, q=0.3)
 
 
-def atmc(keep: float, bits: int, q: float = 0.5) -> hb.Method:
+def atmc(keep: float, bits: int, q: float = 0.45) -> hb.Method:
     """ATMC with 20 epochs under the falling budget and 8 with the codebook: the others' 28."""
     method = short(hb.ATMC(keep=keep, bits=bits))
     return replace(method, epochs=20, codebook_epochs=8, q=q)
@@ -69,8 +69,8 @@ def atmc(keep: float, bits: int, q: float = 0.5) -> hb.Method:
 
 ENTRIES: Mapping[str, Entry] = {
     "DA": Entry(DENSE, scratch=True),
-    "ATMC-4bit": Entry(atmc(0.0425, 4)),
-    "ATMC-4bit-b": Entry(atmc(0.0425, 4)),
+    "ATMC-4bit": Entry(atmc(0.0393, 4)),
+    "ATMC-3bit": Entry(atmc(0.0445, 3)),
     "AL0": Entry(short(hb.AL0(keep=0.0135))),
     "AP": Entry(short(hb.AP(keep=0.0135))),
     "NAP": Entry(replace(short(hb.NAP(keep=0.0135)), dense_epochs=5), scratch=True),
@@ -78,8 +78,8 @@ ENTRIES: Mapping[str, Entry] = {
     "ATMC-8bit": Entry(atmc(0.0185, 8)),
     "ATMC-4bit-0.5%": Entry(atmc(0.0125, 4)),
     "ATMC-4bit-2%": Entry(atmc(0.065, 4)),
-    "ATMC-4bit-seed1": Entry(atmc(0.0425, 4), seed=1),
-    "ATMC-4bit-seed2": Entry(atmc(0.0425, 4), seed=2),
+    "ATMC-4bit-seed1": Entry(atmc(0.0393, 4), seed=1),
+    "ATMC-4bit-seed2": Entry(atmc(0.0393, 4), seed=2),
 }
 
 
