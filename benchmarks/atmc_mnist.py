@@ -57,7 +57,11 @@ class Entry:
 
 
 def short(method: hb.Method) -> hb.Method:
-    """The compression's own length and attack, equal for all rows."""
+    """The compression's own length and attack, equal for all rows.
+
+    One soft step a batch, from where the last epoch's ended, and a loss that saturates: at these
+    sizes it trades a point of clean accuracy for one of robustness (chosen on validation images).
+    """
     return replace(method, epochs=28, lr=5e-3, attack_steps=1, reuse=True, q=0.3)
 
 

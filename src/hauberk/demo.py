@@ -34,8 +34,8 @@ LADDER: Mapping[str, Method] = {
     "naive-2%": AP(keep=0.033, epochs=0),
     "al0-2%": AL0(keep=0.033, epochs=30, **_SHARED),
     "atmc-2%": ATMC(keep=0.08, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
-    "al0-1%": AL0(keep=0.0165, epochs=30, **_SHARED),
-    "atmc-1%": ATMC(keep=0.036, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
+    "al0-1%": AL0(keep=0.0157, epochs=30, **_SHARED),
+    "atmc-1%": ATMC(keep=0.0325, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
 }
 """Rows by name; the name says the share of the dense float32 bytes that the file may take."""
 
