@@ -3,8 +3,8 @@
     python benchmarks/steps.py
 
 `caffe-lenet`, batch 256, PGD-16, channels_last. The limit is 16 input-gradient passes and one full
-pass of bare PyTorch. Compression is ATMC without factors: the global ℓ0 projection at every step,
-codebook and dual at every tenth. Medians over alternating repeats in one run.
+pass of bare PyTorch. Compression is ATMC's plain form without factors: the global ℓ0 projection at
+every step, codebook and dual at every tenth. Medians over alternating repeats in one run.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
     runs = {
         "limit": limit(),
         "plain": ours(hb.ProjectedGradient(), {}),
-        "compressed": ours(hb.ADMM(frozenset({"codebook"}), rho=0.01, lazy=True), budget),
+        "compressed": ours(hb.ADMM(frozenset({"codebook"}), rho=0.01), budget),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(-1, REPEATS):

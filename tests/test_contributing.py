@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional as F
 
 import hauberk as hb
+from hauberk.loop import solve
 from hauberk.problem import Bound, Problem
-from hauberk.solve import Run, Stage, solve
+from hauberk.solve import Run, Stage
 from tests.contracts.rows import Box
 from tests.contracts.test_methods import mlp
 from tests.contracts.test_solvers import Point, Quadratic, _data, _kkt

@@ -15,9 +15,10 @@ from torch import nn
 
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
+from hauberk.loop import follow, solve
 from hauberk.objectives import Adversarial, Natural
 from hauberk.problem import Problem
-from hauberk.solve import Run, Stage, TrainingFailed, follow, solve
+from hauberk.solve import Run, Stage, TrainingFailed
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threats import Linf
 from hauberk.types import Data, Examples

@@ -15,9 +15,10 @@ from hauberk import files, models
 from hauberk.artifact import Architecture, Artifact
 from hauberk.constraints import HalfPrecision
 from hauberk.data import load as load_data
+from hauberk.loop import follow
 from hauberk.methods import ATMC, Method
 from hauberk.parametrize import state
-from hauberk.solve import Run, Stage, follow
+from hauberk.solve import Run, Stage
 from hauberk.threat import Threat
 from hauberk.types import Data
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hauberk.loop import solve
 from hauberk.problem import Bound, Loss, Objective, Penalty, Problem
-from hauberk.solve import Run, Solver, Stage, solve
+from hauberk.solve import Run, Solver, Stage
 from hauberk.types import Batch, Data, Examples, Weights
 from tests.contracts.rows import SOLVERS, Box
 

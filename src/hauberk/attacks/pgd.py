@@ -44,27 +44,28 @@ class PGD(Attack):
     sharpness: float = inf
     falling: bool = False
 
-    @classmethod
-    def soft(cls, steps: int, reach: float = 4.0) -> PGD:
+    @staticmethod
+    def soft(steps: int, reach: float = 4.0) -> PGD:
         """For training, where steps are dear; it starts from the clean image.
 
         On MNIST's LeNet at eps 76/255 four of these do what eight signed ones do, and eight what
         forty do (benchmarks/attack_steps.py).
         """
-        return cls(steps, reach=reach, random_start=False, sharpness=0.6, falling=True)
+        return PGD(steps, reach=reach, random_start=False, sharpness=0.6, falling=True)
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
         if self.steps < 0:
-            raise ValueError(f"PGD was given steps={self.steps}; give 0 or more.")
+            raise ValueError(f"{type(self).__name__} was given steps={self.steps}; give 0 or more.")
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(
-                f"PGD was given step_size={self.step_size}; give a positive length in pixel "
-                "units, or leave it out for reach · radius / steps."
+                f"{type(self).__name__} was given step_size={self.step_size}; give a positive "
+                "length in pixel units, or leave it out for reach · radius / steps."
             )
         if not (self.reach > 0 and self.sharpness > 0):
             raise ValueError(
-                f"PGD was given reach={self.reach}, sharpness={self.sharpness}; give positive ones."
+                f"{type(self).__name__} was given reach={self.reach}, sharpness={self.sharpness}; "
+                "give positive ones."
             )
 
     def search(

@@ -27,7 +27,7 @@ class AL0(Compression):
     Attributes:
         keep: share of the weights of Conv and Linear layers that is kept, in (0, 1].
         anneal: let the budget fall to ``keep`` over the first 60% of the epochs, let pruned
-            weights gather evidence, and weigh each layer by its norm; off is the paper's plain
+            weights gather evidence, and weigh the layers as LAMP does; off is the paper's plain
             form, whose support soon freezes and which may empty a layer.
     """
 

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_DEEPEST = 1000
+"""A damaged file may ask for any depth, and every layer takes time to make."""
+
 
 class Block(nn.Module):
     """``relu( shortcut(x) + bn(conv(relu(bn(conv(x))))) )``, both kernels 3 × 3."""
@@ -71,10 +74,12 @@ def wrn(depth: int = 28, width: int = 10, classes: int = 10) -> nn.Sequential:
     """Wide ResNet, input 3 × 32 × 32; 36,479,194 parameters at depth 28, width 10, ten classes.
 
     Raises:
-        ValueError: for a depth that is not 6n + 4.
+        ValueError: for a depth that is not 6n + 4, or above 1,000.
     """
-    if depth < 10 or (depth - 4) % 6:
-        raise ValueError(f"A Wide ResNet of depth {depth} does not exist: give 10, 16, 22, 28, 34…")
+    if not 10 <= depth <= _DEEPEST or (depth - 4) % 6:
+        raise ValueError(
+            f"There is no Wide ResNet of depth {depth}: give 10, 16, 22, 28, … up to {_DEEPEST}."
+        )
     layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(3, 16, 3, padding=1, bias=False))
     before = 16
     for stage, after in enumerate((16 * width, 32 * width, 64 * width)):

@@ -35,10 +35,9 @@ class Splitting(Projecting):
         problem: Problem,
         model: nn.Module,
         descent: Descent,
-        lazy: bool,
         split: dict[str, Constraint],
     ) -> None:
-        super().__init__(problem, model, descent, lazy)
+        super().__init__(problem, model, descent, lazy=False)
         w = {name: p.detach() for name, p in problem.weights(model).items()}
         self.z = {k: dict(c.at(0.0).project(w)) for k, c in split.items()}
         self.u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in split}
@@ -63,14 +62,12 @@ class ADMM(Solver[Splitting]):
         rho: penalty weight ρ.
         every: steps between the updates of ``z`` and ``u``.
         descent: how the smooth part steps.
-        lazy: project lazily (see `ProjectedGradient`).
     """
 
     split: frozenset[str]
     rho: float = 0.1
     every: int = 10
     descent: Descent = field(default_factory=Descent)
-    lazy: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -82,7 +79,7 @@ class ADMM(Solver[Splitting]):
     def init(self, problem: Problem, model: nn.Module) -> Splitting:
         """``z = Π(w), u = 0``."""
         no_bounds(self, problem)
-        return Splitting(problem, model, self.descent, self.lazy, self._sets(problem))
+        return Splitting(problem, model, self.descent, self._sets(problem))
 
     def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Splitting) -> Metrics:
         """The ``w`` step and, every few steps, the ``z`` and ``u`` steps."""

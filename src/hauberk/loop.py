@@ -1,0 +1,319 @@
+"""The one training loop: any problem, any solver, any module.
+
+Every random number is a function of its place (seed, stage, epoch, step), so a checkpoint needs
+no generator state and a killed run resumes to the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk import checkpoint, signals
+from hauberk.log import Log
+from hauberk.monitor import CollapseGuard, SupportWatch
+from hauberk.ops.augment import shifted
+from hauberk.ops.random import generator, permutation
+from hauberk.problem import NotFinite
+from hauberk.signals import Interrupted
+from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
+from hauberk.types import Batch, Data, Examples, Recall
+
+REHEARSALS = 8  # attacks in a row on a held-out example, where each goes on from the last
+
+
+def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> list[dict[str, Any]]:
+    """Solve stage after stage; a resumed run walks through the finished ones without training.
+
+    Returns:
+        The rows of the log, all stages.
+
+    Raises:
+        TrainingFailed: when a stage diverged or collapsed.
+        Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
+    """
+    log = Log(run.out, run.tensorboard)
+    if run.out and not run.resume:
+        _clear(run.out)
+    ends = torch.empty(0)
+    for number, stage in enumerate(stages):
+        done = _ended(run, number)
+        if done is not None:
+            model.load_state_dict(done["model"])
+            log.restore(done["history"])
+            ends = done["ends"]
+            continue
+        solution = solve(stage, model, data, run, number, log, ends)
+        if not solution.ok:
+            raise TrainingFailed(solution.sentence)
+        ends = solution.ends
+    log.close()
+    return log.history
+
+
+def _clear(out: Path) -> None:
+    """An earlier run's checkpoints are not this one's to resume from."""
+    for path in (out / "checkpoint.safetensors", *out.glob("stage-*.safetensors")):
+        path.unlink(missing_ok=True)
+
+
+def _ended(run: Run, number: int) -> dict[str, Any] | None:
+    path = run.out / f"stage-{number}.safetensors" if run.out and run.resume else None
+    return _mine(checkpoint.load(path), run) if path and path.exists() else None
+
+
+def _mine(tree: dict[str, Any], run: Run) -> dict[str, Any]:
+    if tree["identity"] != run.identity:
+        raise ValueError(
+            f"{run.out} holds the checkpoint of a run with other settings; give the settings "
+            "of that run, or another --out, or leave --resume out to start anew."
+        )
+    return tree
+
+
+def solve(
+    stage: Stage,
+    model: nn.Module,
+    data: Data,
+    run: Run,
+    number: int = 0,
+    log: Log | None = None,
+    ends: Tensor | None = None,
+) -> Solution:
+    """``argmin`` of the stage's problem, approximately, in place in ``model``.
+
+    Args:
+        stage: problem, solver and length.
+        model: any module; it is moved to the run's device.
+        data: its training split is trained on, its validation split watched, its test split unused.
+        run: folder, seed, device, precision.
+        number: the stage's place in its method.
+        log: where the rows go.
+        ends: where the attacks of the stage before ended, see `Recall`.
+    """
+    return _Leg(stage, model, data, run, number, log or Log(None, False), ends).solve()
+
+
+class _Leg:
+    """One stage under way."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        model: nn.Module,
+        data: Data,
+        run: Run,
+        number: int,
+        log: Log,
+        ends: Tensor | None,
+    ) -> None:
+        self.stage, self.run, self.number, self.log = stage, run, number, log
+        self.device = run.place()
+        self.data = data.to(self.device)
+        if not len(data.train):
+            raise ValueError(f"{data.name} has no training examples; give data with a train split.")
+        self.model = _placed(model, self.device, len(data.shape) == 3)
+        self.state = stage.solver.init(stage.problem, self.model)
+        self.per_epoch = max(1, len(data.train) // stage.batch_size)
+        self.total = self.per_epoch * stage.epochs
+        self.step = 0
+        self.sums: dict[str, Tensor] = {}
+        self.guard = CollapseGuard.of(self.data.train.y, data.classes)
+        self.watch = self._watch()
+        self.order = torch.empty(0)
+        self.ends = self._first_ends(ends)
+
+    def solve(self) -> Solution:
+        self._restore()
+        self.run.watcher.stage(self.stage.name, self.total, self.step)
+        self._remember()
+        with signals.noted() as caught:
+            while self.step < self.total:
+                sentence = self._one_step()
+                if sentence:
+                    return self._failed(sentence)
+                if caught and self.step < self.total:
+                    self._save("checkpoint.safetensors")
+                    raise Interrupted(self._farewell(caught[0]), caught[0])
+        self.stage.solver.finish(self.stage.problem, self.model, self.state)
+        self._save(f"stage-{self.number}.safetensors")
+        self._forget()
+        return Solution(True, "", self.log.history, self.ends)
+
+    def _one_step(self) -> str:
+        epoch, place = divmod(self.step, self.per_epoch)
+        self.model.train()
+        if place == 0 or not len(self.order):
+            self.order = self._shuffle(epoch)
+        torch.manual_seed(hash((self.run.seed, self.number, self.step)) & 0x7FFFFFFF)  # dropout
+        try:
+            with _autocast(self.device, self.run.bf16):
+                metrics = self.stage.solver.step(
+                    self.stage.problem, self.model, self._batch(epoch, place), self.state
+                )
+        except NotFinite:
+            return _nan(self.stage.name, self.step)
+        for name, value in metrics.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+        self.step += 1
+        seen = None
+        if self.step % CHECK_EVERY == 0 or self.step % self.per_epoch == 0:
+            seen = {name: float(value) for name, value in metrics.items()}
+        self.run.watcher.step(seen)
+        if seen and not all(math.isfinite(v) for v in seen.values()):
+            return _nan(self.stage.name, self.step)
+        return self._end_epoch(epoch) if self.step % self.per_epoch == 0 else ""
+
+    def _shuffle(self, epoch: int) -> Tensor:
+        rng = generator(self.run.seed, "shuffle", self.number, epoch)
+        return permutation(len(self.data.train), rng).to(self.device)
+
+    def _batch(self, epoch: int, place: int) -> Batch:
+        size = min(self.stage.batch_size, len(self.data.train))
+        index = self.order[place * size : (place + 1) * size]
+        rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
+        x = shifted(self.data.train.images(index), self.stage.shift, rng)
+        return Batch(
+            _laid_out(x),
+            self.data.train.y[index],
+            rng,
+            self.step / self.total,
+            self._recall(self.ends, index),
+        )
+
+    def _first_ends(self, before: Tensor | None) -> Tensor:
+        """The last stage's ends where this one reuses them, too."""
+        if self.stage.reuse and before is not None and len(before) == len(self.data.train):
+            return before.to(self.device)
+        return self._untouched(self.data.train)
+
+    def _untouched(self, examples: Examples) -> Tensor:
+        """No perturbation yet for any example, in half precision; nothing where none is reused."""
+        count = len(examples) if self.stage.reuse else 0
+        return torch.zeros(count, *examples.shape, dtype=torch.float16, device=self.device)
+
+    def _recall(self, ends: Tensor, index: Tensor) -> Recall | None:
+        return Recall(ends, index) if self.stage.reuse else None
+
+    def _end_epoch(self, epoch: int) -> str:
+        means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
+        self.sums = {}
+        row: dict[str, Any] = {
+            "stage": self.stage.name,
+            "epoch": epoch + 1,
+            **means,
+            **self._validate(epoch),
+        }
+        if self.watch:
+            row |= self.watch.look(self.stage.problem.weights(self.model))
+        self.log.add(row)
+        self.run.watcher.epoch(row)
+        sentence = self.guard.look(self.stage.name, means, self.per_epoch)
+        if not sentence:
+            self._remember()
+            self._save("checkpoint.safetensors")
+        return sentence
+
+    @torch.no_grad()
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """The same objective on (at most 1,000) held-out examples, by the training attack.
+
+        One that goes on from its last end has gone on `REHEARSALS` times.
+        """
+        held_out = self.data.validation.first(1000)
+        if not len(held_out):
+            return {}
+        rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)
+        self.model.eval()
+        with _autocast(self.device, self.run.bf16):
+            index = torch.arange(len(held_out), device=self.device)
+            recall = self._recall(self._untouched(held_out), index)
+            batch = Batch(_laid_out(held_out.images()), held_out.y, rng, recall=recall)
+            for _ in range(REHEARSALS if recall else 1):
+                loss = self.stage.problem.objective(self.model, batch)
+        return {f"val_{k}": float(v) for k, v in {"loss": loss.value, **loss.metrics}.items()}
+
+    def _failed(self, sentence: str) -> Solution:
+        self.model.load_state_dict(self.sane)
+        return Solution(False, sentence, self.log.history, self.ends)
+
+    def _remember(self) -> None:
+        """The weights to fall back to should the next epoch diverge."""
+        self.sane = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _watch(self) -> SupportWatch | None:
+        problem = self.stage.problem
+        return SupportWatch(problem.weights(self.model)) if problem.structures else None
+
+    def _tree(self) -> dict[str, Any]:
+        return {
+            "identity": self.run.identity,
+            "stage": self.number,
+            "step": self.step,
+            "model": dict(self.model.state_dict()),
+            "state": self.state.tree(),
+            "sums": self.sums,
+            "ends": self.ends,
+            "guard": self.guard.steps,
+            "history": self.log.history,
+        }
+
+    def _save(self, name: str) -> None:
+        if self.run.out:
+            checkpoint.save(self.run.out / name, self._tree())
+
+    def _restore(self) -> None:
+        path = self.run.out / "checkpoint.safetensors" if self.run.out and self.run.resume else None
+        if not path or not path.exists():
+            return
+        tree = _mine(checkpoint.load(path), self.run)
+        if tree["stage"] != self.number:
+            return
+        self.model.load_state_dict(tree["model"])
+        self.state.load(tree["state"])
+        self.step, self.guard.steps = tree["step"], tree["guard"]
+        self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
+        self.ends = tree["ends"].to(self.device)
+        self.log.restore(tree["history"])
+        self.watch = self._watch()
+
+    def _forget(self) -> None:
+        if self.run.out:
+            (self.run.out / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def _farewell(self, signum: int) -> str:
+        kept = f"; its checkpoint is in {self.run.out}: run the same command with --resume"
+        return (
+            f"{signal.Signals(signum).name} ended the run in stage {self.stage.name}, step "
+            f"{self.step} of {self.total}{kept if self.run.out else ''}."
+        )
+
+
+def _nan(stage: str, step: int) -> str:
+    return (
+        f"Stage {stage} diverged: loss or weights are no longer finite numbers at step {step}. "
+        "Try a smaller learning rate, or full precision instead of bf16."
+    )
+
+
+def _placed(model: nn.Module, device: torch.device, images: bool) -> nn.Module:
+    """The model on the device, in channels_last for images: 1.4 to 2 × faster on CPU and GPU."""
+    model.to(device)
+    return model.to(memory_format=torch.channels_last) if images else model  # type: ignore[call-overload]
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+@contextmanager
+def _autocast(device: torch.device, bf16: bool) -> Iterator[None]:
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+        yield
