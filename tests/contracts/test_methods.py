@@ -94,3 +94,8 @@ def test_pretrained_leaves_the_dense_stage_out() -> None:
 def test_settings_that_mean_nothing_are_refused_when_they_are_made(make) -> None:
     with pytest.raises(ValueError):
         make()
+
+
+def test_a_penalty_that_means_nothing_is_refused_before_any_training() -> None:
+    with pytest.raises(ValueError, match="rho was given as 0"):
+        hb.ATMC(rho=0)

@@ -53,6 +53,7 @@ class ATMC(Compression):
         super().__post_init__()
         Sparsity(self.keep)
         Codebook(self.bits)
+        ADMM(frozenset(), self.rho)
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
