@@ -44,16 +44,17 @@ PAPER = hb.PGD(16, 1.25 * EPS / 16, random_start=False)
 HERE = Path(__file__).parent
 WORK = Path("runs/atmc_mnist")
 SHIPPED = "ATMC-4bit"
-DENSE = hb.DA(epochs=100, lr=6e-3, attack_steps=1, reuse=True, warmup=0.05)
+FIRST = hb.DA(epochs=100, lr=6e-3, attack_steps=1, reuse=True, warmup=0.05)
+DENSE = replace(FIRST, epochs=90, lr=4e-3, warmup=0.0, shift=1, q=0.08)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: a method, from the shared dense net or from scratch."""
+    """One row: a method, and the row whose net it starts from, if any."""
 
     method: hb.Method
     seed: int = 0
-    scratch: bool = False
+    start: str | None = "DA"
 
 
 def short(method: hb.Method) -> hb.Method:
@@ -72,12 +73,13 @@ def atmc(keep: float, bits: int, q: float = 0.45) -> hb.Method:
 
 
 ENTRIES: Mapping[str, Entry] = {
-    "DA": Entry(DENSE, scratch=True),
+    "DA, first leg": Entry(FIRST, start=None),
+    "DA": Entry(DENSE, start="DA, first leg"),
     "ATMC-4bit": Entry(atmc(0.0393, 4)),
     "ATMC-3bit": Entry(atmc(0.0445, 3)),
     "AL0": Entry(short(hb.AL0(keep=0.0135))),
     "AP": Entry(short(hb.AP(keep=0.0135))),
-    "NAP": Entry(replace(short(hb.NAP(keep=0.0135)), dense_epochs=5), scratch=True),
+    "NAP": Entry(replace(short(hb.NAP(keep=0.0135)), dense_epochs=5), start=None),
     "ALR": Entry(short(hb.ALR(rank=2))),
     "ATMC-8bit": Entry(atmc(0.0185, 8)),
     "ATMC-4bit-0.5%": Entry(atmc(0.0125, 4)),
@@ -94,8 +96,8 @@ def train(name: str, entry: Entry, data: hb.Data) -> Path:
     if path.exists():
         return path
     net = hb.models.build("caffe-lenet", seed=entry.seed)
-    if not entry.scratch:
-        net = hb.load(WORK / "DA" / api.FILE)
+    if entry.start:
+        net = hb.load(WORK / entry.start / api.FILE)
     start = time.perf_counter()
     with bars(name) as bar:
         run = hb.Run(seed=entry.seed, bf16=True, resume=True, identity=repr(entry), watcher=bar)
@@ -105,7 +107,7 @@ def train(name: str, entry: Entry, data: hb.Data) -> Path:
             method=entry.method,
             threat=THREAT,
             out=out,
-            pretrained=not entry.scratch,
+            pretrained=entry.start is not None,
             run=run,
         )
     (out / "seconds").write_text(f"{time.perf_counter() - start:.0f}\n")

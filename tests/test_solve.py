@@ -202,6 +202,26 @@ def test_a_reused_attack_goes_on_from_its_last_end() -> None:
     torch.testing.assert_close([s.sum() for s in training], sums, rtol=1e-4, atol=0)
 
 
-def test_moved_images_have_no_last_end() -> None:
-    with pytest.raises(ValueError, match="shift 0"):
-        Stage("s", Problem(Natural()), ProjectedGradient(Descent()), 1, shift=1, reuse=True)
+def test_a_reused_attack_moves_with_its_image() -> None:
+    seen = []
+
+    class RightOfTheDot(Attack):
+        def search(self, loss, x, threat, rng, start=None):
+            dot = x > 0.5
+            if start is not None:
+                seen.append((start - x, dot.roll(1, -1)))
+            return x + 0.1 * dot.roll(1, -1)
+
+    x = torch.zeros(64, 1, 9, 9)
+    x[:, :, 4, 4] = 0.8
+    some = Examples(x, torch.arange(64) % 3)
+    data = Data("dots", some, some.first(0), some, 3)
+    problem = Problem(Adversarial(Linf(0.1), RightOfTheDot()))
+    solver = ProjectedGradient(Descent(lr=1e-3))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(81, 3))
+    solve(Stage("s", problem, solver, 2, 64, shift=2, reuse=True), model, data, Run())
+    first, second = seen
+    assert not first[0].any(), "there is no last end yet"
+    assert len(second[1].nonzero()[:, 2:].unique(dim=0)) > 3, "nothing moved"
+    torch.testing.assert_close(second[0], 0.1 * second[1].float(), rtol=1e-3, atol=1e-4)

@@ -81,7 +81,7 @@ def compress(
         if not pretrained:
             yield from method.dense(threat)
             dense.load_state_dict(working.state_dict())
-        yield from method.stages(working, threat)
+        yield from method.stages(working, threat, torch.zeros(1, *data.shape))
 
     history = follow(legs(), working, data, run)
     if method.half:

@@ -10,6 +10,7 @@ import math
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from hauberk import checkpoint, signals
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
-from hauberk.ops.augment import shifted
+from hauberk.ops.augment import Shift
 from hauberk.ops.random import generator, permutation
 from hauberk.problem import NotFinite
 from hauberk.signals import Interrupted
@@ -179,14 +180,13 @@ class _Leg:
         size = min(self.stage.batch_size, len(self.data.train))
         index = self.order[place * size : (place + 1) * size]
         rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
-        x = shifted(self.data.train.images(index), self.stage.shift, rng)
-        return Batch(
-            _laid_out(x),
-            self.data.train.y[index],
-            rng,
-            self.step / self.total,
-            self._recall(self.ends, index),
-        )
+        x = self.data.train.images(index)
+        recall = self._recall(self.ends, index)
+        if self.stage.shift:
+            shift = Shift.draw(x, self.stage.shift, rng)
+            x = shift(x)
+            recall = recall and replace(recall, there=shift, back=shift.back())
+        return Batch(_laid_out(x), self.data.train.y[index], rng, self.step / self.total, recall)
 
     def _first_ends(self, before: Tensor | None) -> Tensor:
         """The last stage's ends where this one reuses them, too."""

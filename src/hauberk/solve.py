@@ -79,11 +79,6 @@ class Stage:
             raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
         if self.shift < 0:
             raise ValueError(f"shift was given as {self.shift}; give 0 pixels or more.")
-        if self.shift and self.reuse:
-            raise ValueError(
-                f"shift was given as {self.shift} together with reuse, but an attack on a moved "
-                "image does not go on from one on another; give shift 0, or leave reuse out."
-            )
 
 
 class Watcher:

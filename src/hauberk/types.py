@@ -59,19 +59,23 @@ class Recall:
     Attributes:
         ends: of every training example, its perturbation in radii of the threat of its time.
         index: the batch's rows of ``ends``.
+        there: how the batch's images were augmented: perturbations follow.
+        back: the way back.
     """
 
     ends: Float[Tensor, count * shape]
     index: Int[Tensor, batch]
+    there: Callable[[Tensor], Tensor] = lambda delta: delta
+    back: Callable[[Tensor], Tensor] = lambda delta: delta
 
     def start(self, x: Images, radius: float) -> Images:
         """``x``, moved as far as last time; it may be outside of the threat."""
-        return x + radius * self.ends[self.index].to(x.dtype)
+        return x + radius * self.there(self.ends[self.index].to(x.dtype))
 
     def keep(self, x_adv: Images, x: Images, radius: float) -> None:
         """Note where this attack ended (half precision; at radius 0 there is nothing to note)."""
         if radius:
-            self.ends[self.index] = ((x_adv - x) / radius).to(self.ends.dtype)
+            self.ends[self.index] = self.back((x_adv - x) / radius).to(self.ends.dtype)
 
 
 @dataclass(frozen=True)

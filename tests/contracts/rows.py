@@ -22,6 +22,7 @@ from hauberk.constraints import (
     Rank,
     Sparsity,
     Support,
+    Tied,
 )
 from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP
 from hauberk.problem import Constraint
@@ -98,6 +99,18 @@ def _masks(w: Weights) -> Weights:
     return {n: (torch.arange(t.numel()).view(t.shape) % 3 > 0).to(t.device) for n, t in w.items()}
 
 
+def _tied(w: Weights) -> Weights:
+    """The tree of the suite as one matrix, where its two tensors have equally many rows."""
+    if len({len(t) for t in w.values()}) > 1:
+        return w
+    return {"all": torch.cat([w[n].flatten(1) for n in sorted(w)], 1)}
+
+
+def _tie(w: Weights) -> Constraint:
+    same = len({len(t) for t in w.values()}) == 1
+    return Tied(Sparsity(0.5, Filter()), (tuple(sorted(w)),) if same else ())
+
+
 CONSTRAINTS = [
     ConstraintRow("weights", _fixed(Sparsity(0.3)), _at_most(0.3, lambda m: m.reshape(-1, 1))),
     ConstraintRow(
@@ -127,6 +140,7 @@ CONSTRAINTS = [
         _fixed(PerTensor(Sparsity(0.3))),
         lambda w: all(_at_most(0.3, lambda m: m.reshape(-1, 1))({n: t}) for n, t in w.items()),
     ),
+    ConstraintRow("tied filters", _tie, lambda w: _at_most(0.5, lambda m: m)(_tied(w))),
     ConstraintRow("codebook 1", _fixed(Codebook(1)), _distinct(2)),
     ConstraintRow("codebook 3", _fixed(Codebook(3)), _distinct(8)),
     ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
@@ -154,6 +168,7 @@ STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
 SOLVERS = [
     ProjectedGradient(STEEP),
     ADMM(frozenset({"box"}), rho=1.0, every=5, descent=STEEP),
+    ADMM(frozenset({"box"}), rho=0.2, growth=8.0, every=5, descent=STEEP),
 ]
 
 _QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from hauberk.constraints.codebook import Codebook
 from hauberk.constraints.half import HalfPrecision
+from hauberk.constraints.pattern import pattern
 from hauberk.constraints.per_tensor import PerTensor
 from hauberk.constraints.rank import Rank
 from hauberk.constraints.sparsity import Annealed, Sparsity
 from hauberk.constraints.support import Support
+from hauberk.constraints.tied import Tied
 from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, NofM, Weight
 
 __all__ = [
@@ -24,5 +26,7 @@ __all__ = [
     "Rank",
     "Sparsity",
     "Support",
+    "Tied",
     "Weight",
+    "pattern",
 ]

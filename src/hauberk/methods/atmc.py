@@ -26,6 +26,7 @@ from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
+from hauberk.types import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class ATMC(Compression):
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
 
-    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
         """The budget, then both; or ADMM."""
         objective, count = self.objective(threat), self._count(model)
         if self.factors:

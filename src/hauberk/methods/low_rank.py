@@ -17,6 +17,7 @@ from hauberk.problem import Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
+from hauberk.types import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ALR(Compression):
         if self.rank < 1:
             raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
 
-    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
         """One: low rank."""
         factorise(model, self.rank)
         problem = Problem(self.objective(threat))

@@ -18,6 +18,7 @@ from hauberk.problem import Objective, Problem
 from hauberk.solve import Solver, Stage
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threat import Threat
+from hauberk.types import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +66,16 @@ class Method(ABC):
         self.descent()
 
     @abstractmethod
-    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
         """The legs from a trained network to a small one.
 
         Between two of them the method may look at ``model`` and re-shape it; a resumed run walks
         through the legs again, so what happens between them must not be random.
+
+        Args:
+            model: trained in place.
+            threat: what the adversary may do.
+            example: one input of its data, of shape (1, …), for methods that trace the graph.
         """
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:

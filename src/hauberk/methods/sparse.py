@@ -18,6 +18,7 @@ from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
+from hauberk.types import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class AL0(Compression):
         super().__post_init__()
         Sparsity(self.keep)
 
-    def stages(self, model: nn.Module, threat: Threat) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
         """One: sparse."""
         objective = self.objective(threat)
         if self.anneal:

@@ -3,8 +3,10 @@
 min_w f(w)  s.t.  w ∈ C,  w ∈ C_k for k in split,   with a duplicate z_k and scaled dual u_k each:
     w   ← Π_C( w − γ ∇[ f(w) + Σ_k ρ/2 ‖w − z_k + u_k‖² ] )      every step
     z_k ← Π_{C_k}( w + u_k );   u_k ← u_k + w − z_k               every few steps
+    ρ   ← ρ grows geometrically,  u_k ← u_k ρ_before/ρ            at the same steps
 
-Source: Boyd et al., 2011, §3.1; ATMC (arXiv 1902.03538, §3.2). z and u carry no graph.
+Source: Boyd et al., 2011, §3.1, and §3.4.1 for a ρ that moves (the multiplier ρ u stays what it
+was); ATMC (arXiv 1902.03538, §3.2); Ye et al., 2019 (arXiv 1903.12561). z and u carry no graph.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from hauberk.types import Batch, Weights
 
 
 class Splitting(Projecting):
-    """The descent's memory, and ``z`` and ``u`` for each split structure."""
+    """The descent's memory, ``z`` and ``u`` for each split structure, and the ρ now in force."""
 
     def __init__(
         self,
@@ -36,21 +38,24 @@ class Splitting(Projecting):
         model: nn.Module,
         descent: Descent,
         split: dict[str, Constraint],
+        rho: float,
     ) -> None:
         super().__init__(problem, model, descent, lazy=False)
         w = {name: p.detach() for name, p in problem.weights(model).items()}
         self.z = {k: dict(c.at(0.0).project(w)) for k, c in split.items()}
         self.u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in split}
+        self.rho = rho
 
     def tree(self) -> dict[str, Any]:
-        """The descent's memory, ``z`` and ``u``."""
-        return {**super().tree(), "z": self.z, "u": self.u}
+        """The descent's memory, ``z``, ``u`` and ``ρ``."""
+        return {**super().tree(), "z": self.z, "u": self.u, "rho": self.rho}
 
     def load(self, tree: dict[str, Any]) -> None:
         """Take back what `tree` gave."""
         super().load(tree)
         self.z = _like(self.z, tree["z"])
         self.u = _like(self.u, tree["u"])
+        self.rho = tree["rho"]
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,15 @@ class ADMM(Solver[Splitting]):
 
     Attributes:
         split: names of the problem's constraints that get a duplicate.
-        rho: penalty weight ρ.
+        rho: penalty weight ρ at the start.
+        growth: what ρ has been multiplied by at the end, at least 1.
         every: steps between the updates of ``z`` and ``u``.
         descent: how the smooth part steps.
     """
 
     split: frozenset[str]
     rho: float = 0.1
+    growth: float = 1.0
     every: int = 10
     descent: Descent = field(default_factory=Descent)
 
@@ -73,24 +80,27 @@ class ADMM(Solver[Splitting]):
         """Refuse settings that mean nothing."""
         if not self.rho > 0:
             raise ValueError(f"rho was given as {self.rho}; give a positive penalty weight.")
+        if not self.growth >= 1:
+            raise ValueError(f"growth was given as {self.growth}; give a factor of 1 or more.")
         if self.every < 1:
             raise ValueError(f"every was given as {self.every}; give a number of steps, 1 or more.")
 
     def init(self, problem: Problem, model: nn.Module) -> Splitting:
         """``z = Π(w), u = 0``."""
         no_bounds(self, problem)
-        return Splitting(problem, model, self.descent, self._sets(problem))
+        return Splitting(problem, model, self.descent, self._sets(problem), self.rho)
 
     def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Splitting) -> Metrics:
         """The ``w`` step and, every few steps, the ``z`` and ``u`` steps."""
         weights = problem.weights(model)
 
         def pull() -> None:
-            _pull(weights, state, self.rho)
+            _pull(weights, state)
 
         metrics = projected_step(problem, self._joint(problem), model, batch, state, pull)
         if state.steps % self.every == 0:
             _split(weights, state, self._sets(problem), batch.progress)
+            _tighten(state, self.rho * self.growth**batch.progress)
         return {**metrics, "residual": _residual(weights, state)}
 
     def finish(self, problem: Problem, model: nn.Module, state: Splitting) -> None:
@@ -116,12 +126,12 @@ class ADMM(Solver[Splitting]):
 
 
 @torch.no_grad()
-def _pull(weights: dict[str, nn.Parameter], state: Splitting, rho: float) -> None:
+def _pull(weights: dict[str, nn.Parameter], state: Splitting) -> None:
     """Add ``ρ (w − z_k + u_k)`` to the gradients."""
     for k, z in state.z.items():
         for name, p in weights.items():
             assert p.grad is not None
-            p.grad.add_(p.detach() - z[name] + state.u[k][name], alpha=rho)
+            p.grad.add_(p.detach() - z[name] + state.u[k][name], alpha=state.rho)
 
 
 @torch.no_grad()
@@ -132,6 +142,14 @@ def _split(
         target = {name: p.detach() + state.u[k][name] for name, p in weights.items()}
         state.z[k] = dict(constraint.at(progress).project(target))
         state.u[k] = {name: t - state.z[k][name] for name, t in target.items()}  # u + w − z
+
+
+def _tighten(state: Splitting, rho: float) -> None:
+    """The new ρ; ``ρ u``, the multiplier itself, stays."""
+    for tree in state.u.values():
+        for t in tree.values():
+            t.mul_(state.rho / rho)
+    state.rho = rho
 
 
 @torch.no_grad()
