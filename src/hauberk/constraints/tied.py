@@ -37,7 +37,7 @@ class Tied(Constraint):
     def project(self, w: Weights) -> dict[str, Tensor]:
         """``argmin ‖w' − w‖``: joining tensors moves no entry, so the norm is the joined tree's."""
         met = self.constraint.project(self.joined(w))
-        out = {}
+        out: dict[str, Tensor] = {}
         for first, names in self._present(w).items():
             parts = torch.split(met[first], [_width(w[name]) for name in names], dim=1)
             out |= {n: part.reshape(w[n].shape) for n, part in zip(names, parts, strict=True)}
