@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hauberk import data, models
     from hauberk.api import Compressed, compress, load
     from hauberk.artifact import Architecture, Artifact
+    from hauberk.artifact.slim import slim
     from hauberk.attack import Attack
     from hauberk.attacks import FGSM, PGD
     from hauberk.constraints import (
@@ -89,11 +90,13 @@ __all__ = [
     "factorise",
     "load",
     "models",
+    "slim",
 ]
 
 _HOMES = {
     "api": ["Compressed", "compress", "load"],
     "artifact": ["Architecture", "Artifact"],
+    "artifact.slim": ["slim"],
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD"],
     "constraints": [

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from hauberk import files, models
-from hauberk.artifact import Architecture, Artifact
+from hauberk.artifact import Architecture, Artifact, dense_bytes
+from hauberk.artifact.slim import slim
 from hauberk.constraints import HalfPrecision
 from hauberk.data import load as load_data
 from hauberk.loop import follow
@@ -72,9 +73,12 @@ def compress(
     data = data if isinstance(data, Data) else load_data(data)
     run = replace(run or Run(), out=Path(out) if out else None)
     check_fit(model, data)
+    method = method or ATMC()
+    if method.slim:
+        _rehearse_slim(model, data)
     if run.out:
         files.ready(run.out)
-    working, method = copy.deepcopy(model), method or ATMC()
+    working = copy.deepcopy(model)
     dense = copy.deepcopy(model).cpu()
 
     def legs() -> Iterator[Stage]:
@@ -86,18 +90,39 @@ def compress(
     history = follow(legs(), working, data, run)
     if method.half:
         round_half(working)
-    artifact = encode(working, data, architecture(model))
+    whole = dense_bytes(dense.state_dict()) if method.slim else None
+    if method.slim:
+        working = slim(working, torch.zeros(1, *data.shape))
+    artifact = encode(working, data, architecture(model), whole)
     path = run.out / FILE if run.out else None
     if path:
         artifact.save(path)
     return Compressed(artifact, artifact.fill(copy.deepcopy(dense)), dense.eval(), path, history)
 
 
-def encode(model: nn.Module, data: Data, named: Architecture | None) -> Artifact:
-    """The file of ``model``, for inputs and classes like those of ``data``."""
+def encode(
+    model: nn.Module, data: Data, named: Architecture | None, whole: int | None = None
+) -> Artifact:
+    """The file of ``model``, for inputs and classes like those of ``data``.
+
+    ``whole`` is the dense net's bytes in float32, where ``model`` is a slim form of it.
+    """
     return Artifact.encode(
-        state(model), architecture=named, input_shape=data.shape, classes=data.classes
+        state(model),
+        architecture=named,
+        input_shape=data.shape,
+        classes=data.classes,
+        dense_bytes=whole,
     )
+
+
+@torch.no_grad()
+def _rehearse_slim(model: nn.Module, data: Data) -> None:
+    """Refuse, before the training and not after it, a model that cannot lose filters."""
+    trial = copy.deepcopy(model)
+    for weight in (p for p in trial.parameters() if p.ndim > 1):
+        weight[0] = 0.0
+    slim(trial, torch.zeros(1, *data.shape), exact=False)
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -116,15 +141,18 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The network in an artifact; ``path`` is named in errors."""
-    if model is None:
-        if artifact.architecture is None:
-            raise ValueError(
-                f"{path} names no architecture, for it was made from a module of its user's own; "
-                "give that module, as in hauberk.load(path, model=MyNet())."
-            )
-        named = artifact.architecture
-        model = models.build_named(named.name, _whole(named.arguments, path))
-    return artifact.fill(model)
+    return artifact.fill(blank(artifact, path) if model is None else model)
+
+
+def blank(artifact: Artifact, path: str | Path) -> nn.Module:
+    """The network that an artifact names, at its full size and with weights of its own."""
+    if artifact.architecture is None:
+        raise ValueError(
+            f"{path} names no architecture, for it was made from a module of its user's own; "
+            "give that module, as in hauberk.load(path, model=MyNet())."
+        )
+    named = artifact.architecture
+    return models.build_named(named.name, _whole(named.arguments, path))
 
 
 def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict[str, int]:

@@ -51,13 +51,15 @@ def prove(
     """
     artifact = Artifact.load(path)
     place = device or Run().place()
-    decoded = api.module(artifact, path, model)
+    empty = api.blank(artifact, path) if model is None else model
+    dense = _dense(empty)  # before the file resizes it
+    decoded = artifact.fill(empty)
     api.check_fit(decoded, data)
     shipped = Shipped(str(path), artifact.nbytes, decoded.to(place), artifact.dense_bytes)
     return proof(
         shipped,
         data.test.to(place),
-        dense=_dense(decoded),
+        dense=dense.to(place),
         source=None if source is None else copy.deepcopy(source).to(place),
         name=name,
         progress=progress,
@@ -65,7 +67,7 @@ def prove(
 
 
 def _dense(model: nn.Module) -> nn.Module:
-    """The same net with no weight zero: what latency is compared with."""
+    """The same net at full size with no weight zero: what latency is compared with."""
     twin = copy.deepcopy(model)
     for p in twin.parameters():
         nn.init.normal_(p, std=0.01)

@@ -17,6 +17,7 @@ from hauberk.artifact import codec, format, table
 from hauberk.artifact.bitpatterns import place_of
 from hauberk.artifact.entropy import DamagedStream, Reader, Writer
 from hauberk.artifact.format import About, Architecture, ArtifactError
+from hauberk.artifact.resize import changes
 from hauberk.artifact.table import Entry, Stored
 from hauberk.types import Factors
 
@@ -68,6 +69,7 @@ class Artifact:
         architecture: Architecture | None,
         input_shape: tuple[int, ...],
         classes: int,
+        dense_bytes: int | None = None,
     ) -> Artifact:
         """``argmin`` of the file's bytes over exact representations of ``state``.
 
@@ -78,17 +80,24 @@ class Artifact:
             architecture: how the network is built again; None for a user's own module.
             input_shape: of one input: (channel, height, width).
             classes: outputs.
+            dense_bytes: of the dense net that ``state`` is a slim form of; None where it has the
+                same shapes, which then say it.
 
         Raises:
             ValueError: NaN or infinite weights, an element type that no file holds, a state so
-                large and empty that a reader would refuse it.
+                large and empty that a reader would refuse it, a dense net smaller than the state.
         """
-        about = About(architecture, tuple(input_shape), classes)
+        about = About(architecture, tuple(input_shape), classes, dense_bytes)
         complaint = format.complaint(about)
         if complaint:
             raise ValueError(complaint)
         out = Writer()
         entries = tuple(_write_all(out, state))
+        if dense_bytes is not None and dense_bytes < _dense_bytes(entries):
+            raise ValueError(
+                f"dense_bytes was given as {dense_bytes:,} and the state itself has "
+                f"{_dense_bytes(entries):,}; give the bytes of the dense net."
+            )
         stream = out.to_bytes()
         packed = table.pack(entries)
         if not _affordable(entries, packed, stream):
@@ -117,6 +126,8 @@ class Artifact:
                 f"{name} claims {_count(entries):,} weights in {len(content):,} bytes, "
                 "too many to be true; get a fresh copy of it."
             )
+        if about.dense_bytes is not None and about.dense_bytes < _dense_bytes(entries):
+            raise ArtifactError(f"{name} {_INCONSISTENT}")
         return cls(content, about, entries, stream)
 
     @classmethod
@@ -157,17 +168,27 @@ class Artifact:
     def fill(self, model: nn.Module) -> nn.Module:
         """Load the state into ``model``, in place, and give it back in eval mode.
 
+        Layers that are larger than in the file, which may be slim, are resized first; a model on
+        the meta device comes to the CPU. A model that does not fit is left as it is.
+
         Raises:
             ValueError: names or shapes differ; the first five differences are listed.
         """
         state = self.state()
-        differences = list(_differences(state, model.state_dict()))
+        have, want = _shapes(state), _shapes(model.state_dict())
+        planned = list(changes(model, have))
+        for change in planned:
+            want |= change.state
+        differences = list(_differences(have, want))
         if differences:
             more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
             raise ValueError(
                 f"The file does not fit the model: {'; '.join(differences[:5])}{more}; "
                 "give the model that was compressed."
             )
+        for change in planned:
+            change.apply()
+        _leave_meta(model)
         model.load_state_dict(state)
         return model.eval()
 
@@ -215,12 +236,11 @@ class Artifact:
 
     @property
     def dense_bytes(self) -> int:
-        """The same floating-point weights and buffers as dense float32; tied ones count once."""
-        return 4 * sum(
-            entry.count
-            for entry in self._entries
-            if entry.stored is not Stored.ALIAS and entry.kind.fraction_bits is not None
-        )
+        """The dense net's floating-point weights and buffers as float32; tied ones count once.
+
+        It has the shapes of this file, unless the file says that it is slim.
+        """
+        return self.about.dense_bytes or _dense_bytes(self._entries)
 
     def _decode(self) -> Iterator[tuple[Entry, codec.Decoded]]:
         done: list[codec.Decoded] = []
@@ -237,11 +257,25 @@ class Artifact:
         return zip(self._entries, done, strict=True)
 
 
+def dense_bytes(state: Mapping[str, Tensor]) -> int:
+    """Bytes of a state's floating-point tensors as dense float32; tied ones count once."""
+    own = {_identity(name, tensor): tensor for name, tensor in state.items()}
+    return 4 * sum(tensor.numel() for tensor in own.values() if tensor.is_floating_point())
+
+
 _INCONSISTENT = "holds numbers that contradict each other; get a fresh copy of it."
 
 
 def _affordable(entries: Sequence[Entry], packed: bytes, stream: bytes) -> bool:
     return table.affordable(sum(e.need_bytes for e in entries), len(packed) + len(stream))
+
+
+def _dense_bytes(entries: Sequence[Entry]) -> int:
+    return 4 * sum(
+        entry.count
+        for entry in entries
+        if entry.stored is not Stored.ALIAS and entry.kind.fraction_bits is not None
+    )
 
 
 def _count(entries: Sequence[Entry]) -> int:
@@ -268,11 +302,30 @@ def _identity(name: str, value: Tensor | Factors) -> tuple[object, ...]:
     return tuple((p.data_ptr(), p.dtype, p.shape, p.stride(), p.device) for p in parts)
 
 
-def _differences(have: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> Iterator[str]:
-    for name, tensor in want.items():
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _leave_meta(model: nn.Module) -> None:
+    """Memory for a model on the meta device, which is filled from the state."""
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        known = model.state_dict().keys()
+        for name, _ in model.named_buffers():
+            if name not in known:
+                raise ValueError(
+                    f"The model is on the meta device and its buffer {name!r} is in no file; "
+                    "give a model that was built on the CPU."
+                )
+        model.to_empty(device="cpu")
+
+
+def _differences(
+    have: Mapping[str, tuple[int, ...]], want: Mapping[str, tuple[int, ...]]
+) -> Iterator[str]:
+    for name, shape in want.items():
         if name not in have:
             yield f"{name} is missing from the file"
-        elif have[name].shape != tensor.shape:
-            yield f"{name} is {tuple(have[name].shape)} in the file, {tuple(tensor.shape)} wanted"
+        elif have[name] != shape:
+            yield f"{name} is {have[name]} in the file, {shape} wanted"
     for name in have.keys() - want.keys():
         yield f"{name} is not in the model"

@@ -21,6 +21,8 @@ FORMAT = "hauberk"
 VERSION = "1"
 _BLANK = "0" * 16
 _LARGEST_HEADER = 1 << 20
+_LARGEST_NET = 1 << 48
+"""Bytes of a dense net: more is damage."""
 
 
 class ArtifactError(ValueError):
@@ -46,11 +48,13 @@ class About:
         architecture: None for a user's own module.
         input_shape: of one input: (channel, height, width).
         classes: outputs.
+        dense_bytes: of the dense net in float32, where this one is slim; else None.
     """
 
     architecture: Architecture | None
     input_shape: tuple[int, ...]
     classes: int
+    dense_bytes: int | None = None
 
 
 def pack(about: About, table: bytes, stream: bytes) -> bytes:
@@ -97,12 +101,18 @@ def _header(about: About, payload_bytes: int) -> bytes:
             "architecture": _compact(architecture),
             "input_shape": _compact(about.input_shape),
             "classes": str(about.classes),
+            **_slim(about),
             "checksum": _BLANK,
         },
         "payload": {"dtype": "U8", "shape": [payload_bytes], "data_offsets": [0, payload_bytes]},
     }
     text = _compact(header).encode()
     return text + b" " * (-len(text) % 8)
+
+
+def _slim(about: About) -> dict[str, str]:
+    """What only the file of a slim net says."""
+    return {} if about.dense_bytes is None else {"dense_bytes": str(about.dense_bytes)}
 
 
 def _compact(value: Any) -> str:
@@ -159,12 +169,13 @@ def _about(meta: Mapping[str, Any]) -> About:
         named = json.loads(meta["architecture"])
         shape = json.loads(meta["input_shape"])
         classes = int(meta["classes"])
+        dense_bytes = int(meta["dense_bytes"]) if "dense_bytes" in meta else None
         architecture = named and Architecture(named["name"], named["arguments"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise odd from error
     if not isinstance(shape, list):
         raise odd
-    about = About(architecture or None, tuple(shape), classes)
+    about = About(architecture or None, tuple(shape), classes, dense_bytes)
     if complaint(about):
         raise odd
     return about
@@ -189,6 +200,9 @@ def complaint(about: About) -> str | None:
             f"The input shape is {about.input_shape!r} and the classes are {about.classes!r}; "
             "give whole numbers of 1 or more."
         )
+    dense = about.dense_bytes
+    if dense is not None and not (type(dense) is int and 0 < dense < _LARGEST_NET):
+        return f"dense_bytes was given as {dense!r}; give a whole number from 1 to 2^48 - 1."
     return None
 
 

@@ -58,6 +58,10 @@ class ATMC(Compression):
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
+        if self.factors and self.slim:
+            raise ValueError(
+                "factors and slim were both given; factors have no dead filters: give one."
+            )
 
     def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
         """The budget, then both; or ADMM."""

@@ -35,6 +35,10 @@ class ALR(Compression):
         super().__post_init__()
         if self.rank < 1:
             raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
+        if self.slim:
+            raise ValueError(
+                "slim was given to ALR, whose factors have no dead filters; leave it out."
+            )
 
     def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
         """One: low rank."""

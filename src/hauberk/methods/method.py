@@ -36,6 +36,7 @@ class Method(ABC):
         warmup: share of a dense training over which eps grows to its full size.
         shift: training images are moved by up to so many pixels.
         half: ship biases, norms and values outside a codebook as float16.
+        slim: drop dead filters and channels from the file; needs a traceable graph.
     """
 
     epochs: int = 20
@@ -48,6 +49,7 @@ class Method(ABC):
     warmup: float = 0.2
     shift: int = 0
     half: bool = True
+    slim: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
