@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Sparsity,
         Support,
     )
-    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, Method
+    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Method
     from hauberk.objectives import Adversarial, Natural, Trades
     from hauberk.parametrize import factorise
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
@@ -53,6 +53,7 @@ __all__ = [
     "L2",
     "NAP",
     "PGD",
+    "AdmmPrune",
     "Adversarial",
     "Annealed",
     "Architecture",
@@ -103,7 +104,7 @@ _HOMES = {
         "Annealed", "Codebook", "HalfPrecision", "PerTensor", "Rank", "Sparsity",
         "Support",
     ],
-    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "Method"],
+    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method"],
     "objectives": ["Adversarial", "Natural", "Trades"],
     "parametrize": ["factorise"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],

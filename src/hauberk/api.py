@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from hauberk import files, models
-from hauberk.artifact import Architecture, Artifact, dense_bytes
-from hauberk.artifact.slim import slim
+from hauberk.artifact import Architecture, Artifact, dense_bytes, slim
 from hauberk.constraints import HalfPrecision
 from hauberk.data import load as load_data
 from hauberk.loop import follow

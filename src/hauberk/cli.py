@@ -231,6 +231,7 @@ def _method(name: str) -> type[Method]:
         "alr": methods.ALR,
         "ap": methods.AP,
         "nap": methods.NAP,
+        "admm": methods.AdmmPrune,
         "da": methods.DA,
     }
     if name.lower() not in known:

@@ -24,7 +24,7 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune
 from hauberk.problem import Constraint
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
 from hauberk.threats import L2, Linf
@@ -182,4 +182,9 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (ATMC(keep=0.3, bits=3, codebook_epochs=1, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, codebook_epochs=1, factors=True, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
+    (AdmmPrune(keep=0.2, admm_epochs=2, **_QUICK), 156),
+    (AdmmPrune(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),
+    (AdmmPrune(pattern="filter", keep=0.5, admm_epochs=2, **_QUICK), 390),
+    (AdmmPrune(pattern="column", keep=0.5, natural=True, admm_epochs=2, **_QUICK), 390),
+    (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
 ]

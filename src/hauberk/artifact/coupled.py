@@ -150,6 +150,16 @@ class Graph:
         return members if all(m.distinct for m in members) else None
 
 
+@contextmanager
+def traced(advice: str) -> Iterator[None]:
+    """Whatever the model's own code or the search for its graph raises, as a sentence."""
+    try:
+        yield
+    except Exception as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"The model's graph could not be traced ({why}); {advice}.") from error
+
+
 def _numbers(mask: Tensor) -> list[int]:
     return mask.nonzero().flatten().tolist()
 

@@ -11,16 +11,15 @@ and that again until nothing more dies.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hauberk.artifact.constant import constants
-from hauberk.artifact.coupled import Graph, aligned
+from hauberk.artifact.coupled import Graph, aligned, traced
 from hauberk.artifact.fold import Reading, choose
+from hauberk.artifact.resize import resize
 
 _TOLERANCE = 1e-4
 """Logits may differ by so much of the largest: sums over fewer channels are rounded elsewhere."""
@@ -49,7 +48,7 @@ def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
     trained = {name: p.requires_grad for name, p in net.named_parameters()}
     for p in net.parameters():
         p.requires_grad_(p.is_floating_point())  # the trace follows gradients
-    with _one_sentence():
+    with traced("leave slim out for this model"):
         before = _logits(net, example)
         while _sweep(net, example, exact):
             pass
@@ -58,6 +57,17 @@ def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
         p.requires_grad_(trained.get(name, True))
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return net.to(device)
+
+
+def shrink(model: nn.Module, example: Tensor) -> None:
+    """`slim`, in place and with no border kept: what a retraining starts from.
+
+    Raises:
+        ValueError: weights are parametrised, or the graph cannot be traced.
+    """
+    small = slim(model, example, exact=False).state_dict()
+    resize(model, {name: tuple(t.shape) for name, t in small.items()})
+    model.load_state_dict(small)
 
 
 def _sweep(net: nn.Module, example: Tensor, exact: bool) -> bool:
@@ -112,15 +122,3 @@ def _compare(before: Tensor, after: Tensor, exact: bool) -> None:
         same = bool(((after - before).abs() <= _TOLERANCE * before.abs().max()).all())
     if not same:
         raise ArithmeticError("it computes something else without its dead channels")
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Whatever the model's own code or the search for its graph raises."""
-    try:
-        yield
-    except Exception as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"The model's graph could not be traced ({why}); leave slim out for this model."
-        ) from error

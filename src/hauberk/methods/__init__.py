@@ -1,5 +1,6 @@
 """Methods, one paper a file: which objective, which structures, which solver, in which stages."""
 
+from hauberk.methods.admm_prune import AdmmPrune
 from hauberk.methods.atmc import ATMC
 from hauberk.methods.dense import DA
 from hauberk.methods.low_rank import ALR
@@ -7,4 +8,4 @@ from hauberk.methods.method import Method
 from hauberk.methods.pruned import AP, NAP
 from hauberk.methods.sparse import AL0
 
-__all__ = ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "Method"]
+__all__ = ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method"]

@@ -1,0 +1,112 @@
+"""Concurrent adversarial training and pruning: ADMM, a hard cut, retraining of what is left.
+
+    min_W E max_{x' ∈ Δ(x)} loss(f_W, x', y)   s.t.  W_l ∈ S_l for each layer l
+    W ← a step on loss + ρ/2 ‖W − Z + U‖²;   Z ← Π_S(W + U);   U ← U + W − Z;   ρ grows
+
+Source: Ye, Xu, Liu et al., ICCV 2019 (arXiv 1903.12561), and Progressive ADMM (arXiv 1903.09769).
+Departures: U carries no graph, and the support that is retrained is Π_S's own, where the published
+code differentiates through U and loses ties in its mask. AdamW; Z and U every 100 steps. Filters
+whose outputs are added are one group. Dead filters leave the network before it is retrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.artifact import shrink
+from hauberk.constraints import Sparsity, Support
+from hauberk.methods.method import Compression
+from hauberk.methods.prunable import Prunable, refuse_emptied, width_of
+from hauberk.objectives import Natural
+from hauberk.problem import Constraint, Objective, Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ADMM, ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.types import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmmPrune(Compression):
+    """Structured or irregular pruning of a robust network, by ADMM.
+
+    Attributes:
+        pattern: irregular, filter, column, channel, bn-filter (batch-norm scales), block:4x4, 2:4.
+        keep: share of each layer's groups that stays, in (0, 1]; of 2:4, the share of its runs.
+        shrink_to_width: in place of keep: the width of the net that stays, where the network has
+            one (lenet:8 to 1).
+        across: one budget over all layers, which LAMP weighs, in place of one for each.
+        exclude: layers that stay dense.
+        natural: train on clean images; there is no adversary.
+        admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
+        rho: ADMM's penalty weight at its start.
+        growth: its penalty weight at its end, in multiples of rho.
+        slim: dead filters and channels leave the network.
+    """
+
+    pattern: str = "irregular"
+    keep: float = 0.25
+    shrink_to_width: int = 0
+    across: bool = False
+    exclude: tuple[str, ...] = ()
+    natural: bool = False
+    admm_epochs: int = 10
+    rho: float = 1e-3
+    growth: float = 10.0
+    slim: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        Sparsity(self.keep, self._prunable.groups)
+        ADMM(frozenset(), self.rho, self.growth)
+        for name in ("admm_epochs", "shrink_to_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} was given as {getattr(self, name)}; give 0 or more.")
+        if self.shrink_to_width and not self._prunable.by_filter:
+            raise ValueError(
+                f"shrink_to_width was given with the pattern {self.pattern}, which leaves a net as "
+                "wide as it is; give the pattern filter or bn-filter."
+            )
+
+    def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
+        """The adversarial loss, or with ``natural`` the clean one."""
+        return Natural() if self.natural else super().objective(threat, warmup)
+
+    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+        """ADMM, which ends with the cut; then the retraining."""
+        objective, ties = self.objective(threat), self._prunable.tied(model, example)
+        names = [name for tie in ties for name in tie]
+
+        def problem(**sets: Constraint) -> Problem:
+            return Problem(objective, sets, select=lambda _: names)
+
+        dense = problem().weights(model)
+        pattern = self._prunable.at_most(self._share(model), ties, dense, self.across)
+        admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, 100, self.descent(0.5))
+        yield self.stage("admm", problem(pattern=pattern), admm, self.admm_epochs)
+        refuse_emptied(problem().weights(model))
+        if self.slim:
+            shrink(model, example)
+        support = Support.of(problem().weights(model))
+        retrain = ProjectedGradient(self.descent())
+        yield self.stage("retrain", problem(support=support), retrain, self.epochs)
+
+    @property
+    def _prunable(self) -> Prunable:
+        return Prunable(self.pattern, self.exclude)
+
+    def _share(self, model: nn.Module) -> float:
+        """``keep``, or what leads to the width that is wanted."""
+        wanted, width = self.shrink_to_width, width_of(model)
+        if not wanted:
+            return self.keep
+        if width is None or wanted > width:
+            raise ValueError(
+                f"shrink_to_width was given as {wanted}, and the network "
+                f"{f'has width {width}' if width else 'was not built with a width'}; give a width "
+                "up to that of a network such as lenet:8, or give keep."
+            )
+        return wanted / width

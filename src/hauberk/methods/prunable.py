@@ -1,0 +1,128 @@
+"""What a pruning pattern speaks of in a network: which parameters, in which groups, which tied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.artifact import families
+from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Tied, pattern
+from hauberk.parametrize.factored import layers, matrices
+from hauberk.problem import Constraint
+from hauberk.types import Images, Weights
+
+_BY_FILTER = ("filter", "bn-filter")
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """A pattern, and the layers it leaves alone.
+
+    Attributes:
+        pattern: as `hauberk.constraints.pattern` reads it, or bn-filter for batch-norm scales.
+        exclude: names of layers that stay dense.
+
+    Raises:
+        ValueError: for a pattern that is none.
+    """
+
+    pattern: str
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def by_filter(self) -> bool:
+        """Whole filters go, and with them the width of the network."""
+        return self.pattern in _BY_FILTER
+
+    @property
+    def groups(self) -> Grouping:
+        """What lives or dies together inside of one parameter."""
+        return Filter() if self.by_filter else pattern(self.pattern)
+
+    def tied(self, model: nn.Module, example: Images) -> list[tuple[str, ...]]:
+        """The parameters that are pruned; those of one tuple row by row together.
+
+        Filters whose outputs are added are tied; those of the network's output are not pruned.
+
+        Raises:
+            ValueError: nothing is left to prune, or a layer cannot take the pattern.
+        """
+        dense = self._dense(model)
+        found = [ties for ties in self._every(model, example) if not dense & set(ties)]
+        if not found:
+            raise ValueError(
+                f"The pattern {self.pattern} finds nothing to prune in this network; "
+                "give another pattern, or exclude fewer layers."
+            )
+        if self.pattern in ("column", "channel"):
+            self._refuse_grouped(model, {name for ties in found for name in ties})
+        return found
+
+    def at_most(
+        self, keep: float, ties: list[tuple[str, ...]], w: Weights, across: bool
+    ) -> Constraint:
+        """The set of trees that keep this share of the groups of each layer, or across them all.
+
+        Args:
+            keep: the share, in (0, 1].
+            ties: what `tied` found.
+            w: the dense tree, with which LAMP weighs the layers for a budget across them.
+            across: one budget in place of one for each layer.
+
+        Raises:
+            ValueError: a layer would be left empty.
+        """
+        each = Sparsity(keep, self.groups)
+        tree = Tied(each, tuple(ties)).joined(w) if self.by_filter else w
+        for name, t in {} if across else tree.items():
+            count = self.groups.split(t.shape).groups
+            if keep * count < 1 - 1e-9:
+                raise ValueError(
+                    f"keep was given as {keep:.3g}, which leaves none of the {count} groups of "
+                    f"{name}; give at least {1 / count:.3g}, or exclude the layer."
+                )
+        whole = each.balanced(tree) if across else PerTensor(each)
+        return Tied(whole, tuple(ties)) if self.by_filter else whole
+
+    def _dense(self, model: nn.Module) -> set[str]:
+        known = {name.removesuffix(".weight") for name in matrices(model)}
+        for name in self.exclude:
+            if name not in known:
+                raise ValueError(
+                    f"exclude names {name!r}; the layers that prune are {', '.join(sorted(known))}."
+                )
+        return {f"{name}.weight" for name in self.exclude}
+
+    def _every(self, model: nn.Module, example: Images) -> list[tuple[str, ...]]:
+        if not self.by_filter:
+            return [(name,) for name in matrices(model)]
+        found = families(model, example)
+        sides = [f.writers if self.pattern == "filter" else f.norms for f in found]
+        return [tuple(f"{layer}.weight" for layer in side) for side in sides if side]
+
+    def _refuse_grouped(self, model: nn.Module, names: set[str]) -> None:
+        """The input channels of a grouped convolution are not the columns of its weight."""
+        for name, layer in layers(model).items():
+            if f"{name}.weight" in names and getattr(layer, "groups", 1) > 1:
+                raise ValueError(
+                    f"The pattern {self.pattern} cannot be had of {name}, a grouped convolution, "
+                    "whose filters read different channels; exclude it, or give another pattern."
+                )
+
+
+def refuse_emptied(w: Weights) -> None:
+    """A layer of which nothing is left passes nothing on."""
+    for name, t in w.items():
+        if not t.any():
+            raise ValueError(
+                f"Nothing of {name} is left after the cut; give a larger keep, exclude the layer, "
+                "or give each layer a budget of its own."
+            )
+
+
+def width_of(model: nn.Module) -> int | None:
+    """The width that a network was built with, where its family has one: 8 for ``lenet:8``."""
+    named = getattr(model, "architecture", None)
+    width = named[1].get("width") if isinstance(named, tuple) else None
+    return width if isinstance(width, int) else None
