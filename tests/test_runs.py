@@ -26,7 +26,7 @@ HIDDEN = ["conv1.weight", "conv2.weight", "fc1.weight"]
 class Filters(Compression):
     """Half of all filters leave; nothing is trained."""
 
-    def stages(self, model: nn.Module, threat: hb.Threat) -> Iterator[hb.Stage]:
+    def stages(self, model: nn.Module, threat: hb.Threat, example: Tensor) -> Iterator[hb.Stage]:
         structures = {"filters": hb.PerTensor(hb.Sparsity(0.5, Filter()))}
         problem = hb.Problem(self.objective(threat), structures, select=lambda model: HIDDEN)
         yield self.stage("cut", problem, hb.ProjectedGradient(self.descent()), 0)
@@ -129,7 +129,9 @@ def _prove(path: Path | None, data: Data, proof: Any, model: nn.Module | None = 
 
 def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -> None:
     class Trains(Filters):
-        def stages(self, model: nn.Module, threat: hb.Threat) -> Iterator[hb.Stage]:
+        def stages(
+            self, model: nn.Module, threat: hb.Threat, example: Tensor
+        ) -> Iterator[hb.Stage]:
             raise AssertionError("too late")
 
     with pytest.raises(ValueError, match=r"graph could not be traced \(shape .* is invalid"):

@@ -307,7 +307,7 @@ def test_at_a_zero_border_constants_become_one_carrier() -> None:
 
 
 def test_the_interior_is_right_without_a_carrier() -> None:
-    net = chain(1)[:4]  # the last convolution's outputs are the net's
+    net = chain(1, bias=True)[:4]  # the last convolution's outputs are the net's
     with torch.no_grad():
         small, x = slim(net, example(net), exact=False), inputs((1, 8, 8))
         want, have = net(x), small(x)

@@ -10,6 +10,7 @@ import copy
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from hauberk.artifact.coupled import Graph, Member, traced
 
@@ -54,7 +55,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
 
 def _scales(member: Member) -> bool:
     """A norm of all its channels."""
-    return not member.reads and not member.writes and len(member.at) == member.width
+    return isinstance(member.layer, _NormBase) and len(member.at) == member.width
 
 
 def _names(net: nn.Module, layers: set[nn.Module]) -> tuple[str, ...]:

@@ -67,13 +67,17 @@ class Reading:
         fit = size >= _FIT * size[framed].max()
         return self._channels(fit & dead[self.member.of])
 
-    def settle(self, gone: Tensor, carriers: Sequence[int]) -> None:
-        """Make the weights of the channels that go zero, and keep the output as it is."""
+    def settle(self, gone: Tensor, carriers: Sequence[int], *, exact: bool) -> None:
+        """Make the weights of the channels that go zero, and keep the output as it is.
+
+        If that is not asked for ``exact``-ly, a layer without a bias gets none: what follows is
+        mostly a norm, which takes the constant out again.
+        """
         places = gone[self.member.of]
         at, c = self.member.at[places], self.value[places].nan_to_num(0.0)
         carrier = self._place(carriers) if (self.framed & places).any() else None
         if carrier is None:
-            _fold(self.member.layer, at, c)
+            _fold(self.member.layer, at, c, grow=exact)
         else:
             _merge(self.member.layer, at, c / self.value[carrier], self.member.at[carrier])
         _weight(self.member.layer)[:, at] = 0.0
@@ -124,11 +128,11 @@ def _zero_padded(layer: nn.Module) -> bool:
     )
 
 
-def _fold(layer: nn.Module, at: Tensor, c: Tensor) -> None:
-    """``b ← b + Σ_i c_i ΣW_i``; a layer without a bias gets one where that is not zero."""
+def _fold(layer: nn.Module, at: Tensor, c: Tensor, *, grow: bool) -> None:
+    """``b ← b + Σ_i c_i ΣW_i``; a layer without a bias may get one where that is not zero."""
     assert isinstance(layer, Matrix)
     shift = _weight(layer)[:, at].double().reshape(len(layer.weight), len(at), -1).sum(2) @ c
-    if not shift.any():
+    if not shift.any() or (layer.bias is None and not grow):
         return
     old = torch.zeros_like(shift) if layer.bias is None else layer.bias.detach()
     layer.bias = nn.Parameter((old + shift).to(layer.weight.dtype))

@@ -36,8 +36,8 @@ def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
         model: any module that gives one tensor; it is not changed.
         example: a batch of one input, (1, …).
         exact: keep the output at the border of zero-padded convolutions, at the cost of a channel
-            or so per group; without it all dead channels go and the interior alone is right, as
-            before a retraining.
+            or so per group; without it all dead channels go, and biases that are there take up
+            what they gave to the interior, as before a retraining.
 
     Raises:
         ValueError: weights are parametrised, the graph cannot be traced, or the copy does not
@@ -84,7 +84,7 @@ def _sweep(net: nn.Module, example: Tensor, exact: bool) -> bool:
         if not gone.any() or not aligned(net, group, gone, probe) or not graph.clean(group, gone):
             continue
         for r in readings:
-            r.settle(gone, carriers)
+            r.settle(gone, carriers, exact=exact)
         graph.cut(group, gone)
         graph, held = Graph(net, example), constants(net, probe, exact=exact)
         changed = True
