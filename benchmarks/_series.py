@@ -1,0 +1,152 @@
+"""A table of rows, each trained once, written as a file, and measured once on the decoded file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hauberk as hb
+from hauberk import api
+from hauberk.console import bars, say
+from hauberk.evaluate import Proof
+from hauberk.runs import prove
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row.
+
+    Attributes:
+        method: with its settings.
+        model: the network, where it starts afresh.
+        start: the row whose file it starts from, if any.
+        seed: of everything.
+        source: the row whose adversarial examples are transferred to it, as a check.
+    """
+
+    method: hb.Method
+    model: str
+    start: str | None = None
+    seed: int = 0
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """The rows of a table.
+
+    Attributes:
+        work: folder for the runs; what is finished there is not done again.
+        threat: what the adversary may do.
+        entries: the rows by name.
+        proofs: how each is measured; the first makes the row, the others add ``robust`` under
+            their name.
+        more: anything else to note of a finished file.
+    """
+
+    work: Path
+    threat: hb.Threat
+    entries: Mapping[str, Entry]
+    proofs: Mapping[str, Proof]
+    more: Callable[[Path], dict[str, Any]] = lambda path: {}
+
+    def file(self, name: str) -> Path:
+        """The row's file."""
+        return self.work / name / api.FILE
+
+    def train(self, name: str, data: hb.Data) -> None:
+        """Make the row's file, if it is not there."""
+        entry, path = self.entries[name], self.file(name)
+        if path.exists():
+            return
+        net = hb.models.build(entry.model, seed=entry.seed)
+        if entry.start:
+            net = hb.load(self.file(entry.start))
+        start = time.perf_counter()
+        with bars(name) as bar:
+            run = hb.Run(seed=entry.seed, bf16=True, resume=True, identity=repr(entry), watcher=bar)
+            try:
+                hb.compress(
+                    net,
+                    data,
+                    method=entry.method,
+                    threat=self.threat,
+                    out=path.parent,
+                    pretrained=entry.start is not None,
+                    run=run,
+                )
+            except hb.TrainingFailed as failure:  # a row, too: it says what became of it
+                self._keep(name, {"name": name, "failed": str(failure), **self._history(name)})
+                return
+        (path.parent / "seconds").write_text(f"{time.perf_counter() - start:.0f}\n")
+        say(f"{name}: {path.stat().st_size:,} bytes")
+
+    def measure(self, name: str, data: hb.Data) -> None:
+        """What the decoded file withstands, if it is not known."""
+        if self._row(name).exists():
+            return
+        entry, path = self.entries[name], self.file(name)
+        source = hb.load(self.file(entry.source)) if entry.source else None
+        rows = {
+            key: prove(path, data, proof, source=source, name=name).json()
+            for key, proof in self.proofs.items()
+        }
+        first, *others = rows
+        row = {**rows[first], **{key: rows[key]["robust"] for key in others}}
+        self._keep(name, {**row, **self._history(name), **self.more(path)})
+        shares = {key: f"{found['robust']['accuracy']:.1%}" for key, found in rows.items()}
+        say(f"{name}: {row['bytes']:,} bytes, {row['attacks']} {shares}")
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The rows that are there, in order."""
+        return [json.loads(self._row(n).read_text()) for n in self.entries if self._row(n).exists()]
+
+    def main(self, about: str, publish: Callable[[], None]) -> None:
+        """Train, measure and publish the rows that are asked for."""
+        parser = argparse.ArgumentParser(description=about)
+        parser.add_argument("--data", required=True, help="the common prefix of the parquet files")
+        parser.add_argument("--rows", default=";".join(self.entries), help="names, ; between them")
+        parser.add_argument("--steps", default="train,measure,publish")
+        parser.add_argument("--threads", type=int, default=2)
+        flags = parser.parse_args()
+        torch.set_num_threads(flags.threads)
+        data = hb.data.load(flags.data)
+        for name in flags.rows.split(";"):
+            if "train" in flags.steps:
+                self.train(name, data)
+            if "measure" in flags.steps:
+                self.measure(name, data)
+        if "publish" in flags.steps:
+            publish()
+
+    def _row(self, name: str) -> Path:
+        return self.work / name / "row.json"
+
+    def _keep(self, name: str, row: dict[str, Any]) -> None:
+        self._row(name).write_text(json.dumps(row))
+
+    def _history(self, name: str) -> dict[str, Any]:
+        """How the row was trained: its settings, its seconds, how alive its support was."""
+        entry, folder = self.entries[name], self.work / name
+        with (folder / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        alive = [round(float(r["support_change"]), 4) for r in rows if r.get("support_change")]
+        seconds = folder / "seconds"
+        return {
+            "method": type(entry.method).__name__,
+            "model": entry.model,
+            "start": entry.start,
+            "settings": asdict(entry.method),
+            "seed": entry.seed,
+            "train_seconds": int(seconds.read_text()) if seconds.exists() else None,
+            "epochs": len(rows),
+            "support_change_by_epoch": alive,
+        }
