@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hauberk import data, models
-    from hauberk.api import Compressed, compress, load
-    from hauberk.artifact import Architecture, Artifact
+    from hauberk.api import Compressed, compress, export_onnx, load
+    from hauberk.artifact import Architecture, Artifact, OnnxFile
     from hauberk.attack import Attack
     from hauberk.attacks import FGSM, PGD
     from hauberk.constraints import (
@@ -70,6 +70,7 @@ __all__ = [
     "Method",
     "Natural",
     "Objective",
+    "OnnxFile",
     "Penalty",
     "PerTensor",
     "Problem",
@@ -86,14 +87,15 @@ __all__ = [
     "TrainingFailed",
     "compress",
     "data",
+    "export_onnx",
     "factorise",
     "load",
     "models",
 ]
 
 _HOMES = {
-    "api": ["Compressed", "compress", "load"],
-    "artifact": ["Architecture", "Artifact"],
+    "api": ["Compressed", "compress", "export_onnx", "load"],
+    "artifact": ["Architecture", "Artifact", "OnnxFile"],
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD"],
     "constraints": [
