@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hauberk import data, models
-    from hauberk.api import Compressed, compress, load
-    from hauberk.artifact import Architecture, Artifact
-    from hauberk.artifact.slim import slim
+    from hauberk.api import Compressed, compress, export_onnx, load
+    from hauberk.artifact import Architecture, Artifact, OnnxFile, slim
     from hauberk.attack import Attack
     from hauberk.attacks import FGSM, PGD
     from hauberk.constraints import (
@@ -72,6 +71,7 @@ __all__ = [
     "Method",
     "Natural",
     "Objective",
+    "OnnxFile",
     "Penalty",
     "PerTensor",
     "Problem",
@@ -88,6 +88,7 @@ __all__ = [
     "TrainingFailed",
     "compress",
     "data",
+    "export_onnx",
     "factorise",
     "load",
     "models",
@@ -95,9 +96,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ["Compressed", "compress", "load"],
-    "artifact": ["Architecture", "Artifact"],
-    "artifact.slim": ["slim"],
+    "api": ["Compressed", "compress", "export_onnx", "load"],
+    "artifact": ["Architecture", "Artifact", "OnnxFile", "slim"],
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD"],
     "constraints": [

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hauberk import files, models
-from hauberk.artifact import Architecture, Artifact, dense_bytes, slim
+from hauberk.artifact import Architecture, Artifact, OnnxFile, dense_bytes, slim
 from hauberk.constraints import HalfPrecision
 from hauberk.data import load as load_data
 from hauberk.loop import follow
@@ -136,6 +136,40 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         OSError: a file that cannot be read.
     """
     return module(Artifact.load(Path(path)), path, model)
+
+
+def export_onnx(
+    path: str | Path, out: str | Path | None = None, model: nn.Module | None = None
+) -> OnnxFile:
+    """Write the network in a file as ONNX: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
+
+    Float32, any batch size, weights inside, standard operators only. The ``.hbk`` travels in its
+    metadata, so that `hauberk evaluate` can attack the ``.onnx``. It is checked in ONNX Runtime
+    before it is written; needs ``pip install 'hauberk[onnx]'``.
+
+    Args:
+        path: an ``.hbk`` file.
+        out: where to write, a path that ends in ``.onnx``; by default beside ``path``, under the
+            same name.
+        model: a module to fill; without it the architecture named in the file is built.
+
+    Raises:
+        ValueError: a damaged or foreign file, a missing package, or a network that cannot be
+            exported.
+        OSError: a file that cannot be read or written.
+    """
+    target = Path(out) if out else Path(path).with_suffix(".onnx")
+    if target.suffix.lower() != ".onnx":
+        raise ValueError(f"The file to write was given as {target}; give a path ending in .onnx.")
+    artifact = Artifact.load(path)
+    if artifact.architecture is None and model is None:
+        raise ValueError(
+            f"{path} names no architecture, for it was made from a module of its user's own; "
+            "export it from Python: hauberk.export_onnx(path, model=MyNet())."
+        )
+    file = OnnxFile.encode(artifact, module(artifact, path, model))
+    file.save(target)
+    return file
 
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:

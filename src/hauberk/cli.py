@@ -18,6 +18,7 @@ from hauberk.flags import (
     Compress,
     Demo,
     Evaluate,
+    Export,
     Inspect,
     Train,
     number,
@@ -45,12 +46,14 @@ and proves it on the file that ships.
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes
+  hauberk export FILE          the same network as ONNX, for other runtimes; evaluate takes it too
 
 hauberk VERB --help explains each one's flags.
 
   hauberk train    --data digits --model digits-cnn --threat linf:0.1 --out runs/dense
   hauberk compress --from runs/dense/model.hbk --data digits --threat linf:0.1 --keep 1% --bits 4
   hauberk evaluate runs/compress/model.hbk --data digits --threat linf:0.1 --attack autoattack
+  hauberk export   runs/compress/model.hbk --format onnx
 """
 
 
@@ -92,6 +95,7 @@ def _verb(name: str) -> Callable[[list[str]], None]:
         "compress": _compress,
         "evaluate": _evaluate,
         "inspect": _inspect,
+        "export": _export,
     }
     if name not in verbs:
         raise ValueError(
@@ -170,14 +174,13 @@ def _make(flags: Any, start: str) -> None:
 def _evaluate(words: list[str]) -> None:
     flags = parse(Evaluate, "evaluate", words)
     from hauberk import api
-    from hauberk.artifact import Artifact
     from hauberk.console import bars
     from hauberk.data import load
     from hauberk.evaluate import Report
-    from hauberk.runs import prove
+    from hauberk.runs import prove, read
 
     proof = _proof(flags, _threat(flags.threat))
-    Artifact.load(flags.file)  # a bad file is named before the data are read
+    read(flags.file)  # a bad file is named before the data are read
     source = api.load(flags.dense) if flags.dense else None
     data, place = load(flags.data), _device(flags.device)
     with bars(flags.file.name) as bar:
@@ -200,6 +203,14 @@ def _inspect(words: list[str]) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 100).print(table(artifact, str(flags.file)))
+
+
+def _export(words: list[str]) -> None:
+    flags = parse(Export, "export", words)
+    from hauberk.export import export
+
+    made = export(flags.file, flags.format, flags.out)
+    print(json.dumps(made.json()) if flags.json else made.text())
 
 
 def _show(report: Report, out: Path, as_json: bool) -> None:

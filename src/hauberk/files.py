@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,31 @@ def write(path: Path, content: bytes) -> None:
         raise _unwritable(path, error) from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def read(path: Path, wanted: str, largest: int | None = None) -> bytes:
+    """All of a file.
+
+    Args:
+        path: of the file.
+        wanted: stands in errors: ``an .hbk file``.
+        largest: bytes that it may have; ``None`` sets no limit.
+
+    Raises:
+        OSError: with one sentence, when it is missing, no regular file, too large or unreadable.
+    """
+    try:
+        status = path.stat()
+        regular = stat.S_ISREG(status.st_mode)
+        if regular and (largest is None or status.st_size <= largest):
+            return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; give {wanted}.") from None
+    except OSError as error:
+        raise OSError(f"{path} could not be read ({error.strerror}).") from error
+    if regular:
+        raise OSError(f"{path} has {status.st_size:,} bytes, more than {wanted} may have.")
+    raise OSError(f"{path} is no file; give {wanted} that hauberk wrote.")
 
 
 def ready(folder: Path) -> None:

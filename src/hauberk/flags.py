@@ -101,8 +101,11 @@ class Compress(Common):
 class Evaluate:
     """Prove a file: what it weighs, what it knows, what it withstands, how fast it is.
 
+    An .onnx that hauberk exported is asked and timed in ONNX Runtime; it is robust where it
+    withstands the attack and also Square, with 1,000 queries.
+
     Attributes:
-        file: an .hbk file.
+        file: an .hbk file, or an .onnx file that hauberk exported.
         data: as for train; the test split is attacked.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
         attack: pgd:STEPS, fgsm or autoattack.
@@ -125,6 +128,27 @@ class Evaluate:
     checks: bool = True
     seed: int = 0
     device: str = ""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a shipped file in a format that other runtimes read, once it computes the same there.
+
+    The .onnx is float32, takes batches of any size, holds its weights and needs only standard
+    operators. The .hbk travels inside it, so that hauberk evaluate can attack the .onnx: its
+    answers come from ONNX Runtime, the gradients from what the .hbk decodes to.
+
+    Attributes:
+        file: an .hbk file.
+        format: onnx, for which pip install 'hauberk[onnx]' is needed.
+        out: where to write; by default beside the file, model.hbk as model.onnx.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    file: tyro.conf.Positional[Path]
+    format: str = "onnx"
+    out: str = ""
     json: bool = False
 
 

@@ -11,19 +11,34 @@ import torch
 from torch import nn
 
 from hauberk import api
-from hauberk.artifact import Artifact
+from hauberk.artifact import Artifact, OnnxFile, Session
+from hauberk.artifact.graph import trace
 from hauberk.evaluate import (
     Progress,
     Proof,
     Report,
     Row,
     Shipped,
+    agree,
     provenance,
     silent,
     tradeoff,
 )
 from hauberk.solve import Run
 from hauberk.types import Data
+
+
+def read(path: Path) -> tuple[Artifact, Session | None]:
+    """What the file holds; for an ``.onnx`` its artifact and the session that runs it.
+
+    Raises:
+        ValueError: a damaged or foreign file, or ``hauberk[onnx]`` is missing.
+        OSError: a file that cannot be read.
+    """
+    if path.suffix.lower() != ".onnx":
+        return Artifact.load(path), None
+    file = OnnxFile.load(path)
+    return file.artifact, Session(file.content, name=str(path))
 
 
 def prove(
@@ -39,8 +54,10 @@ def prove(
 ) -> Row:
     """Everything that is claimed of the file at ``path``, measured on what it decodes to.
 
+    An ``.onnx`` is asked and timed in ONNX Runtime, beside the dense net in ONNX Runtime.
+
     Args:
-        path: an ``.hbk`` file.
+        path: an ``.hbk`` file, or an ``.onnx`` that hauberk exported.
         data: its test split is attacked.
         proof: how.
         source: the dense net, from which attacks are transferred as a check, if it is at hand.
@@ -49,21 +66,38 @@ def prove(
         device: where to compute.
         progress: told of each step's share of its own work.
     """
-    artifact = Artifact.load(path)
+    artifact, session = read(path)
     place = device or Run().place()
     empty = api.blank(artifact, path) if model is None else model
-    dense = _dense(empty)  # before the file resizes it
+    dense: nn.Module = _dense(empty)  # before the file resizes it
     decoded = artifact.fill(empty)
     api.check_fit(decoded, data)
-    shipped = Shipped(str(path), artifact.nbytes, decoded.to(place), artifact.dense_bytes)
+    if session is not None:
+        _check_session(session, decoded, artifact.input_shape, data)
+    size, decoded, dense = path.stat().st_size, decoded.to(place), dense.to(place)
+    if session is not None:
+        dense = Session(trace(dense, artifact.input_shape).SerializeToString())
     return proof(
-        shipped,
+        Shipped(str(path), size, decoded, artifact.dense_bytes, session),
         data.test.to(place),
-        dense=dense.to(place),
+        dense=dense,
         source=None if source is None else copy.deepcopy(source).to(place),
         name=name,
         progress=progress,
     )
+
+
+def _check_session(
+    session: Session, twin: nn.Module, input_shape: tuple[int, ...], data: Data
+) -> None:
+    """Refuse a session that takes other images, or computes something else than its twin."""
+    if data.shape != input_shape:
+        have, want = (" × ".join(map(str, shape)) for shape in (data.shape, input_shape))
+        raise ValueError(
+            f"{session.name} takes images of {want} and those of {data.name} are {have}; "
+            "give data of the shape that the network was trained on."
+        )
+    agree(session, twin, data.test)
 
 
 def _dense(model: nn.Module) -> nn.Module:

@@ -129,6 +129,7 @@ def test_empty_proofs_are_refused(honest: nn.Module, examples: Examples) -> None
         lambda: Proof(Linf(0.1), "linf:0.1", {}),
         lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, limit=0),
         lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, check_limit=-1),
+        lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, queries=0),
         lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)})(
             Shipped("a", 1, honest, 1), examples.first(0)
         ),

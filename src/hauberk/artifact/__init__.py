@@ -3,6 +3,8 @@
 from hauberk.artifact.artifact import Artifact, Layer, dense_bytes
 from hauberk.artifact.families import Family, families
 from hauberk.artifact.format import Architecture, ArtifactError
+from hauberk.artifact.onnx import OnnxFile
+from hauberk.artifact.session import Session
 from hauberk.artifact.slim import shrink, slim
 
 __all__ = [
@@ -11,6 +13,8 @@ __all__ = [
     "ArtifactError",
     "Family",
     "Layer",
+    "OnnxFile",
+    "Session",
     "dense_bytes",
     "families",
     "shrink",

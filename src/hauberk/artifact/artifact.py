@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,16 +137,7 @@ class Artifact:
             ArtifactError: the file is empty, cut off, damaged, or not ours.
             OSError: it is missing or cannot be read.
         """
-        try:
-            regular = stat.S_ISREG(Path(path).stat().st_mode)
-            content = Path(path).read_bytes() if regular else b""
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path} does not exist; give an .hbk file.") from None
-        except OSError as error:
-            raise OSError(f"{path} could not be read ({error.strerror}).") from error
-        if not regular:
-            raise OSError(f"{path} is no file; give an .hbk file that hauberk wrote.")
-        return cls.from_bytes(content, str(path))
+        return cls.from_bytes(files.read(Path(path), "an .hbk file"), str(path))
 
     def save(self, path: str | Path) -> None:
         """Put the file at ``path``, whole or not at all.

@@ -10,9 +10,11 @@ from hauberk.evaluate.proof import Proof, Shipped
 from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.protocol import Progress, clean, silent, under_attack
 from hauberk.evaluate.report import Report, Row, provenance
+from hauberk.evaluate.twin import Judged, agree
 
 __all__ = [
     "Check",
+    "Judged",
     "Macs",
     "Mask",
     "Progress",
@@ -24,6 +26,7 @@ __all__ = [
     "Shipped",
     "Timing",
     "Verdict",
+    "agree",
     "autoattack",
     "clean",
     "dense_bytes",

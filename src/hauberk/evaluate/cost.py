@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.evaluate.sealed import Sealed
+from hauberk.evaluate.sealed import Sealed, layout
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -113,8 +113,8 @@ def latency(
 ) -> dict[str, Timing]:
     """Forward time of ``model`` and of ``reference``, in alternation, by ``batch1``, ``batch64``.
 
-    Both run as copies in eval mode, channels-last where inputs have four dimensions; the warm-up
-    is outside the clock, and a GPU is waited for.
+    Both run as copies in eval mode, in the memory format that is fastest for each; the warm-up is
+    outside the clock, and a GPU is waited for.
 
     Args:
         model: the network that is measured.
@@ -134,9 +134,7 @@ def latency(
 def _alternate(
     model: nn.Module, reference: nn.Module, shape: tuple[int, ...], repeats: int
 ) -> Timing:
-    layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-    inputs = {net: torch.rand(shape, device=_device(net)) for net in (model, reference)}
-    inputs = {net: x.contiguous(memory_format=layout) for net, x in inputs.items()}
+    inputs = {net: _input(net, shape) for net in (model, reference)}
     times: dict[nn.Module, list[float]] = {model: [], reference: []}
     for repeat in range(-5, repeats):
         # who goes first changes, so that neither always finds the other's caches
@@ -152,6 +150,11 @@ def _alternate(
         p95=cuts[-1],
         dense_median=statistics.median(times[reference]),
     )
+
+
+def _input(net: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    x = torch.rand(shape, device=_device(net))
+    return x.contiguous(memory_format=layout(net)) if x.ndim == 4 else x
 
 
 def _call_ms(net: nn.Module, x: Tensor) -> float:

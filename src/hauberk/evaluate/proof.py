@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from hauberk.artifact import Session
 from hauberk.attack import Attack
-from hauberk.evaluate.autoattack import autoattack
+from hauberk.evaluate.autoattack import autoattack, square
 from hauberk.evaluate.checks import Check, run_checks
 from hauberk.evaluate.cost import Timing, latency, macs
-from hauberk.evaluate.proportion import Proportion
+from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.protocol import Progress, clean, silent, under_attack
 from hauberk.evaluate.report import Row
 from hauberk.evaluate.sealed import seal
+from hauberk.evaluate.twin import Judged
 from hauberk.threat import Threat
 from hauberk.types import Examples
 
@@ -28,12 +30,20 @@ class Shipped:
         nbytes: its size on disk.
         model: the decoded network.
         dense_bytes: of the dense net in float32.
+        session: the file in ONNX Runtime, where it is an ``.onnx``: it is then what is asked and
+            timed, and the decoded network gives attacks the gradient.
     """
 
     path: str
     nbytes: int
     model: nn.Module
     dense_bytes: int
+    session: Session | None = None
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is asked for logits."""
+        return self.model if self.session is None else Judged(self.session, self.model)
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class Proof:
         seed: of every attack.
         batch_size: examples at a time.
         timing: whether the latency is measured, where there is a dense net to compare with.
+        queries: of Square for each example, where the file runs in ONNX Runtime: an example is
+            then robust if it withstands the attack and Square.
     """
 
     threat: Threat
@@ -66,6 +78,7 @@ class Proof:
     seed: int = 0
     batch_size: int = 500
     timing: bool = True
+    queries: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse a proof of nothing."""
@@ -76,6 +89,8 @@ class Proof:
                 raise ValueError(f"A proof was given the limit {limit}: give at least 1.")
         if self.check_limit < 0:
             raise ValueError(f"A proof was given check_limit={self.check_limit}: give 0 or more.")
+        if self.queries < 1:
+            raise ValueError(f"A proof was given {self.queries} queries: give at least 1.")
 
     def __call__(
         self,
@@ -92,7 +107,7 @@ class Proof:
         Args:
             shipped: the file, decoded.
             examples: of the test split, on the device of the model.
-            dense: the net that latency is compared with.
+            dense: the net that latency is compared with; a session where the file runs as one.
             source: the net from which adversarial examples are transferred, as a check.
             name: of the row.
             progress: told of each step's share of its own work.
@@ -102,11 +117,14 @@ class Proof:
         """
         if len(examples) == 0:
             raise ValueError("The test split is empty: give data with test examples.")
-        model = seal(shipped.model)
+        model = seal(shipped.judged)
         right = clean(model, examples, self.batch_size)
         tried = examples.first(self.limit)
         official, warnings = self._autoattack(model, tried, progress)
-        shares = {**official, **self._attacks(model, tried, progress)}
+        masks = {**official, **self._attacks(model, tried, progress)}
+        if shipped.session is not None:
+            masks = self._with_square(masks, shipped.session, tried, progress)
+        shares = {attack: Proportion.of(mask) for attack, mask in masks.items()}
         attack, robust = next(iter(shares.items()))
         return Row(
             file=shipped.path,
@@ -119,16 +137,14 @@ class Proof:
             name=name,
             attacks=shares,
             clean_split=Proportion.of(right) if robust.n < len(right) else None,
-            latency_ms=self._latency(shipped.model, dense, examples.shape),
+            latency_ms=self._latency(shipped.session or shipped.model, dense, examples.shape),
             macs=macs(shipped.model, examples.shape),
             checks=self._checks(model, examples, source, progress),
             warnings=warnings,
         )
 
-    def _attacks(
-        self, model: nn.Module, examples: Examples, progress: Progress
-    ) -> dict[str, Proportion]:
-        masks = {
+    def _attacks(self, model: nn.Module, examples: Examples, progress: Progress) -> dict[str, Mask]:
+        return {
             name: under_attack(
                 model,
                 examples,
@@ -141,11 +157,26 @@ class Proof:
             )
             for name, attack in self.attacks.items()
         }
-        return {name: Proportion.of(mask) for name, mask in masks.items()}
+
+    def _with_square(
+        self, masks: dict[str, Mask], session: Session, examples: Examples, progress: Progress
+    ) -> dict[str, Mask]:
+        """The worst of the first attack and of Square on the session itself, then each apart."""
+        name, mask = next(iter(masks.items()))
+        survives = square(
+            session,
+            examples.first(len(mask)),
+            self.threat,
+            seed=self.seed,
+            queries=self.queries,
+            batch_size=self.batch_size,
+            progress=progress,
+        )
+        return {f"{name} + square": mask & survives, **masks, "square": survives}
 
     def _autoattack(
         self, model: nn.Module, examples: Examples, progress: Progress
-    ) -> tuple[dict[str, Proportion], tuple[str, ...]]:
+    ) -> tuple[dict[str, Mask], tuple[str, ...]]:
         if not self.autoattack:
             return {}, ()
         verdict = autoattack(
@@ -156,7 +187,7 @@ class Proof:
             batch_size=self.batch_size,
             progress=progress,
         )
-        return {"autoattack": Proportion.of(verdict.robust)}, verdict.warnings
+        return {"autoattack": verdict.robust}, verdict.warnings
 
     def _latency(
         self, model: nn.Module, dense: nn.Module | None, shape: tuple[int, ...]

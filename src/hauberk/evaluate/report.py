@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,7 @@ from hauberk.evaluate.checks import Check
 from hauberk.evaluate.cost import Macs, Timing
 from hauberk.evaluate.proportion import Proportion
 from hauberk.files import write
+from hauberk.packages import version
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,8 @@ class Row:
         bytes: of the file.
         dense_bytes: of the dense net in float32.
         threat: as the user writes it, ``linf:0.1``.
-        attack: the one behind ``robust``, as the user writes it.
+        attack: the one behind ``robust``, as the user writes it; ``pgd:40 + square`` for the worst
+            of two.
         clean: on the examples that were attacked.
         robust: under ``attack``.
         name: of the row in a table.
@@ -170,18 +171,11 @@ def provenance(*, command: str, seed: int, data: str, device: str = "cpu") -> di
         "data": data,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
+        **{name: version(name) for name in packages},
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": torch.get_num_threads(),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _percent(share: Proportion, digits: int) -> str:

@@ -1,0 +1,79 @@
+"""A graph in ONNX Runtime, as a module: ``x ↦ f(x)`` as the runtime computes it on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.packages import gist, need
+from hauberk.types import Images
+
+_FATAL = 4
+"""The runtime's level of log messages that end the process: it says nothing below."""
+
+
+class Session(nn.Module):
+    """Logits from ONNX Runtime; no gradient passes through.
+
+    Copies share the runtime's session, which nothing can change.
+    """
+
+    def __init__(
+        self, content: bytes, *, name: str = "The ONNX file", threads: int | None = None
+    ) -> None:
+        """Load a graph with one input and one output.
+
+        Args:
+            content: a serialised ONNX model with its weights inside.
+            name: stands in errors.
+            threads: of the CPU; ``None`` takes torch's own number.
+
+        Raises:
+            ValueError: ONNX Runtime is not installed, or refuses the graph.
+        """
+        super().__init__()
+        need("onnx", "onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        # idle threads would take the cores from torch and from the session this one is timed beside
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.name = name
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+            (self._input,) = (tensor.name for tensor in self._session.get_inputs())
+        except Exception as error:  # the runtime's errors have no common class
+            raise ValueError(
+                f"{name} is refused by ONNX Runtime ({gist(error)}); export it again, or update "
+                "onnxruntime."
+            ) from error
+
+    def forward(self, x: Images) -> Tensor:
+        """Logits (batch, class), on the device of ``x``.
+
+        Raises:
+            ValueError: the runtime fails, or does not give one row for each input.
+        """
+        images = x.detach().to("cpu", torch.float32).contiguous().numpy()
+        try:
+            (logits,) = self._session.run(None, {self._input: images})
+        except Exception as error:  # the runtime's errors have no common class
+            raise ValueError(
+                f"{self.name} does not run in ONNX Runtime on inputs of shape "
+                f"{tuple(x.shape)} ({gist(error)}); export it again."
+            ) from error
+        if logits.ndim != 2 or len(logits) != len(x):
+            raise ValueError(
+                f"{self.name} gives an output of shape {logits.shape} for {len(x)} inputs, where "
+                "one row of logits for each is wanted; export it again."
+            )
+        return torch.from_numpy(logits).to(x.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return self
