@@ -7,7 +7,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Entry:
         start: the row whose file it starts from, if any.
         seed: of everything.
         source: the row whose adversarial examples are transferred to it, as a check.
+        mean: in place of training: other rows, and the share of each in the mean of their weights
+            (a model soup: Wortsman et al., 2022, arXiv 2203.05482).
     """
 
     method: hb.Method
@@ -37,6 +39,7 @@ class Entry:
     start: str | None = None
     seed: int = 0
     source: str | None = None
+    mean: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Series:
         entry, path = self.entries[name], self.file(name)
         if path.exists():
             return
+        if entry.mean:
+            self._average(entry, path, data)
+            return
         net = hb.models.build(entry.model, seed=entry.seed)
         if entry.start:
             net = hb.load(self.file(entry.start))
@@ -88,6 +94,15 @@ class Series:
                 return
         (path.parent / "seconds").write_text(f"{time.perf_counter() - start:.0f}\n")
         say(f"{name}: {path.stat().st_size:,} bytes")
+
+    def _average(self, entry: Entry, path: Path, data: hb.Data) -> None:
+        nets = {share: hb.load(self.file(name)) for name, share in entry.mean.items()}
+        states = {share: net.state_dict() for share, net in nets.items()}
+        net = next(iter(nets.values()))
+        mean = {key: sum(share * s[key] for share, s in states.items()) for key in net.state_dict()}
+        net.load_state_dict(mean)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        api.encode(net, data, api.architecture(net)).save(path)
 
     def measure(self, name: str, data: hb.Data) -> None:
         """What the decoded file withstands, if it is not known."""
@@ -136,14 +151,17 @@ class Series:
     def _history(self, name: str) -> dict[str, Any]:
         """How the row was trained: its settings, its seconds, how alive its support was."""
         entry, folder = self.entries[name], self.work / name
-        with (folder / "metrics.csv").open() as file:
-            rows = list(csv.DictReader(file))
+        log, rows = folder / "metrics.csv", list[dict[str, str]]()
+        if log.exists():
+            with log.open() as file:
+                rows = list(csv.DictReader(file))
         alive = [round(float(r["support_change"]), 4) for r in rows if r.get("support_change")]
         seconds = folder / "seconds"
         return {
             "method": type(entry.method).__name__,
             "model": entry.model,
             "start": entry.start,
+            "mean": dict(entry.mean),
             "settings": asdict(entry.method),
             "seed": entry.seed,
             "train_seconds": int(seconds.read_text()) if seconds.exists() else None,

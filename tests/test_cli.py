@@ -189,3 +189,41 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "file").write_text("in the way")
     words = ["train", *FAST, "--model", "digits-cnn", "--epochs", "1"]
     assert "file" in refused(capsys, *words, "--out", str(tmp_path / "file" / "out"))
+
+
+def test_admm_ships_a_narrower_net_that_exports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(
+        "compress", "--method", "admm", "--pattern", "filter", "--keep", "25%", *FAST, "--model",
+        "digits-cnn", "--epochs", "1", "--admm-epochs", "1", "--dense-epochs", "2",
+        "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40", "--out", str(tmp_path),
+        "--json",
+    )  # fmt: skip
+    dense, small = json.loads(capsys.readouterr().out)["rows"]
+    assert hb.load(tmp_path / "model.hbk").get_parameter("conv2.weight").shape == (16, 4, 3, 3)
+    assert small["dense_bytes"] == dense["dense_bytes"] and small["bytes"] < dense["bytes"] / 8
+    assert small["macs"]["dense"] < dense["macs"]["dense"] / 8
+    run("export", str(tmp_path / "model.hbk"), "--format", "onnx", "--json")
+    assert json.loads(capsys.readouterr().out)["bytes"] < dense["dense_bytes"] / 4
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--pattern", "filter", "--keep", "1%"), "none of the 16 groups of conv1.weight"),
+        (("--pattern", "diagonal"), "no pattern 'diagonal'"),
+        (("--pattern", "filter", "--shrink-to-width", "1"), "was not built with a width"),
+        (("--exclude", "conv7"), "exclude names 'conv7'"),
+    ],
+)
+def test_what_admm_cannot_do_is_refused_before_any_training(
+    words: tuple[str, ...],
+    sentence: str,
+    shipped: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start = ("--from", str(shipped / "model.hbk"), "--out", str(tmp_path / "out"))
+    assert sentence in refused(capsys, "compress", "--method", "admm", *FAST, *start, *words)
+    assert not (tmp_path / "out" / "model.hbk").exists()

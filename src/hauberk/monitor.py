@@ -41,8 +41,8 @@ class CollapseGuard:
         return (
             f"Stage {stage} collapsed: over the last {self.steps} steps its accuracy, "
             f"{max(seen):.1%}, was no better than always answering one class ({self.chance:.1%}). "
-            "Try a smaller eps, a longer --warmup of eps, a smaller --lr, a larger --keep, "
-            "or start from a trained network."
+            "Try a --warmup of eps (such as 0.2), a smaller --lr or a larger --keep, or carve the "
+            "net out of a wider one (--method admm --pattern filter --shrink-to-width)."
         )
 
 

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 import hauberk as hb
 from hauberk.artifact import ArtifactError, dense_bytes
 from hauberk.artifact.constant import constants
-from hauberk.artifact.slim import slim
+from hauberk.artifact.slimming import slim
 from hauberk.models import FAMILIES, build
 
 FAMILY_SPECS = (

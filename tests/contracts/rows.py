@@ -18,6 +18,7 @@ from hauberk.constraints import (
     Filter,
     HalfPrecision,
     NofM,
+    On,
     PerTensor,
     Rank,
     Sparsity,
@@ -143,6 +144,16 @@ CONSTRAINTS = [
     ConstraintRow("tied filters", _tie, lambda w: _at_most(0.5, lambda m: m)(_tied(w))),
     ConstraintRow("codebook 1", _fixed(Codebook(1)), _distinct(2)),
     ConstraintRow("codebook 3", _fixed(Codebook(3)), _distinct(8)),
+    ConstraintRow(
+        "codebooks of their own",
+        _fixed(Codebook(1, {"b": 3})),
+        lambda w: _distinct(8)({"b": w["b"]}) and _distinct(2)({n: w[n] for n in w if n != "b"}),
+    ),
+    ConstraintRow(
+        "weights of one tensor",
+        _fixed(On(Sparsity(0.3), frozenset({"b", "absent"}))),
+        lambda w: _at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
+    ),
     ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
     ConstraintRow("rank half", _fixed(PerTensor(Rank(2))), _rank(2)),
     ConstraintRow(
@@ -181,6 +192,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (ALR(rank=3, **_QUICK), 780),
     (ATMC(keep=0.3, bits=3, codebook_epochs=1, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, codebook_epochs=1, factors=True, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, outer_bits=5, codebook_epochs=1, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
     (AdmmPrune(keep=0.2, admm_epochs=2, **_QUICK), 156),
     (AdmmPrune(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),

@@ -5,7 +5,7 @@ from hauberk.artifact.families import Family, families
 from hauberk.artifact.format import Architecture, ArtifactError
 from hauberk.artifact.onnx import OnnxFile
 from hauberk.artifact.session import Session
-from hauberk.artifact.slim import shrink, slim
+from hauberk.artifact.slimming import shrink, slim
 
 __all__ = [
     "Architecture",

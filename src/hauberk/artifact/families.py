@@ -29,7 +29,7 @@ class Family:
 
 
 def families(model: nn.Module, example: Tensor) -> list[Family]:
-    """Every family of a network, each layer in one of them at most.
+    """Every family of a network in its own order, each layer in one of them at most.
 
     Args:
         model: any module whose graph can be traced; it is not changed.
@@ -50,7 +50,8 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
                 placed |= group.whole
                 norms = {m.layer for m in group.members if _scales(m)}
                 found.append(Family(_names(net, group.whole), _names(net, norms)))
-    return found[::-1]
+    order = [name for name, _ in net.named_modules()]
+    return sorted(found, key=lambda family: order.index(family.writers[0]))
 
 
 def _scales(member: Member) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hauberk.constraints.codebook import Codebook
 from hauberk.constraints.half import HalfPrecision
+from hauberk.constraints.on import On
 from hauberk.constraints.pattern import pattern
 from hauberk.constraints.per_tensor import PerTensor
 from hauberk.constraints.rank import Rank
@@ -22,6 +23,7 @@ __all__ = [
     "Grouping",
     "HalfPrecision",
     "NofM",
+    "On",
     "PerTensor",
     "Rank",
     "Sparsity",

@@ -7,9 +7,10 @@ Source: Gui, Wang, Yang, Yu, Wang, Liu, NeurIPS 2019, arXiv 1902.03538. U = I + 
 identity (D = 0, V = W, C = 0), at raw magnitudes.
 Departures, all off with ``paper=True, factors=True``: C alone by default; LAMP weighs the
 matrices (raw magnitudes may empty a layer); the budget falls along a schedule instead of at once;
-pruned weights gather evidence; and the codebook joins once the budget is met, by lazy projection
-(the gradient is taken at the quantised weights) where the paper splits it off by ADMM: in
-pilots on MNIST the duplicate's pull cost ten points of robust accuracy, the lazy form hardly any.
+pruned weights gather evidence; and the codebook joins once the budget is met, on the support it
+left and on long biases too, by lazy projection (the gradient is taken at the quantised weights)
+where the paper splits it off by ADMM: in pilots on MNIST the duplicate's pull cost ten points of
+robust accuracy, the lazy form one or two, most of them in the last layer: hence ``outer_bits``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hauberk.constraints import Annealed, Codebook, Sparsity
+from hauberk.constraints import Annealed, Codebook, On, Sparsity, Support
 from hauberk.methods.method import Compression
-from hauberk.parametrize import factorise, matrices
+from hauberk.parametrize import factorise, layers, matrices
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
@@ -36,6 +37,7 @@ class ATMC(Compression):
     Attributes:
         keep: share of the dense weights that may be non-zero, over U, V and C together, in (0, 1].
         bits: of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
+        outer_bits: the same for the first and the last layer, where errors cost most; 0 is as bits.
         codebook_epochs: passes under budget and codebook, after ``epochs`` under the budget alone.
         factors: the paper's W = U V + C; off is C alone, which lost nothing on digits.
         paper: the paper's plain form: both constraints at once, the codebook split off by ADMM.
@@ -44,6 +46,7 @@ class ATMC(Compression):
 
     keep: float = 0.02
     bits: int = 4
+    outer_bits: int = 0
     codebook_epochs: int = 5
     factors: bool = False
     paper: bool = False
@@ -53,7 +56,7 @@ class ATMC(Compression):
         """Refuse settings that mean nothing."""
         super().__post_init__()
         Sparsity(self.keep)
-        Codebook(self.bits)
+        Codebook(self.bits, {"outer": self.outer_bits or self.bits})
         ADMM(frozenset(), self.rho)
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
@@ -72,19 +75,35 @@ class ATMC(Compression):
         def problem(**structures: Constraint) -> Problem:
             return Problem(objective, structures, select=matrices)
 
-        codebook = Codebook(self.bits)
+        weights = problem().weights(model)
+        codebook = self._codebook(model)
         if self.paper:
             admm = ADMM(frozenset({"codebook"}), self.rho, descent=self.descent(0.5))
             both = problem(budget=Sparsity(count), codebook=codebook)
             yield self.stage("admm", both, admm, self.epochs)
             return
-        weights = problem().weights(model)
         budget = Sparsity(count).balanced(weights)
         sparse = ProjectedGradient(self.descent(0.5), lazy=True)
         yield self.stage("sparse", problem(budget=Annealed(budget)), sparse, self.epochs)
-        coded = ProjectedGradient(self.descent(0.2), lazy=True)
-        both = problem(budget=budget, codebook=codebook)
+        support = On(Support.of(weights), frozenset(weights))
+        both = Problem(objective, {"support": support, "codebook": codebook}, select=self._coded)
+        coded = ProjectedGradient(self.descent(0.15), lazy=True)
         yield self.stage("codebook", both, coded, self.codebook_epochs)
+
+    def _codebook(self, model: nn.Module) -> Codebook:
+        """``Q_b``, with the bits of the outer layers."""
+        every = list(layers(model))
+        outer = (f"{every[0]}.", f"{every[-1]}.")
+        own = {
+            n: self.outer_bits for n in matrices(model) if self.outer_bits and n.startswith(outer)
+        }
+        return Codebook(self.bits, own)
+
+    def _coded(self, model: nn.Module) -> list[str]:
+        """Weights, and biases with so many entries that a codebook makes them shorter."""
+        every, weights = dict(model.named_parameters()), matrices(model)
+        biases = [f"{name}.bias".removeprefix(".") for name in layers(model)]
+        return weights + [b for b in biases if b in every and every[b].numel() >= 8 << self.bits]
 
     def _count(self, model: nn.Module) -> int:
         """``k``, a share of the weights the net has before it is factorised."""

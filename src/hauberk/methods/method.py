@@ -29,6 +29,8 @@ class Method(ABC):
         epochs: passes over the training split.
         batch_size: examples per step.
         lr: peak learning rate of AdamW, one-cycle.
+        average: memory of the weight average, per step, in [0, 1); longer ones generalise better
+            and need longer stages.
         attack_steps: soft PGD steps of the training attack (see ``PGD.soft``).
         reuse: each training attack goes on where the last one on that example ended.
         clean: share of clean loss beside the adversarial loss.
@@ -42,6 +44,7 @@ class Method(ABC):
     epochs: int = 20
     batch_size: int = 128
     lr: float = 2e-3
+    average: float = 0.998
     attack_steps: int = 4
     reuse: bool = False
     clean: float = 0.0
@@ -89,7 +92,7 @@ class Method(ABC):
 
     def descent(self, share: float = 1.0) -> Descent:
         """AdamW at ``share`` of the peak rate."""
-        return Descent(lr=self.lr * share)
+        return Descent(lr=self.lr * share, average=self.average)
 
     def stage(self, name: str, problem: Problem, solver: Solver[Any], epochs: int) -> Stage:
         """A leg with this method's batches."""

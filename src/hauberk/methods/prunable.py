@@ -8,7 +8,7 @@ from torch import nn
 
 from hauberk.artifact import families
 from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Tied, pattern
-from hauberk.parametrize.factored import layers, matrices
+from hauberk.parametrize import layers, matrices
 from hauberk.problem import Constraint
 from hauberk.types import Images, Weights
 

@@ -1,5 +1,13 @@
 """Other coordinates for a module's weights, through ``torch.nn.utils.parametrize``."""
 
-from hauberk.parametrize.factored import Factored, LowRank, collapse, factorise, matrices, state
+from hauberk.parametrize.factored import (
+    Factored,
+    LowRank,
+    collapse,
+    factorise,
+    layers,
+    matrices,
+    state,
+)
 
-__all__ = ["Factored", "LowRank", "collapse", "factorise", "matrices", "state"]
+__all__ = ["Factored", "LowRank", "collapse", "factorise", "layers", "matrices", "state"]
