@@ -178,8 +178,8 @@ ATTACKS = [
 STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
 SOLVERS = [
     ProjectedGradient(STEEP),
-    ADMM(frozenset({"box"}), rho=1.0, every=5, descent=STEEP),
-    ADMM(frozenset({"box"}), rho=0.2, growth=8.0, every=5, descent=STEEP),
+    ADMM(frozenset({"box"}), rho=300.0, rounds=480, descent=STEEP),
+    ADMM(frozenset({"box"}), rho=60.0, growth=8.0, rounds=480, descent=STEEP),
 ]
 
 _QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}

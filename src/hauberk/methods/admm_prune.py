@@ -5,8 +5,8 @@
 
 Source: Ye, Xu, Liu et al., ICCV 2019 (arXiv 1903.12561), and Progressive ADMM (arXiv 1903.09769).
 Departures: U carries no graph, and the support that is retrained is Π_S's own, where the published
-code differentiates through U and loses ties in its mask. AdamW; Z and U every 100 steps. Filters
-whose outputs are added are one group. Dead filters leave the network before it is retrained.
+code differentiates through U and loses ties in its mask. AdamW. Filters whose outputs are added are
+one group. Dead filters leave the network before it is retrained.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class AdmmPrune(Compression):
         admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
         rho: ADMM's penalty weight at its start.
         growth: its penalty weight at its end, in multiples of rho.
+        rounds: updates of Z and U.
         slim: dead filters and channels leave the network.
     """
 
@@ -53,15 +54,16 @@ class AdmmPrune(Compression):
     exclude: tuple[str, ...] = ()
     natural: bool = False
     admm_epochs: int = 10
-    rho: float = 1e-3
-    growth: float = 10.0
+    rho: float = 5.0
+    growth: float = 20.0
+    rounds: int = 10
     slim: bool = True
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
         super().__post_init__()
         Sparsity(self.keep, self._prunable.groups)
-        ADMM(frozenset(), self.rho, self.growth)
+        ADMM(frozenset(), self.rho, self.growth, self.rounds)
         for name in ("admm_epochs", "shrink_to_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} was given as {getattr(self, name)}; give 0 or more.")
@@ -85,7 +87,7 @@ class AdmmPrune(Compression):
 
         dense = problem().weights(model)
         pattern = self._prunable.at_most(self._share(model), ties, dense, self.across)
-        admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, 100, self.descent(0.5))
+        admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, self.rounds, self.descent(0.5))
         yield self.stage("admm", problem(pattern=pattern), admm, self.admm_epochs)
         refuse_emptied(problem().weights(model))
         if self.slim:

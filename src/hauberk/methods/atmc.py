@@ -41,7 +41,7 @@ class ATMC(Compression):
         codebook_epochs: passes under budget and codebook, after ``epochs`` under the budget alone.
         factors: the paper's W = U V + C; off is C alone, which lost nothing on digits.
         paper: the paper's plain form: both constraints at once, the codebook split off by ADMM.
-        rho: ADMM's penalty weight in the paper's form (0.1 in its code).
+        rho: ADMM's penalty weight in the paper's form, see `hauberk.solvers.ADMM`.
     """
 
     keep: float = 0.02
@@ -50,7 +50,7 @@ class ATMC(Compression):
     codebook_epochs: int = 5
     factors: bool = False
     paper: bool = False
-    rho: float = 0.1
+    rho: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""

@@ -1,16 +1,20 @@
 """ADMM: the sets that are hard together are split off and met by duplicates.
 
 min_w f(w)  s.t.  w ∈ C,  w ∈ C_k for k in split,   with a duplicate z_k and scaled dual u_k each:
-    w   ← Π_C( w − γ ∇[ f(w) + Σ_k ρ/2 ‖w − z_k + u_k‖² ] )      every step
-    z_k ← Π_{C_k}( w + u_k );   u_k ← u_k + w − z_k               every few steps
-    ρ   ← ρ grows geometrically,  u_k ← u_k ρ_before/ρ            at the same steps
+    w   ← Π_C( (w⁺ + r Σ_k (z_k − u_k)) / (1 + K r) ),  w⁺ = w − γ P ∇f(w)      every step
+    z_k ← Π_{C_k}( w + u_k );   u_k ← u_k + w − z_k,   ρ grows,  u_k ← u_k ρ_before/ρ   every round
 
 Source: Boyd et al., 2011, §3.1, and §3.4.1 for a ρ that moves (the multiplier ρ u stays what it
 was); ATMC (arXiv 1902.03538, §3.2); Ye et al., 2019 (arXiv 1903.12561). z and u carry no graph.
+Departure: the penalty is met by its prox after the gradient's step, not by its gradient inside of
+it, as AdamW does with weight decay. Adam would divide the pull by the gradient's own size; here it
+is r = exp(ρ Δt) − 1 for a step that is the share Δt of the stage, whatever the learning rate and
+the number of steps: over a stage w would come e^ρ times nearer to z − u.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +34,7 @@ from hauberk.types import Batch, Weights
 
 
 class Splitting(Projecting):
-    """The descent's memory, ``z`` and ``u`` for each split structure, and the ρ now in force."""
+    """The descent's memory, ``z`` and ``u`` for each split structure, ρ and the round now."""
 
     def __init__(
         self,
@@ -44,18 +48,24 @@ class Splitting(Projecting):
         w = {name: p.detach() for name, p in problem.weights(model).items()}
         self.z = {k: dict(c.at(0.0).project(w)) for k, c in split.items()}
         self.u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in split}
-        self.rho = rho
+        self.rho, self.round = rho, 0
 
     def tree(self) -> dict[str, Any]:
-        """The descent's memory, ``z``, ``u`` and ``ρ``."""
-        return {**super().tree(), "z": self.z, "u": self.u, "rho": self.rho}
+        """The descent's memory, ``z``, ``u``, ``ρ``, the round."""
+        own = {"z": self.z, "u": self.u, "rho": self.rho, "round": self.round}
+        return {**super().tree(), **own}
 
     def load(self, tree: dict[str, Any]) -> None:
         """Take back what `tree` gave."""
         super().load(tree)
         self.z = _like(self.z, tree["z"])
         self.u = _like(self.u, tree["u"])
-        self.rho = tree["rho"]
+        self.rho, self.round = tree["rho"], tree["round"]
+
+    def due(self, progress: float, rounds: int) -> bool:
+        """Whether another round has come."""
+        now, self.round = self.round, int(progress * rounds)
+        return self.round > now
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,16 @@ class ADMM(Solver[Splitting]):
 
     Attributes:
         split: names of the problem's constraints that get a duplicate.
-        rho: penalty weight ρ at the start.
+        rho: penalty weight ρ at the start: over a stage the gap would close by e^ρ.
         growth: what ρ has been multiplied by at the end, at least 1.
-        every: steps between the updates of ``z`` and ``u``.
+        rounds: updates of ``z`` and ``u`` over the stage, evenly spread.
         descent: how the smooth part steps.
     """
 
     split: frozenset[str]
-    rho: float = 0.1
+    rho: float = 20.0
     growth: float = 1.0
-    every: int = 10
+    rounds: int = 400
     descent: Descent = field(default_factory=Descent)
 
     def __post_init__(self) -> None:
@@ -82,8 +92,8 @@ class ADMM(Solver[Splitting]):
             raise ValueError(f"rho was given as {self.rho}; give a positive penalty weight.")
         if not self.growth >= 1:
             raise ValueError(f"growth was given as {self.growth}; give a factor of 1 or more.")
-        if self.every < 1:
-            raise ValueError(f"every was given as {self.every}; give a number of steps, 1 or more.")
+        if self.rounds < 1:
+            raise ValueError(f"rounds was given as {self.rounds}; give a number of 1 or more.")
 
     def init(self, problem: Problem, model: nn.Module) -> Splitting:
         """``z = Π(w), u = 0``."""
@@ -95,10 +105,10 @@ class ADMM(Solver[Splitting]):
         weights = problem.weights(model)
 
         def pull() -> None:
-            _pull(weights, state)
+            _pull(weights, state, batch.progress)
 
         metrics = projected_step(problem, self._joint(problem), model, batch, state, pull)
-        if state.steps % self.every == 0:
+        if state.due(batch.progress, self.rounds):
             _split(weights, state, self._sets(problem), batch.progress)
             _tighten(state, self.rho * self.growth**batch.progress)
         return {**metrics, "residual": _residual(weights, state)}
@@ -126,12 +136,15 @@ class ADMM(Solver[Splitting]):
 
 
 @torch.no_grad()
-def _pull(weights: dict[str, nn.Parameter], state: Splitting) -> None:
-    """Add ``ρ (w − z_k + u_k)`` to the gradients."""
-    for k, z in state.z.items():
-        for name, p in weights.items():
-            assert p.grad is not None
-            p.grad.add_(p.detach() - z[name] + state.u[k][name], alpha=state.rho)
+def _pull(weights: dict[str, nn.Parameter], state: Splitting, progress: float) -> None:
+    """``w ← argmin ‖w − w⁺‖² + r Σ_k ‖w − (z_k − u_k)‖²``."""
+    if not state.steps:
+        return  # how long a step is, the second one tells
+    r = math.expm1(state.rho * progress / state.steps)
+    for name, p in weights.items():
+        for k, z in state.z.items():
+            p.add_(z[name] - state.u[k][name], alpha=r)
+        p.div_(1 + len(state.z) * r)
 
 
 @torch.no_grad()

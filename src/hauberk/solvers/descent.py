@@ -117,7 +117,8 @@ def descend(
         model: whose parameters move.
         batch: where.
         state: the optimiser.
-        pull: adds a penalty's gradient to ``.grad``, after the loss's own was clipped.
+        pull: has a last word before the step: on ``.grad``, once the loss's own was clipped, or on
+            where the step starts.
     """
     state.optimizer.zero_grad(set_to_none=True)
     loss = problem.objective(model, batch)

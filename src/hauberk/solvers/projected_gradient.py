@@ -80,7 +80,7 @@ def projected_step(
     state: Projecting,
     pull: Callable[[], None] | None = None,
 ) -> Metrics:
-    """``w ← prox_joint( w − γ (∇f(w) + pull) )``, from ``v`` in the lazy form; and the average.
+    """``w ← prox_joint( pull( w − γ ∇f(w) ) )``, from ``v`` in the lazy form; and the average.
 
     Args:
         problem: whose objective is differentiated.
@@ -88,17 +88,17 @@ def projected_step(
         model: whose parameters move.
         batch: where.
         state: the descent's memory.
-        pull: adds a penalty's gradient to ``.grad``.
+        pull: moves the weights once the gradient has: the prox of another penalty.
     """
     weights = problem.weights(model)
 
     def before() -> None:
-        if pull:
-            pull()
         if state.shadow:  # the gradient was taken at w; the step is made from v
             put(weights, state.shadow)
 
     metrics = descend(problem, model, batch, state, before)
+    if pull:
+        pull()
     if state.shadow:
         state.shadow = {n: p.detach().clone() for n, p in weights.items()}
     if joint:
