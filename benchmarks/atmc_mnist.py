@@ -60,7 +60,7 @@ ENTRIES: Mapping[str, Entry] = {
     "DA, second leg": row(SECOND, start="DA, first leg"),
     "DA": Entry(SECOND, "caffe-lenet", source="DA", mean=SOUP),
     "ATMC-4bit": row(atmc(0.0374, 4, 6)),
-    "AL0": row(short(hb.AL0(keep=0.0172))),
+    "AL0": row(short(hb.AL0(keep=0.0169))),
     "AP": row(short(hb.AP(keep=0.0159))),
     "NAP": row(replace(short(hb.NAP(keep=0.0155)), dense_epochs=5), start=None),
     "ALR": row(short(hb.ALR(rank=3))),
