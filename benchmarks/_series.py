@@ -102,7 +102,7 @@ class Series:
         mean = {key: sum(share * s[key] for share, s in states.items()) for key in net.state_dict()}
         net.load_state_dict(mean)
         path.parent.mkdir(parents=True, exist_ok=True)
-        api.encode(net, data, api.architecture(net)).save(path)
+        api.encode(net, data, hb.Architecture.of(net)).save(path)
 
     def measure(self, name: str, data: hb.Data) -> None:
         """What the decoded file withstands, if it is not known."""

@@ -26,7 +26,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimiser.zero_grad()
         F.cross_entropy(net(x), y).backward()
         optimiser.step()
-    api.encode(net.eval(), data, api.architecture(net)).save(folder / "model.hbk")
+    api.encode(net.eval(), data, hb.Architecture.of(net)).save(folder / "model.hbk")
     own = api.encode(net, data, None)
     own.save(folder / "own.hbk")
     return folder

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import hauberk as hb
 from hauberk.evaluate import Proof, Shipped
@@ -26,7 +26,9 @@ HIDDEN = ["conv1.weight", "conv2.weight", "fc1.weight"]
 class Filters(Compression):
     """Half of all filters leave; nothing is trained."""
 
-    def stages(self, model: nn.Module, threat: hb.Threat, example: Tensor) -> Iterator[hb.Stage]:
+    def stages(
+        self, model: nn.Module, threat: hb.Threat, sample: hb.Examples
+    ) -> Iterator[hb.Stage]:
         structures = {"filters": hb.PerTensor(hb.Sparsity(0.5, Filter()))}
         problem = hb.Problem(self.objective(threat), structures, select=lambda model: HIDDEN)
         yield self.stage("cut", problem, hb.ProjectedGradient(self.descent()), 0)
@@ -130,7 +132,7 @@ def _prove(path: Path | None, data: Data, proof: Any, model: nn.Module | None = 
 def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -> None:
     class Trains(Filters):
         def stages(
-            self, model: nn.Module, threat: hb.Threat, example: Tensor
+            self, model: nn.Module, threat: hb.Threat, sample: hb.Examples
         ) -> Iterator[hb.Stage]:
             raise AssertionError("too late")
 

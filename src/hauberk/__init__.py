@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Sparsity,
         Support,
     )
-    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Method
+    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Method, Sized
     from hauberk.objectives import Adversarial, Natural, Trades
     from hauberk.parametrize import factorise
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
@@ -78,6 +78,7 @@ __all__ = [
     "ProjectedGradient",
     "Rank",
     "Run",
+    "Sized",
     "Solver",
     "Sparsity",
     "Stage",
@@ -104,7 +105,7 @@ _HOMES = {
         "Annealed", "Codebook", "HalfPrecision", "PerTensor", "Rank", "Sparsity",
         "Support",
     ],
-    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method"],
+    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method", "Sized"],
     "objectives": ["Adversarial", "Natural", "Trades"],
     "parametrize": ["factorise"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],

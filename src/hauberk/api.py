@@ -23,6 +23,7 @@ from hauberk.threat import Threat
 from hauberk.types import Data
 
 FILE = "model.hbk"
+SAMPLE = 512  # training examples that a method may look at between its stages
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def compress(
         if not pretrained:
             yield from method.dense(threat)
             dense.load_state_dict(working.state_dict())
-        yield from method.stages(working, threat, torch.zeros(1, *data.shape))
+        yield from method.stages(working, threat, data.train.first(SAMPLE))
 
     history = follow(legs(), working, data, run)
     if method.half:
@@ -92,7 +93,7 @@ def compress(
     whole = dense_bytes(dense.state_dict()) if method.slim else None
     if method.slim:
         working = slim(working, torch.zeros(1, *data.shape))
-    artifact = encode(working, data, architecture(model), whole)
+    artifact = encode(working, data, Architecture.of(model), whole)
     path = run.out / FILE if run.out else None
     if path:
         artifact.save(path)
@@ -193,12 +194,6 @@ def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict
     if len(whole) < len(arguments):
         raise ValueError(f"{path} names a network with arguments that no known network takes.")
     return whole
-
-
-def architecture(model: nn.Module) -> Architecture | None:
-    """How a file names this network: only networks built by name have one."""
-    named = getattr(model, "architecture", None)
-    return Architecture(*named) if isinstance(named, tuple) else None
 
 
 @torch.no_grad()

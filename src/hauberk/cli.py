@@ -121,7 +121,7 @@ def _train(words: list[str]) -> None:
 
 
 def _compress(words: list[str]) -> None:
-    cls = _method(peek(words, "method", "atmc"))
+    cls = _method(peek(words, "method", "sized" if peek(words, "size", "") else "atmc"))
     flags = parse(with_method(Compress, cls), "compress", words)
     if not flags.from_ and not flags.model:
         raise ValueError(
@@ -134,6 +134,7 @@ def _compress(words: list[str]) -> None:
 def _make(flags: Any, start: str) -> None:
     """Train or compress, prove, report."""
     from hauberk import api, models
+    from hauberk.artifact import Architecture
     from hauberk.console import bars
     from hauberk.data import load
     from hauberk.methods import DA
@@ -152,7 +153,7 @@ def _make(flags: Any, start: str) -> None:
     assert made.path is not None
     files = {type(method).__name__: made.path}
     if not isinstance(method, DA):
-        dense = api.encode(made.dense, data, api.architecture(net))
+        dense = api.encode(made.dense, data, Architecture.of(net))
         files = keep_rows(flags.out, {"dense": dense}) | files
     rows = []
     for name, path in files.items():
@@ -242,6 +243,7 @@ def _method(name: str) -> type[Method]:
         "alr": methods.ALR,
         "ap": methods.AP,
         "nap": methods.NAP,
+        "sized": methods.Sized,
         "admm": methods.AdmmPrune,
         "da": methods.DA,
     }

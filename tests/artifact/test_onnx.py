@@ -40,7 +40,7 @@ def alive(net: nn.Module) -> nn.Module:
 
 def artifact_of(net: nn.Module, shape: tuple[int, ...], classes: int = 10) -> Artifact:
     return Artifact.encode(
-        state(net), architecture=api.architecture(net), input_shape=shape, classes=classes
+        state(net), architecture=hb.Architecture.of(net), input_shape=shape, classes=classes
     )
 
 

@@ -25,7 +25,7 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Sized
 from hauberk.problem import Constraint
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
 from hauberk.threats import L2, Linf
@@ -198,5 +198,6 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (AdmmPrune(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),
     (AdmmPrune(pattern="filter", keep=0.5, admm_epochs=2, **_QUICK), 390),
     (AdmmPrune(pattern="column", keep=0.5, natural=True, admm_epochs=2, **_QUICK), 390),
+    (Sized(size="30%", codebook_epochs=1, **_QUICK), 780),
     (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
 ]

@@ -56,7 +56,8 @@ def price(tensor: Tensor, keep_counts: Sequence[int], bits: Sequence[int]) -> _F
     """`bits` of ``tensor`` with its K largest weights in 2ᵇ values, for each K and b, within 5%.
 
     The weights' rows and columns count: K weights in few rows cost less than K anywhere. Mostly
-    nearer; up to 10% off where k-means turns many of the K into zeros: at b = 1, or K near all. 30 × 8 prices take about half a second, whatever the tensor's size.
+    nearer; up to 10% off where k-means turns many of the K into zeros: at b = 1, or K near all.
+    30 × 8 prices take about half a second, whatever the tensor's size.
 
     Args:
         tensor: floating point, of any shape, dense or already pruned.

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 FORMAT = "hauberk"
 VERSION = "1"
 _BLANK = "0" * 16
@@ -38,6 +40,12 @@ class Architecture:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Architecture | None:
+        """How a file names this network: only networks built by name have one."""
+        named = getattr(model, "architecture", None)
+        return cls(*named) if isinstance(named, tuple) else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hauberk.constraints.byte_budget import ByteBudget, Choice, Codec
 from hauberk.constraints.codebook import Codebook
 from hauberk.constraints.half import HalfPrecision
 from hauberk.constraints.on import On
@@ -16,8 +17,11 @@ from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, NofM, W
 __all__ = [
     "Annealed",
     "Block",
+    "ByteBudget",
     "Channel",
+    "Choice",
     "Codebook",
+    "Codec",
     "Column",
     "Filter",
     "Grouping",

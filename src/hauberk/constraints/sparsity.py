@@ -54,19 +54,25 @@ class Sparsity(Constraint):
         A layer's own scale says nothing of its worth where its neighbours can undo it, and raw
         magnitudes may then empty a layer. LAMP (Lee et al., 2021, arXiv 2010.07611) scores a group
         by ``s_g² / Σ s_h²`` over the layer's groups h that are at least as large; the K best of the
-        whole tree say how many a layer keeps, and its scale is one over the smallest of those. A
-        tensor that is zero has scale 1.
+        whole tree say how many a layer keeps.
         """
-        splits = self._splits(w)
         sizes = {name: self._sizes(t) for name, t in w.items()}
         shares = {
             n: s * s / s.double().square().cumsum(0).clamp_min(1e-300) for n, s in sizes.items()
         }
-        alive = keep_largest(shares, self._count(splits))
+        alive = keep_largest(shares, self._count(self._splits(w)))
+        return self.weighed(w, {name: int(torch.count_nonzero(alive[name])) for name in w})
+
+    @torch.no_grad()
+    def weighed(self, w: Weights, counts: Mapping[str, int]) -> Sparsity:
+        """The same set with scales under which ``w`` keeps so many groups of each tensor.
+
+        A layer's scale is one over the smallest group it keeps; one that is zero has scale 1.
+        """
         scales = {}
-        for name, size in sizes.items():
-            kept = max(1, int(torch.count_nonzero(alive[name])))
-            scales[name] = 1 / (float(size[kept - 1]) or 1.0) if len(size) else 1.0
+        for name, t in w.items():
+            size, kept = self._sizes(t), max(1, counts[name])
+            scales[name] = 1 / (float(size[min(kept, len(size)) - 1]) or 1.0) if len(size) else 1.0
         return replace(self, scales=scales)
 
     def _sizes(self, t: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from hauberk.methods.dense import DA
 from hauberk.methods.low_rank import ALR
 from hauberk.methods.method import Method
 from hauberk.methods.pruned import AP, NAP
+from hauberk.methods.sized import Sized
 from hauberk.methods.sparse import AL0
 
-__all__ = ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method"]
+__all__ = ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method", "Sized"]

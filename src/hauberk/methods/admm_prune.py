@@ -25,7 +25,7 @@ from hauberk.problem import Constraint, Objective, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,9 @@ class AdmmPrune(Compression):
         """The adversarial loss, or with ``natural`` the clean one."""
         return Natural() if self.natural else super().objective(threat, warmup)
 
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """ADMM, which ends with the cut; then the retraining."""
+        example = sample.images(slice(1))
         objective, ties = self.objective(threat), self._prunable.tied(model, example)
         names = [name for tie in ties for name in tie]
 

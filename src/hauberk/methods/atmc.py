@@ -22,12 +22,12 @@ from torch import nn
 
 from hauberk.constraints import Annealed, Codebook, On, Sparsity, Support
 from hauberk.methods.method import Compression
-from hauberk.parametrize import factorise, layers, matrices
+from hauberk.parametrize import coded, factorise, layers, matrices
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class ATMC(Compression):
                 "factors and slim were both given; factors have no dead filters: give one."
             )
 
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The budget, then both; or ADMM."""
         objective, count = self.objective(threat), self._count(model)
         if self.factors:
@@ -86,9 +86,10 @@ class ATMC(Compression):
         sparse = ProjectedGradient(self.descent(0.5), lazy=True)
         yield self.stage("sparse", problem(budget=Annealed(budget)), sparse, self.epochs)
         support = On(Support.of(weights), frozenset(weights))
-        both = Problem(objective, {"support": support, "codebook": codebook}, select=self._coded)
-        coded = ProjectedGradient(self.descent(0.15), lazy=True)
-        yield self.stage("codebook", both, coded, self.codebook_epochs)
+        sets = {"support": support, "codebook": codebook}
+        both = Problem(objective, sets, select=lambda net: coded(net, 8 << self.bits))
+        solver = ProjectedGradient(self.descent(0.15), lazy=True)
+        yield self.stage("codebook", both, solver, self.codebook_epochs)
 
     def _codebook(self, model: nn.Module) -> Codebook:
         """``Q_b``, with the bits of the outer layers."""
@@ -98,12 +99,6 @@ class ATMC(Compression):
             n: self.outer_bits for n in matrices(model) if self.outer_bits and n.startswith(outer)
         }
         return Codebook(self.bits, own)
-
-    def _coded(self, model: nn.Module) -> list[str]:
-        """Weights, and biases with so many entries that a codebook makes them shorter."""
-        every, weights = dict(model.named_parameters()), matrices(model)
-        biases = [f"{name}.bias".removeprefix(".") for name in layers(model)]
-        return weights + [b for b in biases if b in every and every[b].numel() >= 8 << self.bits]
 
     def _count(self, model: nn.Module) -> int:
         """``k``, a share of the weights the net has before it is factorised."""

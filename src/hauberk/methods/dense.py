@@ -13,7 +13,7 @@ from torch import nn
 from hauberk.methods.method import Method, dense_stage
 from hauberk.solve import Stage
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,6 @@ class DA(Method):
 
     half: bool = False
 
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One, and what it ends with ships."""
         yield dense_stage(self, threat, self.epochs)

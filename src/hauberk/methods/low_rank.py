@@ -17,7 +17,7 @@ from hauberk.problem import Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ALR(Compression):
                 "slim was given to ALR, whose factors have no dead filters; leave it out."
             )
 
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One: low rank."""
         factorise(model, self.rank)
         problem = Problem(self.objective(threat))

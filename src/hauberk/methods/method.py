@@ -18,7 +18,7 @@ from hauberk.problem import Objective, Problem
 from hauberk.solve import Solver, Stage
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Method(ABC):
         self.descent()
 
     @abstractmethod
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The legs from a trained network to a small one.
 
         Between two of them the method may look at ``model`` and re-shape it; a resumed run walks
@@ -80,7 +80,8 @@ class Method(ABC):
         Args:
             model: trained in place.
             threat: what the adversary may do.
-            example: one input of its data, of shape (1, …), for methods that trace the graph.
+            sample: a few training examples, for methods that trace the graph or measure what a
+                weight is worth.
         """
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:

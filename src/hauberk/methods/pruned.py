@@ -20,7 +20,7 @@ from hauberk.problem import Objective, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class AP(Compression):
         """The adversarial loss, or for `NAP` the clean one."""
         return Natural() if self.natural else super().objective(threat, warmup)
 
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """Cut, retrain."""
         objective = self.objective(threat)
         dense = Problem(objective, select=matrices).weights(model)

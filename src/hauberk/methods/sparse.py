@@ -18,7 +18,7 @@ from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Images
+from hauberk.types import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class AL0(Compression):
         super().__post_init__()
         Sparsity(self.keep)
 
-    def stages(self, model: nn.Module, threat: Threat, example: Images) -> Iterator[Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One: sparse."""
         objective = self.objective(threat)
         if self.anneal:

@@ -3,6 +3,7 @@
 from hauberk.parametrize.factored import (
     Factored,
     LowRank,
+    coded,
     collapse,
     factorise,
     layers,
@@ -10,4 +11,4 @@ from hauberk.parametrize.factored import (
     state,
 )
 
-__all__ = ["Factored", "LowRank", "collapse", "factorise", "layers", "matrices", "state"]
+__all__ = ["Factored", "LowRank", "coded", "collapse", "factorise", "layers", "matrices", "state"]

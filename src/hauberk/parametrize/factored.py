@@ -104,6 +104,13 @@ def matrices(model: nn.Module) -> list[str]:
     return [name for name in names if name in known]  # a tied weight has one name
 
 
+def coded(model: nn.Module, at_least: int = 128) -> list[str]:
+    """The parameters that a codebook makes shorter: `matrices`, and biases of so many entries."""
+    every = dict(model.named_parameters())
+    biases = [f"{name}.bias".removeprefix(".") for name in layers(model)]
+    return matrices(model) + [b for b in biases if b in every and every[b].numel() >= at_least]
+
+
 def factorise(model: nn.Module, rank: int | None = None) -> nn.Module:
     """Give every ``Conv*`` and ``Linear`` weight of ``model`` factors, in place.
 

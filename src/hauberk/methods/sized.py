@@ -1,0 +1,119 @@
+"""A file of so many bytes: kept weights and bits of every layer are hauberk's own choice.
+
+    min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  bytes of the file that holds w ≤ B
+
+No system that we implement asks for this. In each of three legs the knapsack of `ByteBudget` is
+solved again, with what an error costs in each layer (`worth`) as it then is: on the dense net for
+the layers' shares of a falling ℓ0 budget, on the sparse one for its bits, and at the end, by the
+codec's own length, for what is still over. Departure from ADMM: the lazy projection lost least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from hauberk.artifact import Architecture, Artifact, dense_bytes
+from hauberk.artifact.cost import bits, price
+from hauberk.constraints import (
+    Annealed,
+    ByteBudget,
+    Codebook,
+    Codec,
+    HalfPrecision,
+    Sparsity,
+    Support,
+)
+from hauberk.methods.method import Compression
+from hauberk.methods.worth import worth
+from hauberk.ops.units import size_bytes
+from hauberk.parametrize import coded
+from hauberk.problem import Constraint, Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.types import Examples
+
+_MARGIN = 0.99
+"""Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized(Compression):
+    """The best network that fits into a file of the given size.
+
+    Attributes:
+        size: of the whole file: 20kB, or a share of the dense float32 bytes, 1%.
+        most_bits: of a codebook, at most; 1 to 8.
+        codebook_epochs: passes under the codebooks, after ``epochs`` under the falling budget.
+    """
+
+    size: str = "2%"
+    most_bits: int = 8
+    codebook_epochs: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        size_bytes(self.size, 1 << 30)
+        ByteBudget(1, self._codec, {}, self.most_bits)
+        if self.codebook_epochs < 0:
+            given = self.codebook_epochs
+            raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
+
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
+        """The falling budget; the codebooks; what is still over."""
+        objective, names = self.objective(threat), coded(model)
+
+        def problem(**sets: Constraint) -> Problem:
+            return Problem(objective, sets, select=lambda _: names)
+
+        def budget(share: float) -> ByteBudget:
+            found = worth(objective, model, sample, names)
+            left = self._left_bits(model, sample, share)
+            return ByteBudget(left, self._codec, found, self.most_bits)
+
+        weights = problem().weights(model)
+        counts = {name: choice.kept for name, choice in budget(_MARGIN).plan(weights).items()}
+        sparse = Annealed(Sparsity(sum(counts.values())).weighed(weights, counts))
+        lazy = ProjectedGradient(self.descent(0.5), lazy=True)
+        yield self.stage("sparse", problem(budget=sparse), lazy, self.epochs)
+
+        small = budget(_MARGIN)
+        own = {name: choice.bits for name, choice in small.plan(weights).items()}
+        support, codebook = Support.of(small.project(weights)), Codebook(self.most_bits, own)
+        lazy = ProjectedGradient(self.descent(0.15), lazy=True)
+        both = problem(support=support, codebook=codebook)
+        yield self.stage("codebook", both, lazy, self.codebook_epochs)
+        yield self.stage("size", problem(size=budget(1.0)), lazy, 0)
+
+    @property
+    def _codec(self) -> Codec:
+        return Codec(
+            lambda t: bits(self._shipped(t)), lambda t, k, b: price(self._shipped(t), k, b)
+        )
+
+    def _shipped(self, t: Tensor) -> Tensor:
+        """As it stands in the file."""
+        return HalfPrecision().project({"": t})[""] if self.half else t
+
+    def _left_bits(self, model: nn.Module, sample: Examples, share: float) -> int:
+        """What the file has for the tensors that are compressed, once all else is in it."""
+        names, tensors = set(coded(model)), dict(model.state_dict())
+        limit = size_bytes(self.size, dense_bytes(tensors))
+        shipped = {name: t if t.ndim == 0 else self._shipped(t) for name, t in tensors.items()}
+        rest = {name: t * 0 if name in names else t for name, t in shipped.items()}
+        taken = Artifact.encode(
+            rest,
+            architecture=Architecture.of(model),
+            input_shape=sample.shape,
+            classes=int(sample.y.max()) + 1,
+        ).nbytes
+        if limit <= taken + len(names):
+            raise ValueError(
+                f"size was given as {self.size}, {limit:,} bytes, and header, biases and norms "
+                f"alone take {taken:,}; give a size well above that."
+            )
+        return int(8 * (share * limit - taken))
