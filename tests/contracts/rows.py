@@ -146,8 +146,8 @@ CONSTRAINTS = [
     ConstraintRow("codebook 3", _fixed(Codebook(3)), _distinct(8)),
     ConstraintRow(
         "codebooks of their own",
-        _fixed(Codebook(1, {"b": 3})),
-        lambda w: _distinct(8)({"b": w["b"]}) and _distinct(2)({n: w[n] for n in w if n != "b"}),
+        _fixed(Codebook(1, {"b": 7})),
+        lambda w: _distinct(7)({"b": w["b"]}) and _distinct(2)({n: w[n] for n in w if n != "b"}),
     ),
     ConstraintRow(
         "weights of one tensor",

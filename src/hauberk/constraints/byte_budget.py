@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, pow
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -34,10 +34,10 @@ _SAMPLE = 1 << 12
 
 
 class Choice(NamedTuple):
-    """How one layer is kept: its ``kept`` largest weights, in a codebook of 2^``bits`` values."""
+    """How one layer is kept: its ``kept`` largest weights, in a codebook of so many ``values``."""
 
     kept: int
-    bits: int
+    values: int
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class ByteBudget(Constraint):
     def project(self, w: Weights) -> dict[str, Tensor]:
         """A feasible point near to the nearest one; one that is feasible stays.
 
-        Not exact: among the hull's points the plan is the best one, and what lies off the hull is
-        at most one candidate of one layer away.
+        Not exact: the answer lies between two neighbours on the hull of estimated prices, which
+        differ in one layer, and all layers give up the same share to meet the true ones.
 
         Raises:
             ValueError: not even one weight of each layer fits.
@@ -93,25 +93,44 @@ class ByteBudget(Constraint):
         refuse_nonfinite(w)
         if self.size_bits(w) <= self.limit_bits:
             return {name: t.detach().clone() for name, t in w.items()}
-        plan = self.plan(w)
-        low, high, best = 0.0, 2.0, self._cut(w, plan, 0.0)
-        if self.size_bits(best) > self.limit_bits:
-            least = ceil(self.size_bits(best) / 8)
+        plan = self.fitted_plan(w)
+        return {name: _kept(t, plan[name]) for name, t in w.items()}
+
+    def fitted_plan(self, w: Weights) -> dict[str, Choice]:
+        """The choices that `project` makes where ``w`` is too long, to the codec's own length.
+
+        From one weight a layer to the hull's point within the budget, on to the one above it, and
+        beyond: as far on that way as the length allows.
+        """
+        above, within = self._around(w)
+        way = [
+            dict.fromkeys(w, Choice(1, 1)),
+            within,
+            above,
+            {n: Choice(t.numel(), 1 << self.most_bits) for n, t in w.items()},
+        ]
+        low, high = 0.0, float(len(way) - 1)
+        if self._length(w, _on(way, low)) > self.limit_bits:
+            least = ceil(self._length(w, _on(way, low)) / 8)
             raise ValueError(
                 f"The budget is {self.limit_bits // 8:,} bytes for the weights alone, and one "
                 f"weight in each layer takes {least:,}; give a larger size."
             )
-        for _ in range(9):
+        for _ in range(14):
             middle = (low + high) / 2
-            tried = self._cut(w, plan, middle)
-            if self.size_bits(tried) <= self.limit_bits:
-                low, best = middle, tried
-            else:
-                high = middle
-        return best
+            fits = self._length(w, _on(way, middle)) <= self.limit_bits
+            low, high = (middle, high) if fits else (low, middle)
+        return _on(way, low)
+
+    def _length(self, w: Weights, plan: Mapping[str, Choice]) -> int:
+        return self.size_bits({name: _kept(t, plan[name]) for name, t in w.items()})
 
     def plan(self, w: Weights) -> dict[str, Choice]:
-        """The knapsack's answer, by estimated prices."""
+        """The knapsack's answer, by estimated prices: the best point of the hull that fits."""
+        return self._around(w)[-1]
+
+    def _around(self, w: Weights) -> tuple[dict[str, Choice], dict[str, Choice]]:
+        """The hull's points on both sides of the budget: the one above, and the one within it."""
         menus = {name: self._menu(name, t) for name, t in w.items()}
         cheap, dear = 0.0, 1.0
         while self._spent(menus, dear) > self.limit_bits and dear < 1e30:
@@ -122,7 +141,10 @@ class ByteBudget(Constraint):
                 cheap = middle
             else:
                 dear = middle
-        return {name: menu.choice(dear) for name, menu in menus.items()}
+        above, within = (
+            {name: menu.choice(price) for name, menu in menus.items()} for price in (cheap, dear)
+        )
+        return above, within
 
     def size_bits(self, w: Weights) -> int:
         """The codec's own length."""
@@ -146,13 +168,6 @@ class ByteBudget(Constraint):
     def _spent(self, menus: Mapping[str, _Menu], price: float) -> float:
         return sum(menu.cost(price) for menu in menus.values())
 
-    def _cut(self, w: Weights, plan: Mapping[str, Choice], factor: float) -> dict[str, Tensor]:
-        """The plan's codebooks, with so many times its kept weights (one at least)."""
-        return {
-            name: kmeans(_largest(t, max(1, int(factor * plan[name].kept))), 1 << plan[name].bits)
-            for name, t in w.items()
-        }
-
 
 @dataclass(frozen=True)
 class _Menu:
@@ -166,7 +181,7 @@ class _Menu:
     def choice(self, price: float) -> Choice:
         """``argmin error + price · cost``."""
         row, column = self._best(price)
-        return Choice(int(self.counts[row]), int(self.bits[column]))
+        return Choice(int(self.counts[row]), 1 << int(self.bits[column]))
 
     def cost(self, price: float) -> float:
         """What that choice costs."""
@@ -177,9 +192,23 @@ class _Menu:
         return row, column
 
 
-def _largest(t: Tensor, count: int) -> Tensor:
-    alive = keep_largest({"": t.detach().abs()}, min(count, t.numel()))[""]
-    return torch.where(alive, t.detach(), 0)
+def _kept(t: Tensor, choice: Choice) -> Tensor:
+    alive = keep_largest({"": t.detach().abs()}, min(choice.kept, t.numel()))[""]
+    return kmeans(torch.where(alive, t.detach(), 0), choice.values)
+
+
+def _on(way: Sequence[Mapping[str, Choice]], place: float) -> dict[str, Choice]:
+    """A point on the way between plans: numbers between their neighbours', geometrically."""
+    leg = min(int(place), len(way) - 2)
+    before, after, share = way[leg], way[leg + 1], place - leg
+
+    def between(a: int, b: int) -> int:
+        return max(1, round(pow(a, 1 - share) * pow(b, share)))
+
+    return {
+        name: Choice(between(a.kept, after[name].kept), between(a.values, after[name].values))
+        for name, a in before.items()
+    }
 
 
 def _errors(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int]) -> _Table:

@@ -1,4 +1,4 @@
-"""Quantisation as a set: ``{w : tensor l has at most 2^b_l distinct non-zero values}``, zero free.
+"""Quantisation as a set: ``{w : tensor l has at most m_l distinct non-zero values}``, zero free.
 
 Source: ATMC (Gui et al. 2019, arXiv 1902.03538, eq. 7). Departure: zero takes part in the k-means
 as a fixed centroid, as the set allows, so that a small weight may become zero; clustering the
@@ -24,28 +24,30 @@ from hauberk.types import Weights
 
 @dataclass(frozen=True)
 class Codebook(Constraint):
-    """``{w : |{distinct non-zero values of w_l}| ≤ 2^b_l for each tensor l}``.
+    """``{w : |{distinct non-zero values of w_l}| ≤ m_l for each tensor l}``, m_l = 2ᵇ mostly.
 
     Attributes:
         bits: b, from 1 to 16.
-        own: bits of the tensors that have a number of their own.
+        values: how many values a tensor may have that has a number of its own, 1 to 65,536.
 
     Raises:
         ValueError: for bits outside 1…16.
     """
 
     bits: int
-    own: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    values: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        for bits in (self.bits, *self.own.values()):
-            if isinstance(bits, bool) or not 1 <= bits <= 16 or int(bits) != bits:
-                raise ValueError(f"bits {bits} is outside 1…16: give a whole number of bits in it")
+        if isinstance(self.bits, bool) or not 1 <= self.bits <= 16 or int(self.bits) != self.bits:
+            raise ValueError(f"bits {self.bits} is outside 1…16: give a whole number of bits in it")
+        for name, values in self.values.items():
+            if not 1 <= values <= 1 << 16:
+                raise ValueError(f"{name} was given {values} values: give a number in 1…65,536")
 
     def project(self, w: Weights) -> dict[str, Tensor]:
         """``argmin ‖w' − w‖``: 1-D k-means per tensor, zero fixed (see `hauberk.ops.kmeans`)."""
         refuse_nonfinite(w)
-        return {name: kmeans(t, 1 << self._bits(name)) for name, t in w.items()}
+        return {name: kmeans(t, self._count(name)) for name, t in w.items()}
 
     def size_bits(self, w: Weights) -> int:
         """Per tensor the codebook, where the non-zeros are, and an index for each."""
@@ -55,14 +57,14 @@ class Codebook(Constraint):
         """Per tensor a full codebook and one of ``2ᵇ + 1`` symbols for each weight."""
         return ceil(sum(self._most_bits(name, t) for name, t in w.items()))
 
-    def _bits(self, name: str) -> int:
-        return self.own.get(name, self.bits)
+    def _count(self, name: str) -> int:
+        return self.values.get(name, 1 << self.bits)
 
     def _most_bits(self, name: str, t: Tensor) -> float:
-        codes = 1 << self._bits(name)
+        codes = self._count(name)
         return FLOAT_BITS * min(codes, t.numel()) + log2(codes + 1) * t.numel()
 
     def _tensor_bits(self, name: str, t: Tensor) -> float:
         alive = t[t != 0]
         table = FLOAT_BITS * len(torch.unique(alive))
-        return table + choice_bits(t.numel(), len(alive)) + self._bits(name) * len(alive)
+        return table + choice_bits(t.numel(), len(alive)) + log2(self._count(name)) * len(alive)

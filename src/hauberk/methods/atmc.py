@@ -56,7 +56,8 @@ class ATMC(Compression):
         """Refuse settings that mean nothing."""
         super().__post_init__()
         Sparsity(self.keep)
-        Codebook(self.bits, {"outer": self.outer_bits or self.bits})
+        Codebook(self.bits)
+        Codebook(self.outer_bits or self.bits)
         ADMM(frozenset(), self.rho)
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
@@ -95,10 +96,8 @@ class ATMC(Compression):
         """``Q_b``, with the bits of the outer layers."""
         every = list(layers(model))
         outer = (f"{every[0]}.", f"{every[-1]}.")
-        own = {
-            n: self.outer_bits for n in matrices(model) if self.outer_bits and n.startswith(outer)
-        }
-        return Codebook(self.bits, own)
+        own = [n for n in matrices(model) if self.outer_bits and n.startswith(outer)]
+        return Codebook(self.bits, dict.fromkeys(own, 1 << self.outer_bits))
 
     def _count(self, model: nn.Module) -> int:
         """``k``, a share of the weights the net has before it is factorised."""

@@ -38,13 +38,13 @@ def bucketize(v: Tensor, edges: Tensor) -> Tensor:
     monotone function of it even when rounded, so the answer is exact.
     """
     if v.device.type != "cpu" or len(v) < 4 * _CELLS or len(edges) < 2 or v.dtype != torch.float32:
-        return torch.bucketize(v, edges, out_int32=True)
+        return torch.bucketize(v.contiguous(), edges, out_int32=True)
     low = edges[0]
     scale = (_CELLS / (edges[-1] - low)).nan_to_num(0)  # equal edges share one cell
     own = _cell(edges, low, scale)
     compares = int(torch.bincount(own).max())
     if compares > _MOST_COMPARES:
-        return torch.bucketize(v, edges, out_int32=True)
+        return torch.bucketize(v.contiguous(), edges, out_int32=True)
     table = torch.searchsorted(own, torch.arange(_CELLS, dtype=torch.int32)).int()
     limits = torch.cat([edges, edges.new_tensor([torch.inf] * compares)])
     codes = torch.empty(len(v), dtype=torch.int32)
