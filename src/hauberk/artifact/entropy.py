@@ -59,14 +59,13 @@ class Writer:
             return
         symbols = values.astype(np.int32)
         parts = [symbols[a:b] for a, b in _blocks(len(symbols), size)]
-        counts = [np.bincount(part, minlength=size) for part in parts]
-        costs = [_adaptive_cost(counts, prior) for prior in PRIORS]
+        counts = np.stack([np.bincount(part, minlength=size) for part in parts])
+        seen = np.cumsum(counts, axis=0) - counts
+        costs = [_adaptive_cost(counts, seen, prior) for prior in PRIORS]
         best = int(np.argmin(costs))
         self.number(best, _PRIOR_BITS)
-        seen = np.zeros(size, dtype=np.int64)
-        for part, count in zip(parts, counts, strict=True):
-            self._put(part, _frequencies(seen, PRIORS[best]), 0.0)
-            seen += count
+        for part, before in zip(parts, seen, strict=True):
+            self._put(part, _frequencies(before, PRIORS[best]), 0.0)
         self.cost_bits += costs[best]
 
     def gaps(self, gaps: Integers, ones: int, cells: int) -> None:
@@ -79,7 +78,7 @@ class Writer:
         for place, table in enumerate(_geometric(ones, cells, digits)):
             digit = ((gaps >> (_DIGIT * place)) & 0xFF).astype(np.int32)
             counts = np.bincount(digit, minlength=len(table))
-            self._put(digit, table, _cost(counts, table))
+            self._put(digit, table, float(_cost(counts, table)))
 
     def extend(self, other: Writer) -> None:
         """Everything that ``other`` collected, after everything here."""
@@ -187,18 +186,18 @@ def _frequencies(seen: NDArray[np.int64], prior: int) -> NDArray[np.float64]:
     return (16 * seen + prior).astype(np.float64)
 
 
-def _adaptive_cost(counts: list[NDArray[np.int64]], prior: int) -> float:
-    seen = np.zeros_like(counts[0])
-    cost = 0.0
-    for count in counts:
-        cost += _cost(count, _frequencies(seen, prior))
-        seen = seen + count
-    return cost
+def _adaptive_cost(counts: NDArray[np.int64], seen: NDArray[np.int64], prior: int) -> float:
+    """Bits of all blocks, each row of ``counts`` under what was seen before it."""
+    return float(_cost(counts, _frequencies(seen, prior)).sum())
 
 
-def _cost(counts: NDArray[np.int64], frequencies: NDArray[np.float64]) -> float:
-    rarest = frequencies.sum() * 2.0**-24  # the coder gives every symbol at least this
-    return float(counts @ (np.log2(frequencies.sum()) - np.log2(np.maximum(frequencies, rarest))))
+def _cost(counts: NDArray[np.int64], frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bits of symbols that came so often, along the last axis."""
+    total = frequencies.sum(axis=-1)
+    rarest = total[..., None] * 2.0**-24  # the coder gives every symbol at least this
+    each = np.log2(np.maximum(frequencies, rarest))
+    bits: NDArray[np.float64] = counts.sum(axis=-1) * np.log2(total) - (counts * each).sum(axis=-1)
+    return bits
 
 
 def _digits(largest: int) -> int:

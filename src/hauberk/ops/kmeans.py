@@ -32,6 +32,7 @@ _PLACES = 8  # places of a boundary on either side of where it is
 _ROUNDS = 40
 _POLISH = 50
 _NUMPY = (torch.float32, torch.float64)
+_SKETCH = (1.0, 1.0, 0.3)  # reaches of the joint steps of a sketch
 _LEAST_GAIN = 1e-3  # relative; less than this, and the joint search looks at finer places
 
 Floats = NDArray[np.float64]
@@ -62,6 +63,25 @@ def kmeans(w: Tensor, k: int) -> Tensor:
     del data, ascending
     values = nearest(alive, centroids)
     return values.view_as(w) if dense else w.masked_scatter(w != 0, values)
+
+
+@torch.no_grad()
+def sketch(sample: Tensor, k: int) -> Tensor:
+    """`kmeans` of a small sample in a tenth of its time: its start, and few steps of its search.
+
+    For planning only: the squared error is up to a tenth above the least.
+
+    Args:
+        sample: one axis; finite, without zeros.
+        k: from 1 to 1022.
+    """
+    data = _Sorted.of(_sort(torch.cat([sample, sample.new_zeros(1)]))).merged()
+    if len(data) <= k + 1:
+        return sample.clone()
+    boundaries = _start(data, k + 1)
+    for reach in _SKETCH:
+        boundaries = data.lloyd(data.lloyd(_joint_step(data, boundaries, reach)))
+    return nearest(sample, data.centroids(boundaries))
 
 
 @dataclass(frozen=True)
