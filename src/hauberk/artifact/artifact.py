@@ -132,20 +132,21 @@ class Artifact:
             ArtifactError: empty, cut off, damaged, or not ours.
         """
         try:
-            about, packed, stream = format.unpack(content)
-            entries = table.unpack(packed)
+            found = format.unpack(content)
+            entries = table.unpack(found.table, found.version)
         except ArtifactError as error:
             raise ArtifactError(f"{name} {error}") from None
         except DamagedStream:
             raise ArtifactError(f"{name} {_INCONSISTENT}") from None
-        if not _affordable(entries, packed, stream):
+        about = found.about
+        if not _affordable(entries, found.table, found.stream):
             raise ArtifactError(
                 f"{name} claims {_count(entries):,} weights in {len(content):,} bytes, "
                 "too many to be true; get a fresh copy of it."
             )
         if about.dense_bytes is not None and about.dense_bytes < _dense_bytes(entries):
             raise ArtifactError(f"{name} {_INCONSISTENT}")
-        return cls(content, about, entries, stream)
+        return cls(content, about, entries, found.stream)
 
     @classmethod
     def load(cls, path: str | Path) -> Artifact:
