@@ -139,11 +139,8 @@ def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decode
     found = values.read(source, count if index is None else len(index), kind)
     codes = middle - source.left_bits - found.book_bits
     parts = Parts(start - middle, codes, found.book_bits, placing, found.entropy_bits)
-    dense = found.folded
-    if index is not None:
-        dense = np.zeros(count, dtype=kind.unsigned)
-        dense[index] = found.folded
-    return Decoded(kind.tensor(dense, shape), len(found.folded), found.bits, parts)
+    tensor = kind.tensor(found.folded, index, shape)
+    return Decoded(tensor, len(found.folded), found.bits, parts)
 
 
 def _factored(value: Factors, kind: Number) -> list[tuple[Stored, Writer]]:
