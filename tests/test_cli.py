@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hauberk as hb
 from hauberk import cli, flags
@@ -99,8 +100,31 @@ def test_inspect_counts_every_byte(shipped: Path, capsys: pytest.CaptureFixture[
     assert view["bytes"] == (shipped / "model.hbk").stat().st_size
     assert sum(x["nbytes"] for x in view["layers"]) + view["overhead_bytes"] == view["bytes"]
     assert sum(x["kept"] for x in view["layers"] if x["name"].endswith("weight")) <= 0.03 * 141_930
+    for x in view["layers"]:
+        parts = x["position_bytes"] + x["code_bytes"] + x["codebook_bytes"]
+        assert abs(parts - x["nbytes"]) <= 0.5
+        least = x["position_entropy"] + x["code_entropy"] + x["codebook_bytes"]
+        assert x["over_entropy"] == pytest.approx(parts / least - 1)
+    conv = next(x for x in view["layers"] if x["name"] == "conv2.weight")
+    assert 0 < conv["over_entropy"] < 0.2
     run("inspect", str(shipped / "model.hbk"))
+    shown = capsys.readouterr().out
+    assert "conv1.weight" in shown and "over entropy" in shown
+
+
+def test_inspect_draws_what_it_shows(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("inspect", str(shipped / "model.hbk"), "--picture", str(tmp_path / "new" / "net.png"))
     assert "conv1.weight" in capsys.readouterr().out
+    with Image.open(tmp_path / "new" / "net.png") as picture:
+        assert picture.format == "PNG" and picture.width > 1000
+        colors = {color for _, color in picture.convert("RGB").getcolors(1 << 24) or ()}
+    assert {(0, 114, 178), (230, 159, 0), (0, 158, 115)} <= colors  # positions, values, codebooks
+    copy = tmp_path / "model.hbk"
+    copy.write_bytes((shipped / "model.hbk").read_bytes())
+    assert ".png" in refused(capsys, "inspect", str(copy), "--picture", str(copy))
+    assert copy.read_bytes() == (shipped / "model.hbk").read_bytes()
 
 
 def test_the_file_loads_as_a_plain_module(shipped: Path) -> None:

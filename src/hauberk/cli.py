@@ -45,7 +45,7 @@ and proves it on the file that ships.
   hauberk train                a dense, adversarially trained network
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
-  hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes
+  hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
   hauberk export FILE          the same network as ONNX, for other runtimes; evaluate takes it too
 
 hauberk VERB --help explains each one's flags.
@@ -195,15 +195,17 @@ def _evaluate(words: list[str]) -> None:
 def _inspect(words: list[str]) -> None:
     flags = parse(Inspect, "inspect", words)
     from hauberk.artifact import Artifact
-    from hauberk.inspect import as_json, table
+    from hauberk.inspect import as_json, draw, table
 
     artifact = Artifact.load(flags.file)
+    if flags.picture is not None:
+        draw(artifact, str(flags.file), flags.picture)
     if flags.json:
         print(json.dumps(as_json(artifact, str(flags.file))))
         return
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 100).print(table(artifact, str(flags.file)))
+    Console(width=None if sys.stdout.isatty() else 120).print(table(artifact, str(flags.file)))
 
 
 def _export(words: list[str]) -> None:

@@ -160,10 +160,12 @@ class Inspect:
     Attributes:
         file: an .hbk file.
         json: print one JSON object on stdout, and nothing else there.
+        picture: draw a bar for each layer, split into positions, values and codebook, as this PNG.
     """
 
     file: tyro.conf.Positional[Path]
     json: bool = False
+    picture: Path | None = None
 
 
 def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:

@@ -72,7 +72,7 @@ def test_the_container_is_safetensors(tmp_path: Path, artifact: Artifact) -> Non
         meta = file.metadata()
         assert file.keys() == ["payload"]
         assert file.get_tensor("payload").dtype == torch.uint8
-    assert (meta["format"], meta["version"]) == ("hauberk", "1")
+    assert (meta["format"], meta["version"]) == ("hauberk", "2")
     assert json.loads(meta["architecture"])["name"] == "digits-cnn"
 
 
@@ -156,7 +156,7 @@ def test_missing_empty_foreign(tmp_path: Path, artifact: Artifact) -> None:
         ((2).to_bytes(8, "little") + b"{}", "is no hauberk file"),
         (artifact.content[:100], "is cut off"),
         (artifact.content[:-1], "is damaged"),
-        (artifact.content.replace(b'"version":"1"', b'"version":"9"'), "format version '9'"),
+        (artifact.content.replace(b'"version":"2"', b'"version":"9"'), "format version '9'"),
     ):
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match=says) as caught:

@@ -122,6 +122,68 @@ def test_any_bit_patterns(number: object, data: st.DataObject) -> None:
         assert same_bits(coded(tensor)[0].tensor, tensor)
 
 
+@given(
+    shape=st.sampled_from([(0, 5), (400,), (30, 20, 3, 3), (90, 70), (3, 500), (25, 1, 5, 5)]),
+    keep=st.sampled_from([0.0, 0.003, 0.05, 0.5, 0.98, 1.0]),
+    bits=st.integers(1, 8),
+    alive=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=80, deadline=None)
+def test_pruned_codebooked_tensors_come_back_near_their_entropy(
+    shape: tuple[int, ...], keep: float, bits: int, alive: tuple[float, float], seed: int
+) -> None:
+    """Whatever lives: all rows and columns, or a few."""
+    rng = np.random.default_rng(seed)
+    lines = [rng.random(n) < share for n, share in zip(shape, alive, strict=False)]
+    living = lines[0].reshape(-1, *[1] * (len(shape) - 1))
+    if len(shape) > 1:
+        living = living & lines[1].reshape(1, -1, *[1] * (len(shape) - 2))
+    tensor = torch.where(torch.from_numpy(living), sparse(shape, keep, 2**bits, seed), 0.0)
+    found, _, nbytes = coded(tensor)
+    assert same_bits(found.tensor, tensor)
+    kept = tensor[tensor != 0].numpy()
+    plain = entropy_bits(np.array([len(kept), tensor.numel() - len(kept)]))
+    plain += entropy_bits(np.unique(kept, return_counts=True)[1])
+    levels = len(np.unique(kept))
+    learning = 2 * levels + 0.5 * levels * np.log2(1 + len(kept) / max(levels, 1))
+    assert found.bits <= bits or len(kept) < 8 * levels  # then the values are shorter as they are
+    assert 8 * nbytes <= 1.03 * plain + 14 * levels + learning + 24 * 8
+
+
+def test_bits_are_accounted_for_by_part() -> None:
+    w = sparse((430, 1000), 0.02, 16)
+    found, _, nbytes = coded(w)
+    parts, kept = found.parts, w[w != 0].numpy()
+    assert abs(parts.positions + parts.codes + parts.codebook - 8 * nbytes) <= 32
+    assert parts.position_entropy == pytest.approx(
+        entropy_bits(np.array([len(kept), w.numel() - len(kept)]))
+    )
+    assert parts.code_entropy == pytest.approx(entropy_bits(np.unique(kept, return_counts=True)[1]))
+    assert parts.position_entropy < parts.positions < 1.01 * parts.position_entropy
+    assert parts.code_entropy < parts.codes < 1.03 * parts.code_entropy
+    assert 16 * 5 < parts.codebook < 16 * 16
+
+
+def test_classes_of_rows_are_in_the_entropy_of_positions() -> None:
+    dead = torch.where((torch.arange(400) % 8 == 0)[:, None], sparse((400, 300), 0.3, 8), 0.0)
+    parts = coded(dead)[0].parts
+    kept = int((dead != 0).sum())
+    inside = entropy_bits(np.array([kept, 50 * 300 - kept]))
+    labels = entropy_bits(np.array([50, 350]))
+    assert parts.position_entropy == pytest.approx(inside + labels)
+    assert parts.positions < 1.03 * parts.position_entropy
+
+
+def test_factors_add_up() -> None:
+    value = factors(60, 3, 80, 1.0)
+    found = coded(value)[0]
+    u, v, c = (coded(part)[0].parts for part in value[:3])
+    total = u.plus(v).plus(c)
+    assert found.parts[3:] == pytest.approx(total[3:])
+    assert found.parts[:3] == pytest.approx(total[:3], abs=3 * 24)  # a stream ends in a symbol's 24
+
+
 def test_a_value_that_the_sample_missed_joins_the_codebook() -> None:
     rng = torch.Generator().manual_seed(0)
     book = torch.randn(40, generator=rng)

@@ -1,15 +1,17 @@
-"""Old files stay readable: a committed file of version 1 decodes to what it was made from."""
+"""Old files stay readable: a committed file of each version decodes to what it was made from."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from hauberk.artifact import Architecture, Artifact
+from hauberk.artifact.format import VERSION, unpack
 from hauberk.types import Factors
 
-GOLDEN = Path(__file__).parent / "golden_v1.hbk"
+GOLDEN = {n: Path(__file__).parent / f"golden_v{n}.hbk" for n in range(1, VERSION + 1)}
 
 
 def grid(rows: int, columns: int, step: int) -> torch.Tensor:
@@ -50,8 +52,10 @@ def encode() -> Artifact:
     return Artifact.encode(state(), architecture=named, input_shape=(1, 28, 28), classes=10)
 
 
-def test_the_golden_file_decodes() -> None:
-    golden = Artifact.load(GOLDEN)
+@pytest.mark.parametrize("version", GOLDEN)
+def test_the_golden_file_decodes(version: int) -> None:
+    golden = Artifact.load(GOLDEN[version])
+    assert unpack(golden.content).version == version
     assert golden.architecture == Architecture("lenet", {"width": 8, "classes": 10})
     assert (golden.input_shape, golden.classes) == ((1, 28, 28), 10)
     decoded = golden.state()
@@ -65,4 +69,6 @@ def test_the_golden_file_decodes() -> None:
 
 
 def test_todays_writer_is_no_worse() -> None:
-    assert encode().nbytes <= GOLDEN.stat().st_size + 8  # deflate may differ by a few bytes
+    # deflate may differ by a few bytes
+    assert encode().nbytes <= GOLDEN[VERSION].stat().st_size + 8
+    assert encode().nbytes < GOLDEN[1].stat().st_size

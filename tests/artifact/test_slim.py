@@ -529,7 +529,8 @@ def test_damaged_dense_bytes_are_refused() -> None:
     from hauberk.artifact import format
 
     net = Small()
-    about, table, stream = format.unpack(encode(net, net, 9000).content)
+    found = format.unpack(encode(net, net, 9000).content)
+    about, table, stream = found.about, found.table, found.stream
     assert about.dense_bytes == 9000
     for odd in ("nine", "09000", "-9000", str(1 << 48), "", "9_000"):
         content = format.pack(about, table, stream)

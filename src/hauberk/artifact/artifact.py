@@ -34,6 +34,12 @@ class Layer:
         bits: that tell one stored value from another.
         nbytes: its part of the stream, rounded.
         share: that part over the file's bytes.
+        position_bytes: of that part: where the non-zeros stand.
+        code_bytes: of that part: which value of the codebook each has, or the values themselves.
+        codebook_bytes: of that part: the codebook.
+        position_entropy: bytes that no coder of these positions could be below, given the classes
+            of rows and columns (and with those).
+        code_entropy: the same of the codes: their entropy of zeroth order.
     """
 
     name: str
@@ -44,6 +50,18 @@ class Layer:
     bits: int
     nbytes: int
     share: float
+    position_bytes: float
+    code_bytes: float
+    codebook_bytes: float
+    position_entropy: float
+    code_entropy: float
+
+    @property
+    def over_entropy(self) -> float:
+        """Bytes over the entropy, as a share of it; the codebook counts as it is in both."""
+        least = self.position_entropy + self.code_entropy + self.codebook_bytes
+        total = self.position_bytes + self.code_bytes + self.codebook_bytes
+        return total / least - 1 if least else 0.0
 
 
 @dataclass(frozen=True)
@@ -114,20 +132,21 @@ class Artifact:
             ArtifactError: empty, cut off, damaged, or not ours.
         """
         try:
-            about, packed, stream = format.unpack(content)
-            entries = table.unpack(packed)
+            found = format.unpack(content)
+            entries = table.unpack(found.table, found.version)
         except ArtifactError as error:
             raise ArtifactError(f"{name} {error}") from None
         except DamagedStream:
             raise ArtifactError(f"{name} {_INCONSISTENT}") from None
-        if not _affordable(entries, packed, stream):
+        about = found.about
+        if not _affordable(entries, found.table, found.stream):
             raise ArtifactError(
                 f"{name} claims {_count(entries):,} weights in {len(content):,} bytes, "
                 "too many to be true; get a fresh copy of it."
             )
         if about.dense_bytes is not None and about.dense_bytes < _dense_bytes(entries):
             raise ArtifactError(f"{name} {_INCONSISTENT}")
-        return cls(content, about, entries, stream)
+        return cls(content, about, entries, found.stream)
 
     @classmethod
     def load(cls, path: str | Path) -> Artifact:
@@ -185,16 +204,7 @@ class Artifact:
     def layers(self) -> list[Layer]:
         """What each stored tensor takes; a tied one is listed once."""
         return [
-            Layer(
-                entry.name,
-                entry.shape,
-                entry.inner if entry.stored is not Stored.PLAIN else None,
-                found.kept,
-                entry.count,
-                found.bits,
-                round(found.nbytes),
-                found.nbytes / self.nbytes,
-            )
+            _layer(entry, found, self.nbytes)
             for entry, found in self._decode()
             if entry.stored is not Stored.ALIAS
         ]
@@ -254,6 +264,20 @@ def dense_bytes(state: Mapping[str, Tensor]) -> int:
 
 
 _INCONSISTENT = "holds numbers that contradict each other; get a fresh copy of it."
+
+
+def _layer(entry: Entry, found: codec.Decoded, file_bytes: int) -> Layer:
+    return Layer(
+        entry.name,
+        entry.shape,
+        entry.inner if entry.stored is not Stored.PLAIN else None,
+        found.kept,
+        entry.count,
+        found.bits,
+        round(found.nbytes),
+        found.nbytes / file_bytes,
+        *(bits / 8 for bits in found.parts),
+    )
 
 
 def _affordable(entries: Sequence[Entry], packed: bytes, stream: bytes) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hauberk.artifact.entropy import DamagedStream, Integers
@@ -43,9 +44,21 @@ class Number:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         return self._fold(flat.view(self.carrier).numpy().view(self.unsigned))
 
-    def tensor(self, patterns: Integers, shape: tuple[int, ...]) -> Tensor:
-        """The tensor of `patterns`."""
-        plain = self._unfold(patterns).view(np.dtype(f"i{self.bits // 8}"))
+    def tensor(
+        self, patterns: Integers, index: NDArray[np.int64] | None, shape: tuple[int, ...]
+    ) -> Tensor:
+        """The tensor that has these `patterns` at flat positions ``index``, zeros elsewhere.
+
+        Args:
+            patterns: folded; all of them where ``index`` is None.
+            index: flat positions.
+            shape: of the tensor.
+        """
+        plain = self._unfold(patterns)
+        if index is not None:
+            some, plain = plain, np.zeros(int(np.prod(shape, dtype=np.int64)), self.unsigned)
+            plain[index] = some
+        plain = plain.view(np.dtype(f"i{self.bits // 8}"))
         carrier = plain.view(np.uint8) if self.carrier is torch.uint8 else plain
         return torch.from_numpy(carrier).view(self.dtype).reshape(shape)
 

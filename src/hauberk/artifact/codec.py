@@ -9,6 +9,7 @@ The product of factors is summed in a stated order, so that every machine decode
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,29 @@ _STEPS_PER_ROW = 1 << 10
 """A row operation costs at least as much as this many multiplications."""
 
 
+class Parts(NamedTuple):
+    """Bits of the stream that went into a tensor, and the least that they could have been.
+
+    Attributes:
+        positions: where its non-zeros stand.
+        codes: which value each of them has; or the values, where there is no codebook.
+        codebook: the distinct values.
+        position_entropy: of the positions given the classes of rows and columns, and of these.
+        code_entropy: of the codes, of zeroth order; values without a codebook: of their high parts,
+            and the low parts as they are stored.
+    """
+
+    positions: float
+    codes: float
+    codebook: float
+    position_entropy: float
+    code_entropy: float
+
+    def plus(self, other: Parts) -> Parts:
+        """Part by part."""
+        return Parts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A tensor of the file and what its bits hold.
@@ -34,13 +58,18 @@ class Decoded:
         tensor: dense.
         kept: non-zeros that are stored, over all factors.
         bits: that tell one stored value from another, in the fullest factor.
-        nbytes: that it takes, to a fraction of a byte.
+        parts: what it takes, over all factors.
     """
 
     tensor: Tensor
     kept: int
     bits: int
-    nbytes: float = 0.0
+    parts: Parts
+
+    @property
+    def nbytes(self) -> float:
+        """What it takes, to a fraction of a byte."""
+        return (self.parts.positions + self.parts.codes + self.parts.codebook) / 8
 
 
 def write(out: Writer, name: str, value: Tensor | Factors) -> Entry:
@@ -74,13 +103,9 @@ def read(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
     Raises:
         DamagedStream: no writer wrote it.
     """
-    before = source.left_bits
     if entry.stored is Stored.PLAIN:
-        found = _read_tensor(source, entry.shape, entry.kind)
-    else:
-        found = _read_factors(source, entry, payload_bytes)
-    nbytes = (before - source.left_bits) / 8
-    return Decoded(found.tensor, found.kept, found.bits, nbytes)
+        return _read_tensor(source, entry.shape, entry.kind)
+    return _read_factors(source, entry, payload_bytes)
 
 
 def _check(name: str, tensor: Tensor) -> int:
@@ -107,14 +132,15 @@ def _write_tensor(out: Writer, tensor: Tensor, kind: Number) -> None:
 
 
 def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decoded:
+    start, entropy = source.left_bits, source.entropy_bits
     index = positions.read(source, shape)
+    middle, placing = source.left_bits, source.entropy_bits - entropy
     count = int(np.prod(shape, dtype=np.int64))
-    found, bits = values.read(source, count if index is None else len(index), kind)
-    if index is None:
-        return Decoded(kind.tensor(found, shape), count, bits)
-    dense = np.zeros(count, dtype=kind.unsigned)
-    dense[index] = found
-    return Decoded(kind.tensor(dense, shape), len(found), bits)
+    found = values.read(source, count if index is None else len(index), kind)
+    codes = middle - source.left_bits - found.book_bits
+    parts = Parts(start - middle, codes, found.book_bits, placing, found.entropy_bits)
+    tensor = kind.tensor(found.folded, index, shape)
+    return Decoded(tensor, len(found.folded), found.bits, parts)
 
 
 def _factored(value: Factors, kind: Number) -> list[tuple[Stored, Writer]]:
@@ -154,7 +180,8 @@ def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
         raise DamagedStream
     dense = Factors(left, v.tensor, c.tensor, entry.shape).dense()
     main = max((u, v, c), key=lambda part: part.kept)
-    return Decoded(dense, u.kept + v.kept + c.kept, main.bits)
+    parts = u.parts.plus(v.parts).plus(c.parts)
+    return Decoded(dense, u.kept + v.kept + c.kept, main.bits, parts)
 
 
 def _feasible(u: Tensor, v: Tensor, payload_bytes: float) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hauberk.artifact import codec, positions, values
 from hauberk.artifact.bitpatterns import NUMBERS, Number, place_of
-from hauberk.artifact.entropy import Writer
+from hauberk.artifact.entropy import Writer, histogram_bits
 from hauberk.ops.kmeans import sketch
 from hauberk.types import Factors
 
@@ -150,5 +150,4 @@ def _quantised(sample: Tensor, bits: int, more: float, kind: Number) -> tuple[fl
 def _beyond(codes: NDArray[np.unsignedinteger], more: float) -> float:
     """Bits of what the sample of ``codes`` stands for, beside itself: entropy, and learning it."""
     _, seen = np.unique(codes, return_counts=True)
-    entropy = len(codes) * np.log2(max(len(codes), 1)) - float(seen @ np.log2(seen))
-    return (more - 1) * float(entropy) + 0.5 * (len(seen) - 1) * float(np.log2(more))
+    return (more - 1) * histogram_bits(seen) + 0.5 * (len(seen) - 1) * float(np.log2(more))

@@ -100,6 +100,10 @@ class Writer:
 class Reader:
     """Takes from a stack what a `Writer` put there.
 
+    Attributes:
+        entropy_bits: of the arrays read so far, each under its own frequencies and with nothing to
+            learn: n · H(symbols), N · H(k / N) of gaps, and bits that are stored as they are.
+
     Raises:
         DamagedStream: from every method, when the numbers cannot be a writer's.
     """
@@ -109,6 +113,7 @@ class Reader:
         if len(words) and not words[-1]:
             raise DamagedStream
         self._coder = constriction.stream.stack.AnsCoder(words)
+        self.entropy_bits = 0.0
 
     @property
     def left_bits(self) -> int:
@@ -117,10 +122,14 @@ class Reader:
 
     def number(self, width: int) -> int:
         """One whole number below ``2**width``."""
-        return int(self.bits(1, width)[0])
+        return int(self._bits(1, width)[0])
 
     def bits(self, count: int, width: int) -> NDArray[np.uint64]:
         """``count`` whole numbers below ``2**width``."""
+        self.entropy_bits += count * width
+        return self._bits(count, width)
+
+    def _bits(self, count: int, width: int) -> NDArray[np.uint64]:
         self.expect(count * width)
         values = np.zeros(count, dtype=np.uint64)
         for low in range(0, width, _CHUNK):
@@ -138,6 +147,7 @@ class Reader:
         for start, stop in _blocks(count, size):
             values[start:stop] = self._take(stop - start, _frequencies(seen, prior))
             seen += np.bincount(values[start:stop], minlength=size)
+        self.entropy_bits += histogram_bits(seen)
         return values
 
     def gaps(self, ones: int, cells: int) -> NDArray[np.int64]:
@@ -149,6 +159,7 @@ class Reader:
         gaps = np.zeros(ones, dtype=np.int64)
         for place, table in enumerate(_geometric(ones, cells, digits)):
             gaps += self._take(ones, table).astype(np.int64) << (_DIGIT * place)
+        self.entropy_bits += histogram_bits(np.array([ones, cells - ones]))
         return gaps
 
     def expect(self, bits: int) -> None:
@@ -164,6 +175,13 @@ class Reader:
     def _take(self, count: int, model: _Model) -> NDArray[np.int32]:
         symbols: NDArray[np.int32] = self._coder.decode(_model(model), count)
         return symbols
+
+
+def histogram_bits(counts: NDArray[np.int64]) -> float:
+    """``n · H(counts / n)``: the zeroth-order entropy of n symbols that came so often."""
+    some = counts[counts > 0].astype(np.float64)
+    total = float(some.sum())
+    return total * float(np.log2(total)) - float(some @ np.log2(some)) if total else 0.0
 
 
 def _model(model: _Model) -> Any:

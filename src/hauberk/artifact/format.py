@@ -20,7 +20,8 @@ from typing import Any
 from torch import nn
 
 FORMAT = "hauberk"
-VERSION = "1"
+VERSION = 2
+"""What is written; from 1 on all are read."""
 _BLANK = "0" * 16
 _LARGEST_HEADER = 1 << 20
 _LARGEST_NET = 1 << 48
@@ -65,17 +66,34 @@ class About:
     dense_bytes: int | None = None
 
 
-def pack(about: About, table: bytes, stream: bytes) -> bytes:
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        about: the header's facts.
+        version: of the format; the table is read by it.
+        table: packed.
+        stream: coded.
+    """
+
+    about: About
+    version: int
+    table: bytes
+    stream: bytes
+
+
+def pack(about: About, table: bytes, stream: bytes, version: int = VERSION) -> bytes:
     """The whole file."""
     payload = struct.pack("<I", len(table)) + table + stream
-    header = _header(about, len(payload))
+    header = _header(about, len(payload), version)
     content = struct.pack("<Q", len(header)) + header + payload
     digest = hashlib.blake2b(content, digest_size=8).hexdigest()
     return content.replace(_mark(_BLANK), _mark(digest), 1)
 
 
-def unpack(content: bytes) -> tuple[About, bytes, bytes]:
-    """What was packed: the header's facts, the table, the stream.
+def unpack(content: bytes) -> Content:
+    """What was packed.
 
     Raises:
         ArtifactError: the content is not what `pack` gives; the sentence lacks its subject, which
@@ -86,26 +104,32 @@ def unpack(content: bytes) -> tuple[About, bytes, bytes]:
     meta = header.get("__metadata__")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
-    if meta.get("version") != VERSION:
-        raise ArtifactError(
-            f"has format version {meta.get('version')!r}, and this hauberk reads {VERSION!r}; "
-            "install the hauberk that wrote it."
-        )
+    version = _version(meta.get("version"))
     _verify(content, start, meta.get("checksum"))
     about = _about(meta)
     payload = content[start:]
-    if content[8:start] != _signed(_header(about, len(payload)), meta["checksum"]):
+    if content[8:start] != _signed(_header(about, len(payload), version), meta["checksum"]):
         raise ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
-    return about, *_split(payload)
+    return Content(about, version, *_split(payload))
 
 
-def _header(about: About, payload_bytes: int) -> bytes:
+def _version(given: object) -> int:
+    for version in range(1, VERSION + 1):
+        if given == str(version):
+            return version
+    raise ArtifactError(
+        f"has format version {given!r}, and this hauberk reads 1 to {VERSION}; "
+        "install the hauberk that wrote it."
+    )
+
+
+def _header(about: About, payload_bytes: int, version: int) -> bytes:
     named = about.architecture
     architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
     header = {
         "__metadata__": {
             "format": FORMAT,
-            "version": VERSION,
+            "version": str(version),
             "architecture": _compact(architecture),
             "input_shape": _compact(about.input_shape),
             "classes": str(about.classes),

@@ -1,11 +1,16 @@
-"""The list of what a file holds: names, types, shapes, and how each is stored; small, deflated."""
+"""The list of what a file holds: names, types, shapes, and how each is stored; small, deflated.
+
+By column, as types and shapes repeat; of a name only what differs from the name before it, as names
+come in order. Version 1 had it entry by entry, twice as long: it is read, and no longer written.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +18,9 @@ from hauberk.artifact.bitpatterns import NUMBERS, Number
 from hauberk.artifact.entropy import DamagedStream
 
 _LARGEST_TABLE = 1 << 24
+_MOST_ENTRIES = 1 << 16
+_LARGEST_NAMES = 1 << 24
+"""Bytes of all names, spelt out."""
 _LARGEST_SIZE = 1 << 40
 _LARGEST_RANK = 32
 _FREE_BYTES = 1 << 29
@@ -75,21 +83,40 @@ class Entry:
 
 
 def pack(entries: Sequence[Entry]) -> bytes:
-    """The table as bytes."""
-    plain = bytearray(_varint(len(entries)))
-    for entry in entries:
-        name = entry.name.encode()
-        plain += bytes([entry.stored << 4 | entry.dtype]) + _varint(len(name)) + name
-        if entry.stored is not Stored.PLAIN:
-            plain += _varint(entry.inner)
-        if entry.stored is not Stored.ALIAS:
-            plain += _varint(len(entry.shape)) + b"".join(map(_varint, entry.shape))
+    """The table as bytes.
+
+    Raises:
+        ValueError: more entries or longer names than a table holds.
+    """
+    names = [entry.name.encode() for entry in entries]
+    if len(entries) > _MOST_ENTRIES or sum(map(len, names)) > _LARGEST_NAMES:
+        raise ValueError(
+            f"The state has {len(entries):,} tensors; a file holds at most {_MOST_ENTRIES:,}, "
+            f"with names of {_LARGEST_NAMES:,} bytes in all: merge some of them."
+        )
+    same = [_common(a, b) for a, b in pairwise([b"", *names])]
+    rest = [name[n:] for name, n in zip(names, same, strict=True)]
+    shaped = [entry for entry in entries if entry.stored is not Stored.ALIAS]
+    plain = (
+        _varint(len(entries))
+        + bytes(entry.stored << 4 | entry.dtype for entry in entries)
+        + _varints(same)
+        + _varints(map(len, rest))
+        + b"".join(rest)
+        + _varints(entry.inner for entry in entries if entry.stored is not Stored.PLAIN)
+        + _varints(len(entry.shape) for entry in shaped)
+        + _varints(size for entry in shaped for size in entry.shape)
+    )
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return deflate.compress(bytes(plain)) + deflate.flush()
+    return deflate.compress(plain) + deflate.flush()
 
 
-def unpack(packed: bytes) -> tuple[Entry, ...]:
+def unpack(packed: bytes, version: int) -> tuple[Entry, ...]:
     """The entries of a table.
+
+    Args:
+        packed: what `pack` gives, or gave.
+        version: of the format: 1 or 2.
 
     Raises:
         DamagedStream: it is no table.
@@ -101,7 +128,11 @@ def unpack(packed: bytes) -> tuple[Entry, ...]:
         raise DamagedStream from error
     if not inflate.eof or inflate.unused_data:
         raise DamagedStream
-    return _Cursor(plain).entries()
+    cursor = _Cursor(plain)
+    entries = cursor.by_entry() if version == 1 else cursor.by_column()
+    if not cursor.ended or len({e.name for e in entries}) != len(entries):
+        raise DamagedStream
+    return tuple(entries)
 
 
 def affordable(need_bytes: int, payload_bytes: int) -> bool:
@@ -116,37 +147,55 @@ class _Cursor:
         self._plain = plain
         self._at = 0
 
-    def entries(self) -> tuple[Entry, ...]:
-        found: list[Entry] = []
-        for _ in range(self._size(len(self._plain))):
-            found.append(self._entry(found))
-        if self._at != len(self._plain) or len({e.name for e in found}) != len(found):
-            raise DamagedStream
-        return tuple(found)
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left."""
+        return self._at == len(self._plain)
 
-    def _entry(self, before: Sequence[Entry]) -> Entry:
-        high, dtype = divmod(self._take(1)[0], 16)
-        if high >= len(Stored) or dtype >= len(NUMBERS):
+    def by_column(self) -> list[Entry]:
+        """Version 2: all types, all names, all shapes."""
+        count = self._size(_MOST_ENTRIES)
+        kinds = [_kind(byte) for byte in self._take(count)]
+        names = self._names(count)
+        inner = [self._inner(stored) for stored, _ in kinds]
+        axes = [self._axes(stored) for stored, _ in kinds]
+        found: list[Entry] = []
+        for (stored, dtype), name, wide, rank in zip(kinds, names, inner, axes, strict=True):
+            found.append(_entry(name, stored, dtype, wide, self._shape(rank), found))
+        return found
+
+    def by_entry(self) -> list[Entry]:
+        """Version 1: one entry after another."""
+        found: list[Entry] = []
+        for _ in range(self._size(_MOST_ENTRIES)):
+            stored, dtype = _kind(self._take(1)[0])
+            name = _text(self._take(self._size(len(self._plain))))
+            inner = self._inner(stored)
+            shape = self._shape(self._axes(stored))
+            found.append(_entry(name, stored, dtype, inner, shape, found))
+        return found
+
+    def _names(self, count: int) -> list[str]:
+        same = [self._size(len(self._plain)) for _ in range(count)]
+        more = [self._size(len(self._plain)) for _ in range(count)]
+        if sum(same) + sum(more) > _LARGEST_NAMES:
             raise DamagedStream
-        stored = Stored(high)
-        try:
-            name = self._take(self._size(len(self._plain))).decode()
-        except UnicodeDecodeError as error:
-            raise DamagedStream from error
-        inner = self._size(_LARGEST_SIZE) if stored is not Stored.PLAIN else 0
-        if stored is Stored.ALIAS:
-            if inner >= len(before) or before[inner].stored is Stored.ALIAS:
+        names, name = [], b""
+        for kept, length in zip(same, more, strict=True):
+            if kept > len(name):
                 raise DamagedStream
-            return Entry(name, stored, dtype, before[inner].shape, inner)
-        shape = tuple(self._size(_LARGEST_SIZE) for _ in range(self._size(_LARGEST_RANK)))
-        entry = Entry(name, stored, dtype, shape, inner)
-        if np.prod([max(n, 1) for n in shape], dtype=object) > _LARGEST_SIZE:
-            raise DamagedStream
-        if stored is not Stored.PLAIN and not (shape and entry.kind.fraction_bits):
-            raise DamagedStream
-        if stored is Stored.FACTORS_FROM_IDENTITY and inner != shape[0]:
-            raise DamagedStream
-        return entry
+            name = name[:kept] + self._take(length)
+            names.append(_text(name))
+        return names
+
+    def _inner(self, stored: Stored) -> int:
+        return 0 if stored is Stored.PLAIN else self._size(_LARGEST_SIZE)
+
+    def _axes(self, stored: Stored) -> int:
+        return 0 if stored is Stored.ALIAS else self._size(_LARGEST_RANK)
+
+    def _shape(self, axes: int) -> tuple[int, ...]:
+        return tuple(self._size(_LARGEST_SIZE) for _ in range(axes))
 
     def _size(self, limit: int) -> int:
         value = shift = 0
@@ -165,6 +214,54 @@ class _Cursor:
         if len(part) < count:
             raise DamagedStream
         return part
+
+
+def _kind(byte: int) -> tuple[Stored, int]:
+    high, dtype = divmod(byte, 16)
+    if high >= len(Stored) or dtype >= len(NUMBERS):
+        raise DamagedStream
+    return Stored(high), dtype
+
+
+def _text(name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedStream from error
+
+
+def _entry(
+    name: str,
+    stored: Stored,
+    dtype: int,
+    inner: int,
+    shape: tuple[int, ...],
+    before: Sequence[Entry],
+) -> Entry:
+    """An entry that a writer could have written after those ``before``."""
+    if stored is Stored.ALIAS:
+        if inner >= len(before) or before[inner].stored is Stored.ALIAS:
+            raise DamagedStream
+        return Entry(name, stored, dtype, before[inner].shape, inner)
+    entry = Entry(name, stored, dtype, shape, inner)
+    if np.prod([max(n, 1) for n in shape], dtype=object) > _LARGEST_SIZE:
+        raise DamagedStream
+    if stored is not Stored.PLAIN and not (shape and entry.kind.fraction_bits):
+        raise DamagedStream
+    if stored is Stored.FACTORS_FROM_IDENTITY and inner != shape[0]:
+        raise DamagedStream
+    return entry
+
+
+def _common(a: bytes, b: bytes) -> int:
+    """How many bytes two names begin with alike."""
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+
+
+def _varints(values: Iterable[int]) -> bytes:
+    return b"".join(map(_varint, values))
 
 
 def _varint(value: int) -> bytes:

@@ -7,6 +7,8 @@ its steps are coded, which saves the log₂ K! bits of an order that says nothin
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from hauberk.artifact.bitpatterns import Number
@@ -35,28 +37,52 @@ def write(out: Writer, values: Integers, kind: Number) -> None:
     out.extend(best)
 
 
-def read(source: Reader, count: int, kind: Number) -> tuple[Integers, int]:
-    """``count`` folded values, and the bits that tell one from another.
+class Found(NamedTuple):
+    """Values that were read.
+
+    Attributes:
+        folded: see `Number.patterns`.
+        bits: that tell one from another.
+        book_bits: that the stream gave to their codebook; 0 where there is none.
+        entropy_bits: of all else (see `Reader.entropy_bits`).
+    """
+
+    folded: Integers
+    bits: int
+    book_bits: int
+    entropy_bits: float
+
+
+def read(source: Reader, count: int, kind: Number) -> Found:
+    """``count`` values.
 
     Raises:
         DamagedStream: values that no writer writes.
     """
     if not count:
-        return np.zeros(0, dtype=kind.unsigned), 0
+        return Found(np.zeros(0, dtype=kind.unsigned), 0, 0, 0.0)
     drop = source.number(_LENGTH_BITS)
     if drop >= kind.bits:
         raise DamagedStream
-    if source.number(1):
-        book = _read_book(source, drop, kind)
-        kind.check(book)
-        if len(book) == 1:
-            return np.full(count, book[0]), 0
-        index = source.symbols(count, len(book))
-        return book[index], (len(book) - 1).bit_length()
-    short = _read_raw(source, count, kind)
-    values = _stretch(short, drop)
-    kind.check(values)
-    return values, kind.bits - drop
+    return (_read_indexed if source.number(1) else _read_plain)(source, count, drop, kind)
+
+
+def _read_indexed(source: Reader, count: int, drop: int, kind: Number) -> Found:
+    start = source.left_bits
+    book = _read_book(source, drop, kind)
+    kind.check(book)
+    taken, entropy = start - source.left_bits, source.entropy_bits
+    if len(book) == 1:
+        return Found(np.full(count, book[0]), 0, taken, 0.0)
+    folded = book[source.symbols(count, len(book))]
+    return Found(folded, (len(book) - 1).bit_length(), taken, source.entropy_bits - entropy)
+
+
+def _read_plain(source: Reader, count: int, drop: int, kind: Number) -> Found:
+    entropy = source.entropy_bits
+    folded = _stretch(_read_raw(source, count, kind), drop)
+    kind.check(folded)
+    return Found(folded, kind.bits - drop, 0, source.entropy_bits - entropy)
 
 
 def _shared_zeros(values: Integers) -> int:

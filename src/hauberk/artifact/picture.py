@@ -1,0 +1,152 @@
+"""The picture of a file: a bar for each layer, split into positions, values and codebook."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hauberk.artifact.artifact import Artifact, Layer
+from hauberk.files import write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours: told apart by every kind of colour vision
+_PARTS = (("where the weights stand", "#0072B2"), ("which value each has", "#E69F00"),
+          ("codebooks", "#009E73"), ("header and table", "#9a9a9a"))  # fmt: skip
+_INK, _PALE = "#333333", "#8a8a8a"
+_MOST_BARS = 24
+_LEAST_SHARE = 1e-3
+"""Of the file; what is smaller has no bar of its own."""
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """One line of the picture: a name, bytes by part in the order of `_PARTS`, a remark."""
+
+    name: str
+    parts: tuple[float, float, float, float]
+    remark: str
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts)
+
+
+def anatomy(artifact: Artifact, path: Path, title: str) -> None:
+    """Draws what each layer takes as a PNG; beyond 24, or below a thousandth, they share a bar.
+
+    Args:
+        artifact: the file.
+        path: of the PNG, written by rename.
+        title: names the file.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    share = artifact.nbytes / artifact.dense_bytes if artifact.dense_bytes else 1.0
+    about = f"{title}: {artifact.nbytes:,} bytes, {share:.2%} of the dense float32 net"
+    write(path, _png(_bars(artifact), about))
+
+
+def _bars(artifact: Artifact) -> list[_Bar]:
+    layers = artifact.layers()
+    large = sorted(layers, key=lambda layer: -layer.nbytes)[:_MOST_BARS]
+    large = [layer for layer in large if layer.share >= _LEAST_SHARE]
+    rest = [layer for layer in layers if layer not in large]
+    if len(rest) == 1:  # a bar of its own takes no more room
+        large, rest = layers, []
+    shown = [layer for layer in layers if layer in large]
+    bars = [_Bar(layer.name, _parts([layer]), _remark(layer)) for layer in shown]
+    if rest:
+        bars.append(_Bar(f"{len(rest)} smaller tensors", _parts(rest), ""))
+    return [*bars, _Bar("header and table", (0.0, 0.0, 0.0, float(artifact.overhead_bytes)), "")]
+
+
+def _parts(layers: Sequence[Layer]) -> tuple[float, float, float, float]:
+    return (
+        sum(layer.position_bytes for layer in layers),
+        sum(layer.code_bytes for layer in layers),
+        sum(layer.codebook_bytes for layer in layers),
+        0.0,
+    )
+
+
+def _remark(layer: Layer) -> str:
+    """What was kept, in how many bits, at what rank."""
+    rank = "" if layer.rank is None else f"rank {layer.rank}, "
+    kept = layer.kept / layer.weights if layer.weights else 0.0
+    return f"{rank}{100 * kept:.{1 if kept < 0.1 else 0}f}% kept, {layer.bits} bits"
+
+
+def _png(bars: Sequence[_Bar], title: str) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.7 + 0.34 * len(bars)), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _frame(axes, bars)
+    _draw(axes, bars)
+    axes.set_title(title, loc="left", fontsize=12, color=_INK, pad=30)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=4,
+        frameon=False,
+        labelcolor=_INK,
+        fontsize=9,
+        borderaxespad=0.4,
+        handlelength=1.2,
+        handleheight=1.0,
+        borderpad=0,
+    )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _frame(axes: Axes, bars: Sequence[_Bar]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.set_xlim(0, 1.6 * max(bar.total for bar in bars))  # room for what stands beside the bars
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("bytes", color=_INK, loc="left")
+    axes.tick_params(colors=_INK, length=0)
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+
+
+def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
+    places = range(len(bars))
+    left = [0.0] * len(bars)
+    for i, (label, color) in enumerate(_PARTS):
+        widths = [bar.parts[i] for bar in bars]
+        axes.barh(places, widths, 0.66, left, color=color, label=label)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    whole = sum(left)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    aside = axes.transData + ScaledTranslation(6 / 72, 0, figure.dpi_scale_trans)
+    for place, bar in zip(places, bars, strict=True):
+        size = f"{bar.total:,.0f}  {bar.total / whole:.1%}"
+        axes.text(bar.total, place, size, va="center", color=_INK, fontsize=9, transform=aside)
+        axes.text(
+            1.0,
+            place,
+            bar.remark,
+            ha="right",
+            va="center",
+            color=_PALE,
+            fontsize=8.5,
+            transform=axes.get_yaxis_transform(),
+        )
