@@ -143,9 +143,9 @@ def export_onnx(
 ) -> OnnxFile:
     """Write the network in a file as ONNX: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
 
-    Float32, any batch size, weights inside, standard operators only. The ``.hbk`` travels in its
-    metadata, so that `hauberk evaluate` can attack the ``.onnx``. It is checked in ONNX Runtime
-    before it is written; needs ``pip install 'hauberk[onnx]'``.
+    Any batch size, weights inside, standard operators only. Codebooks and pruned weights stay small
+    in the file and become dense float32 weights, to the bit, when a runtime loads it. It is checked
+    in ONNX Runtime before it is written; needs ``pip install 'hauberk[onnx]'``.
 
     Args:
         path: an ``.hbk`` file.
@@ -177,14 +177,14 @@ def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None)
     return artifact.fill(blank(artifact, path) if model is None else model)
 
 
-def blank(artifact: Artifact, path: str | Path) -> nn.Module:
-    """The network that an artifact names, at its full size and with weights of its own."""
-    if artifact.architecture is None:
+def blank(file: Artifact | OnnxFile, path: str | Path) -> nn.Module:
+    """The network that a file names, at its full size and with weights of its own."""
+    if file.architecture is None:
         raise ValueError(
             f"{path} names no architecture, for it was made from a module of its user's own; "
             "give that module, as in hauberk.load(path, model=MyNet())."
         )
-    named = artifact.architecture
+    named = file.architecture
     return models.build_named(named.name, _whole(named.arguments, path))
 
 

@@ -135,9 +135,10 @@ class Evaluate:
 class Export:
     """Write a shipped file in a format that other runtimes read, once it computes the same there.
 
-    The .onnx is float32, takes batches of any size, holds its weights and needs only standard
-    operators. The .hbk travels inside it, so that hauberk evaluate can attack the .onnx: its
-    answers come from ONNX Runtime, the gradients from what the .hbk decodes to.
+    The .onnx takes batches of any size, holds its weights and needs only standard operators.
+    Codebooks and pruned weights stay small in it, and become dense when a runtime loads it.
+    hauberk evaluate attacks it: the answers come from ONNX Runtime, the gradients from its graph
+    in torch.
 
     Attributes:
         file: an .hbk file.

@@ -31,7 +31,7 @@ class Shipped:
         model: the decoded network.
         dense_bytes: of the dense net in float32.
         session: the file in ONNX Runtime, where it is an ``.onnx``: it is then what is asked and
-            timed, and the decoded network gives attacks the gradient.
+            timed, and ``model``, its graph in torch, gives attacks the gradient.
     """
 
     path: str

@@ -2,7 +2,7 @@
 
     f(x) = session(x),   ∇f(x) := ∇twin(x),   once  max |session − twin| ≤ 1e-4 max |twin|  holds
 
-The twin is what the artifact inside the file decodes to. Every point that an attack visits is
+The twin is the file's own graph, replayed in torch. Every point that an attack visits is
 judged by the session, and a search without gradients asks nothing else. Source of the idea, used
 here where the two functions are the same: Athalye, Carlini and Wagner (2018), arXiv 1802.00420, §4.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.artifact import Session
+from hauberk.packages import gist
 from hauberk.types import Examples, Images
 
 _TOLERANCE = 1e-4
@@ -55,7 +56,7 @@ def agree(session: Session, twin: nn.Module, examples: Examples, batch_size: int
 
     Args:
         session: the file in ONNX Runtime.
-        twin: what the artifact inside the file decodes to, in eval mode.
+        twin: the same graph in torch, in eval mode.
         examples: on the device of the twin; all of them are tried.
         batch_size: examples at a time.
 
@@ -64,7 +65,7 @@ def agree(session: Session, twin: nn.Module, examples: Examples, batch_size: int
     """
     largest = apart = torch.zeros((), device=examples.y.device)
     for x, _ in examples.batches(batch_size):
-        want, have = twin(x), session(x)
+        want, have = _replayed(twin, x, session.name), session(x)
         if want.shape != have.shape:
             apart = torch.full_like(apart, torch.inf)
             break
@@ -73,7 +74,17 @@ def agree(session: Session, twin: nn.Module, examples: Examples, batch_size: int
         apart = torch.maximum(apart, (want - have).abs().max())
     if not apart <= _TOLERANCE * largest:
         raise ValueError(
-            f"{session.name} computes other logits in ONNX Runtime than the artifact inside it "
+            f"{session.name} computes other logits in ONNX Runtime than in torch "
             f"(by {float(apart):.2g} where the largest is {float(largest):.2g}), so an attack on "
             "one would say nothing of the other; export it again."
         )
+
+
+def _replayed(twin: nn.Module, x: Images, name: str) -> Tensor:
+    try:
+        logits: Tensor = twin(x)
+    except (RuntimeError, LookupError, TypeError) as error:  # shapes that do not meet
+        raise ValueError(
+            f"{name} holds a graph that does not run in torch ({gist(error)}); export it again."
+        ) from error
+    return logits
