@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hauberk.constraints.codebook import Codebook
+from hauberk.constraints.grid import Grid
 from hauberk.constraints.half import HalfPrecision
 from hauberk.constraints.on import On
 from hauberk.constraints.pattern import pattern
@@ -20,6 +21,7 @@ __all__ = [
     "Codebook",
     "Column",
     "Filter",
+    "Grid",
     "Grouping",
     "HalfPrecision",
     "NofM",
