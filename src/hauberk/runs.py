@@ -45,6 +45,11 @@ class Opened:
     replay: nn.Module | None = None
     session: Session | None = None
 
+    @property
+    def int8(self) -> bool:
+        """Whether the file computes in eight bits."""
+        return isinstance(self.holds, OnnxFile) and self.holds.int8
+
     def nets(self, model: nn.Module | None) -> tuple[nn.Module, nn.Module | None]:
         """What the file computes, as torch, and the dense net of the same shape, where known."""
         if self.replay is not None and model is None and self.holds.architecture is None:
@@ -104,7 +109,7 @@ def prove(
     decoded, dense = decoded.to(place), dense and dense.to(place)
     examples = data.test.to(place)
     if opened.session is not None:
-        agree(opened.session, decoded, examples)
+        agree(opened.session, decoded, examples, int8=opened.int8)
         if dense is not None:
             dense = Session(trace(dense, data.shape).SerializeToString())
     size, whole = path.stat().st_size, opened.holds.dense_bytes

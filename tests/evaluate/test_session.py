@@ -15,7 +15,16 @@ from hauberk import runs
 from hauberk.artifact import Artifact, OnnxFile, Session
 from hauberk.attacks import PGD
 from hauberk.data import load
-from hauberk.evaluate import Judged, Proof, agree, clean, latency, square, under_attack
+from hauberk.evaluate import (
+    Judged,
+    Proof,
+    agree,
+    clean,
+    latency,
+    square,
+    transferred,
+    under_attack,
+)
 from hauberk.threats import Linf
 from hauberk.types import Examples
 
@@ -157,6 +166,17 @@ def test_an_example_is_robust_where_it_withstands_both(
     shares = [share.successes for share in row.attacks.values()]
     assert shares == [int(mask.sum()) for mask in (white & black, white, black)]
     assert 0 < shares[0] <= min(shares[1:]) < row.clean.successes
+
+
+def test_what_is_transferred_from_the_dense_net_counts(
+    pair: tuple[Path, Path], twin: nn.Module, session: Session
+) -> None:
+    data = load("digits")
+    row = runs.prove(pair[1], data, PROOF, source=twin, model=copy.deepcopy(twin))
+    assert list(row.attacks) == ["pgd:3 + transfer + square", "pgd:3", "transfer", "square"]
+    moved = transferred(session, twin, data.test.first(60), PROOF.threat, seed=1)
+    assert row.attacks["transfer"].successes == int(moved.sum())
+    assert row.robust.successes <= min(row.attacks[n].successes for n in list(row.attacks)[1:])
 
 
 def test_a_net_of_nobody_s_needs_no_module(pair: tuple[Path, Path]) -> None:

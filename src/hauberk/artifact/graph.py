@@ -134,10 +134,11 @@ def complaint(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
     return _operators(model) or _tensors(model) or _ports(model, input_shape) or _check(model)
 
 
-def facts(model: ModelProto) -> tuple[int, int]:
-    """Version of the operators, and outputs, of a graph without complaint."""
+def facts(model: ModelProto) -> tuple[int, int, bool]:
+    """Version of the operators, outputs, and whether it rounds, of a graph without complaint."""
     logits = model.graph.output[0].type.tensor_type
-    return model.opset_import[0].version, logits.shape.dim[1].dim_value
+    rounds = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    return model.opset_import[0].version, logits.shape.dim[1].dim_value, rounds
 
 
 def _operators(model: ModelProto) -> str | None:
