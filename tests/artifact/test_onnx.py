@@ -372,6 +372,8 @@ def mutated(content: bytes, end: int, rng: random.Random) -> bytes:
     """A few bytes before ``end`` flipped, overwritten, removed, added or moved, or the rest cut."""
     x = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4))):
+        if len(x) < 20:
+            break
         at = rng.randrange(min(end, len(x) - 1))
         match rng.randrange(6):
             case 0:
