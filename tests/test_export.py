@@ -39,10 +39,7 @@ def onnx_file(shipped: Path) -> Path:
 
 
 def test_export_writes_beside_the_file(onnx_file: Path) -> None:
-    assert (
-        hb.OnnxFile.load(onnx_file).artifact.nbytes
-        == (onnx_file.with_suffix(".hbk")).stat().st_size
-    )
+    assert hb.OnnxFile.load(onnx_file).nbytes == onnx_file.stat().st_size
     assert not list(onnx_file.parent.glob(".*"))
 
 
@@ -81,6 +78,23 @@ def test_evaluate_takes_the_onnx(
     assert set(theirs["latency_ms"]["batch64"]) == {"median", "p05", "p95", "dense_median", "ratio"}
 
 
+def test_eight_bits_from_the_command(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "net.onnx"
+    words = ["export", str(shipped / "model.hbk"), "--format", "onnx-int8", "--out", str(out)]
+    assert "given no --data" in refused(capsys, *words)
+    run(*words, "--data", "digits", "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert made["computes"] == "int8" and made["bytes"] == out.stat().st_size
+    assert made["bytes"] < made["dense_bytes"] / 3
+    dense = ["--dense", str(shipped / "model.hbk")]
+    run("evaluate", str(out), *ASK, *dense, "--no-checks", "--json")
+    row = json.loads(capsys.readouterr().out)
+    assert row["attack"] == "pgd:2 + transfer + square"
+    assert row["dense_bytes"] == made["dense_bytes"] and row["bytes"] == made["bytes"]
+
+
 def test_damaged_and_foreign_onnx_files_are_refused(
     onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,7 +121,8 @@ def test_bad_exports_get_one_sentence_and_write_nothing(
         (["nowhere.hbk", *out], "nowhere.hbk"),
         ([str(tmp_path / "cut.hbk"), *out], "cut.hbk"),
         ([str(shipped / "own.hbk"), *out], "hauberk.export_onnx(path, model=MyNet())"),
-        ([good, "--format", "tflite", *out], "the formats are onnx"),
+        ([good, "--format", "tflite", *out], "the formats are onnx, onnx-int8"),
+        ([good, "--format", "onnx-int8", "--data", "nowhere", *out], "nowhere"),
         ([good, "--out", str(tmp_path / "out" / "x.hbk")], "ending in .onnx"),
         ([good, "--out", str(tmp_path / "cut.hbk" / "x.onnx")], "could not be written"),
         ([], "export --help"),
@@ -129,4 +144,4 @@ def test_a_network_of_one_s_own_is_exported_from_python(shipped: Path, tmp_path:
     net = hb.models.build("digits-cnn", seed=5)
     made = hb.export_onnx(shipped / "own.hbk", tmp_path / "own.onnx", model=net)
     assert made == hb.OnnxFile.load(tmp_path / "own.onnx")
-    assert made.artifact.architecture is None
+    assert made.architecture is None

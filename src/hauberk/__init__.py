@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hauberk import data, models
-    from hauberk.api import Compressed, compress, export_onnx, load
+    from hauberk.api import Compressed, compress, export_onnx, export_onnx_int8, load
     from hauberk.artifact import Architecture, Artifact, OnnxFile, slim
     from hauberk.attack import Attack
     from hauberk.attacks import FGSM, PGD
@@ -90,6 +90,7 @@ __all__ = [
     "compress",
     "data",
     "export_onnx",
+    "export_onnx_int8",
     "factorise",
     "load",
     "models",
@@ -97,7 +98,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ["Compressed", "compress", "export_onnx", "load"],
+    "api": ["Compressed", "compress", "export_onnx", "export_onnx_int8", "load"],
     "artifact": ["Architecture", "Artifact", "OnnxFile", "slim"],
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD"],

@@ -212,7 +212,7 @@ def _export(words: list[str]) -> None:
     flags = parse(Export, "export", words)
     from hauberk.export import export
 
-    made = export(flags.file, flags.format, flags.out)
+    made = export(flags.file, flags.format, flags.out, flags.data)
     print(json.dumps(made.json()) if flags.json else made.text())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from hauberk import api
 from hauberk.artifact import OnnxFile
 
-FORMATS: Mapping[str, Callable[[Path, Path], OnnxFile]] = {"onnx": api.export_onnx}
+FORMATS = ("onnx", "onnx-int8")
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Exported:
     made: OnnxFile
 
     def json(self) -> dict[str, Any]:
-        """``{"file", "format", "source", "bytes", "opset", "inputs", "outputs", …}``."""
+        """``{"file", "format", "source", "bytes", "opset", "computes", "inputs", …}``."""
         where = {"file": str(self.file), "format": self.format, "source": str(self.source)}
         return {**where, **self.made.json()}
 
@@ -43,23 +42,36 @@ class Exported:
         )
         return (
             f"{self.file}: {facts['bytes']:,} bytes, {self.format}, opset {self.made.opset}, "
-            f"float32, {ports}; it computes what {self.source} does."
+            f"{facts['computes']}, {ports}; it computes {self._exactness()}."
         )
 
+    def _exactness(self) -> str:
+        return f"what {self.source} does" + (", rounded to eight bits" if self.made.int8 else "")
 
-def export(source: Path, format: str, out: str | Path = "") -> Exported:
+
+def export(source: Path, format: str, out: str | Path = "", data: str = "") -> Exported:
     """Write ``source`` in another format, checked against what it decodes to.
 
     Args:
         source: an ``.hbk`` file.
         format: one of `FORMATS`.
         out: where; beside the source where it is empty.
+        data: what the network was trained on; ``onnx-int8`` needs it.
 
     Raises:
-        ValueError: an unknown format, or one of `hauberk.api.export_onnx`.
+        ValueError: an unknown format, missing data, or one of `hauberk.api.export_onnx` and
+            `hauberk.api.export_onnx_int8`.
         OSError: a file that cannot be read or written.
     """
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; the formats are {', '.join(FORMATS)}.")
-    target = Path(out) if out else source.with_suffix(f".{format}")
-    return Exported(target, format, source, FORMATS[format](source, target))
+    ending = "-int8" if format == "onnx-int8" else ""
+    target = Path(out) if out else source.with_name(f"{source.stem}{ending}.onnx")
+    if format == "onnx":
+        return Exported(target, format, source, api.export_onnx(source, target))
+    if not data:
+        raise ValueError(
+            "export --format onnx-int8 was given no --data; give the data that the network was "
+            "trained on, whose training images show what range each value needs."
+        )
+    return Exported(target, format, source, api.export_onnx_int8(source, data, target))

@@ -103,7 +103,7 @@ class Evaluate:
     """Prove a file: what it weighs, what it knows, what it withstands, how fast it is.
 
     An .onnx that hauberk exported is asked and timed in ONNX Runtime; it is robust where it
-    withstands the attack and also Square, with 1,000 queries.
+    withstands the attack, what is transferred from the --dense net, and Square, with 1,000 queries.
 
     Attributes:
         file: an .hbk file, or an .onnx file that hauberk exported.
@@ -112,7 +112,8 @@ class Evaluate:
         attack: pgd:STEPS, fgsm or autoattack.
         limit: attack only the first so many test examples.
         restarts: random starts of PGD; an example counts as robust if it withstands all.
-        dense: an .hbk file of the dense net, from which attacks are transferred as a check.
+        dense: an .hbk file of the dense net, from which attacks are transferred, as a check; on an
+            .onnx they also count.
         checks: look for gradient masking, on up to 200 examples.
         seed: of every random start.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
@@ -136,19 +137,25 @@ class Evaluate:
 class Export:
     """Write a shipped file in a format that other runtimes read, once it computes the same there.
 
-    The .onnx is float32, takes batches of any size, holds its weights and needs only standard
-    operators. The .hbk travels inside it, so that hauberk evaluate can attack the .onnx: its
-    answers come from ONNX Runtime, the gradients from what the .hbk decodes to.
+    The .onnx takes batches of any size, holds its weights and needs only standard operators.
+    Codebooks and pruned weights stay small in it, and become dense when a runtime loads it.
+    hauberk evaluate attacks it: the answers come from ONNX Runtime, the gradients from its graph
+    in torch.
 
     Attributes:
         file: an .hbk file.
-        format: onnx, for which pip install 'hauberk[onnx]' is needed.
-        out: where to write; by default beside the file, model.hbk as model.onnx.
+        format: onnx (float32), or onnx-int8, which computes in eight bits and is faster where the
+            processor multiplies them; pip install 'hauberk[onnx]' is needed for both.
+        data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
+            images show what range each activation needs.
+        out: where to write; by default beside the file, model.hbk as model.onnx or as
+            model-int8.onnx.
         json: print one JSON object on stdout, and nothing else there.
     """
 
     file: tyro.conf.Positional[Path]
     format: str = "onnx"
+    data: str = ""
     out: str = ""
     json: bool = False
 

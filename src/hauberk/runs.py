@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,17 +29,50 @@ from hauberk.solve import Run
 from hauberk.types import Data
 
 
-def read(path: Path) -> tuple[Artifact, Session | None]:
-    """What the file holds; for an ``.onnx`` its artifact and the session that runs it.
+@dataclass(frozen=True)
+class Opened:
+    """A file that ships, read and checked.
+
+    Attributes:
+        path: of the file.
+        holds: what it says of itself.
+        replay: the graph of an ``.onnx`` in torch.
+        session: the same in ONNX Runtime.
+    """
+
+    path: Path
+    holds: Artifact | OnnxFile
+    replay: nn.Module | None = None
+    session: Session | None = None
+
+    @property
+    def int8(self) -> bool:
+        """Whether the file computes in eight bits."""
+        return isinstance(self.holds, OnnxFile) and self.holds.int8
+
+    def nets(self, model: nn.Module | None) -> tuple[nn.Module, nn.Module | None]:
+        """What the file computes, as torch, and the dense net of the same shape, where known."""
+        if self.replay is not None and model is None and self.holds.architecture is None:
+            return self.replay, None
+        empty = api.blank(self.holds, self.path) if model is None else model
+        dense = _dense(empty)  # before the file resizes it
+        if isinstance(self.holds, Artifact):
+            return self.holds.fill(empty), dense
+        assert self.replay is not None
+        return self.replay, dense
+
+
+def read(path: Path) -> Opened:
+    """What the file holds; for an ``.onnx`` also the session that runs it and its twin in torch.
 
     Raises:
         ValueError: a damaged or foreign file, or ``hauberk[onnx]`` is missing.
         OSError: a file that cannot be read.
     """
     if path.suffix.lower() != ".onnx":
-        return Artifact.load(path), None
-    file = OnnxFile.load(path)
-    return file.artifact, Session(file.content, name=str(path))
+        return Opened(path, Artifact.load(path))
+    file, name = OnnxFile.load(path), str(path)
+    return Opened(path, file, file.twin(name), Session(file.content, name=name))
 
 
 def prove(
@@ -60,26 +94,28 @@ def prove(
         path: an ``.hbk`` file, or an ``.onnx`` that hauberk exported.
         data: its test split is attacked.
         proof: how.
-        source: the dense net, from which attacks are transferred as a check, if it is at hand.
+        source: the dense net, from which attacks are transferred, if it is at hand.
         name: of the row.
-        model: a module to fill, where the file names no architecture.
+        model: a module to fill, or to take for the dense net of an ``.onnx``, where the file names
+            no architecture.
         device: where to compute.
         progress: told of each step's share of its own work.
     """
-    artifact, session = read(path)
-    place = device or Run().place()
-    empty = api.blank(artifact, path) if model is None else model
-    dense: nn.Module = _dense(empty)  # before the file resizes it
-    decoded = artifact.fill(empty)
+    opened, place = read(path), device or Run().place()
+    decoded, dense = opened.nets(model)
+    if opened.session is not None:
+        _check_shape(opened, data)
     api.check_fit(decoded, data)
-    if session is not None:
-        _check_session(session, decoded, artifact.input_shape, data)
-    size, decoded, dense = path.stat().st_size, decoded.to(place), dense.to(place)
-    if session is not None:
-        dense = Session(trace(dense, artifact.input_shape).SerializeToString())
+    decoded, dense = decoded.to(place), dense and dense.to(place)
+    examples = data.test.to(place)
+    if opened.session is not None:
+        agree(opened.session, decoded, examples, int8=opened.int8)
+        if dense is not None:
+            dense = Session(trace(dense, data.shape).SerializeToString())
+    size, whole = path.stat().st_size, opened.holds.dense_bytes
     return proof(
-        Shipped(str(path), size, decoded, artifact.dense_bytes, session),
-        data.test.to(place),
+        Shipped(str(path), size, decoded, whole, opened.session),
+        examples,
         dense=dense,
         source=None if source is None else copy.deepcopy(source).to(place),
         name=name,
@@ -87,17 +123,15 @@ def prove(
     )
 
 
-def _check_session(
-    session: Session, twin: nn.Module, input_shape: tuple[int, ...], data: Data
-) -> None:
-    """Refuse a session that takes other images, or computes something else than its twin."""
-    if data.shape != input_shape:
-        have, want = (" × ".join(map(str, shape)) for shape in (data.shape, input_shape))
+def _check_shape(opened: Opened, data: Data) -> None:
+    """Refuse data of other images than a session takes."""
+    if data.shape != opened.holds.input_shape:
+        shapes = data.shape, opened.holds.input_shape
+        have, want = (" × ".join(map(str, shape)) for shape in shapes)
         raise ValueError(
-            f"{session.name} takes images of {want} and those of {data.name} are {have}; "
+            f"{opened.path} takes images of {want} and those of {data.name} are {have}; "
             "give data of the shape that the network was trained on."
         )
-    agree(session, twin, data.test)
 
 
 def _dense(model: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from hauberk.constraints import (
     Codebook,
     Column,
     Filter,
+    Grid,
     HalfPrecision,
     NofM,
     On,
@@ -76,6 +77,28 @@ def _at_most(keep: float, cut: Callable[[Tensor], Tensor]) -> Callable[[Weights]
 
 def _distinct(values: int) -> Callable[[Weights], bool]:
     return lambda w: all(len(set(t[t != 0].tolist())) <= values for t in w.values())
+
+
+def _on_a_grid(levels: int, channels: bool) -> Callable[[Weights], bool]:
+    """Whether some scale, tried from the largest weight's every possible share, explains a row."""
+
+    def fits(row: Tensor, eps: float) -> bool:
+        a = row.abs()
+        if not a.any():
+            return True
+        ratios = a[:, None] * torch.arange(1, levels + 1) / a.max()
+        off = (ratios - ratios.round()).abs() <= 4 * levels * eps
+        return bool(off.all(0).any())
+
+    def holds(w: Weights) -> bool:
+        rows = [
+            (row.double().cpu(), torch.finfo(t.dtype).eps)
+            for t in w.values()
+            for row in (t.flatten(1) if channels else t.reshape(1, -1))
+        ]
+        return all(fits(row, eps) for row, eps in rows)
+
+    return holds
 
 
 def _rank(most: int) -> Callable[[Weights], bool]:
@@ -154,6 +177,8 @@ CONSTRAINTS = [
         _fixed(On(Sparsity(0.3), frozenset({"b", "absent"}))),
         lambda w: _at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
     ),
+    ConstraintRow("grid 3", _fixed(Grid(3)), _on_a_grid(3, False)),
+    ConstraintRow("grid 4 by channel", _fixed(Grid(4, per_channel=True)), _on_a_grid(7, True)),
     ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
     ConstraintRow("rank half", _fixed(PerTensor(Rank(2))), _rank(2)),
     ConstraintRow(

@@ -13,6 +13,7 @@ from hauberk.constraints import (
     Annealed,
     Codebook,
     Filter,
+    Grid,
     HalfPrecision,
     PerTensor,
     Rank,
@@ -145,6 +146,8 @@ def test_what_is_no_number_is_named(row: ConstraintRow, bad: float) -> None:
         lambda: Annealed(Sparsity(0.1)).at(1.5),
         lambda: Codebook(0),
         lambda: Codebook(17),
+        lambda: Grid(1),
+        lambda: Grid(17),
         lambda: Rank(0),
         lambda: Rank(1.5),
         lambda: Support({"a": torch.ones(3)}),
@@ -205,6 +208,8 @@ def test_sizes_by_hand() -> None:
     assert Rank(0.5).budget_bits(kernel) == 32 * 2 * (4 + 8 - 2)
     assert Support.of(kernel).size_bits(kernel) == 9 * 32
     assert HalfPrecision().size_bits(kernel) == 32 * 16
+    assert Grid(8).size_bits(kernel) == 32 * 8 + 32
+    assert Grid(4, per_channel=True).size_bits(kernel) == 32 * 4 + 4 * 32
 
 
 def test_half_precision_saturates() -> None:

@@ -1,5 +1,6 @@
 """The file that ships: a versioned, checked container of entropy-coded weights."""
 
+from hauberk.artifact.agreement import Agreement
 from hauberk.artifact.artifact import Artifact, Layer, dense_bytes
 from hauberk.artifact.families import Family, families
 from hauberk.artifact.format import Architecture, ArtifactError
@@ -8,6 +9,7 @@ from hauberk.artifact.session import Session
 from hauberk.artifact.slimming import shrink, slim
 
 __all__ = [
+    "Agreement",
     "Architecture",
     "Artifact",
     "ArtifactError",

@@ -106,7 +106,7 @@ def unpack(content: bytes) -> Content:
         raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
     version = _version(meta.get("version"))
     _verify(content, start, meta.get("checksum"))
-    about = _about(meta)
+    about = about_of(meta)
     payload = content[start:]
     if content[8:start] != _signed(_header(about, len(payload), version), meta["checksum"]):
         raise ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
@@ -124,16 +124,11 @@ def _version(given: object) -> int:
 
 
 def _header(about: About, payload_bytes: int, version: int) -> bytes:
-    named = about.architecture
-    architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
     header = {
         "__metadata__": {
             "format": FORMAT,
             "version": str(version),
-            "architecture": _compact(architecture),
-            "input_shape": _compact(about.input_shape),
-            "classes": str(about.classes),
-            **_slim(about),
+            **facts(about),
             "checksum": _BLANK,
         },
         "payload": {"dtype": "U8", "shape": [payload_bytes], "data_offsets": [0, payload_bytes]},
@@ -142,9 +137,17 @@ def _header(about: About, payload_bytes: int, version: int) -> bytes:
     return text + b" " * (-len(text) % 8)
 
 
-def _slim(about: About) -> dict[str, str]:
-    """What only the file of a slim net says."""
-    return {} if about.dense_bytes is None else {"dense_bytes": str(about.dense_bytes)}
+def facts(about: About) -> dict[str, str]:
+    """``about`` as text by name; what only the file of a slim net says comes last."""
+    named = about.architecture
+    architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
+    slim = {} if about.dense_bytes is None else {"dense_bytes": str(about.dense_bytes)}
+    return {
+        "architecture": _compact(architecture),
+        "input_shape": _compact(about.input_shape),
+        "classes": str(about.classes),
+        **slim,
+    }
 
 
 def _compact(value: Any) -> str:
@@ -195,7 +198,12 @@ def _verify(content: bytes, start: int, digest: object) -> None:
         raise damaged
 
 
-def _about(meta: Mapping[str, Any]) -> About:
+def about_of(meta: Mapping[str, Any]) -> About:
+    """What `facts` wrote.
+
+    Raises:
+        ArtifactError: it is not; the sentence lacks its subject, which is the file's name.
+    """
     odd = ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
     try:
         named = json.loads(meta["architecture"])

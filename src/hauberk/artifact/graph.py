@@ -1,9 +1,9 @@
 """A torch network as an ONNX graph: ``images`` (batch, …) to ``logits`` (batch, class).
 
 Float32, weights inside, standard operators only, any batch size. PyTorch's exporter does the work
-(torch.export, then onnxscript); batch-norm is folded into the convolution before it. What the
-exporter notes for debugging, such as stack traces with paths of this machine, is left out: equal
-networks give equal graphs.
+(torch.export, then onnxscript). Batch-norm stands after its convolution, whose weights are then
+those of the artifact, or is folded into it. What the exporter notes for debugging, such as stack
+traces with paths of this machine, is left out: equal networks give equal graphs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+_OPSET = 21
+"""The first that knows whole numbers of four bits."""
+_KEPT = "hauberk.kept"
 _LARGEST_VALUE = 1 << 28
 """Numbers in a value of a graph, for one image: a gigabyte."""
 
 
-def trace(model: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
+def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = False) -> ModelProto:
     """The ONNX graph of ``model`` in eval mode, on the CPU; the model is left untouched.
 
     Args:
         model: to logits (batch, class).
         input_shape: of one input: (channel, height, width).
+        fold: whether batch-norm is folded into the weights before it; a runtime does so anyway.
 
     Raises:
         ValueError: the extra ``hauberk[onnx]`` is missing, or the network cannot be exported.
@@ -53,15 +57,37 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
                 dynamo=True,
                 external_data=False,
                 verbose=False,
+                opset_version=_OPSET,
+                optimize=False,
             )
+            graph = _simplified(program.model_proto, fold)
     except Exception as error:  # the exporter lets through whatever its libraries raise
         raise ValueError(
             f"The network cannot be written as ONNX ({gist(_first(error))}); "
             "give one without branches on values, of operations that torch.onnx.export knows."
         ) from error
-    graph: ModelProto = program.model_proto
     _tidy(graph)
     return graph
+
+
+def _simplified(model: ModelProto, fold: bool) -> ModelProto:
+    """Without what can be computed now; batch-norm wears a strange name where it shall stay."""
+    from onnxscript import optimizer
+
+    if not fold:
+        _rename(model, "BatchNormalization", "", _KEPT)
+        model.opset_import.add(domain=_KEPT, version=1)
+    simple: ModelProto = optimizer.optimize(model)
+    _rename(simple, "BatchNormalization", _KEPT, "")
+    for known in [known for known in simple.opset_import if known.domain == _KEPT]:
+        simple.opset_import.remove(known)
+    return simple
+
+
+def _rename(model: ModelProto, kind: str, before: str, after: str) -> None:
+    for node in model.graph.node:
+        if (node.op_type, node.domain) == (kind, before):
+            node.domain = after
 
 
 @contextlib.contextmanager
@@ -91,8 +117,9 @@ def _tidy(model: ModelProto) -> None:
     """Name the maker; drop stack traces and the like."""
     model.producer_name, model.producer_version = "hauberk", version("hauberk")
     graph = model.graph
+    graph.ClearField("value_info")  # a reader infers it
     parts = (model, graph, *graph.node, *graph.input, *graph.output)
-    for part in (*parts, *graph.initializer, *graph.value_info):
+    for part in (*parts, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
 
@@ -107,10 +134,11 @@ def complaint(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
     return _operators(model) or _tensors(model) or _ports(model, input_shape) or _check(model)
 
 
-def facts(model: ModelProto) -> tuple[int, int]:
-    """Version of the operators, and outputs, of a graph without complaint."""
+def facts(model: ModelProto) -> tuple[int, int, bool]:
+    """Version of the operators, outputs, and whether it rounds, of a graph without complaint."""
     logits = model.graph.output[0].type.tensor_type
-    return model.opset_import[0].version, logits.shape.dim[1].dim_value
+    rounds = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    return model.opset_import[0].version, logits.shape.dim[1].dim_value, rounds
 
 
 def _operators(model: ModelProto) -> str | None:

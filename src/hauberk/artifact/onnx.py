@@ -1,18 +1,17 @@
-"""The same network as one ONNX file, with the artifact that it was made from inside.
+"""The same network as one ONNX file that is small itself, and says what it was made from.
 
-    content = graph + metadata { hauberk.artifact: base64 of the .hbk, hauberk.checksum }
+    content = graph with compact weights + metadata { hauberk.*: what the .hbk's header says }
 
-ONNX Runtime computes the logits; the artifact decodes to the twin whose gradients an attack needs.
-Every byte is under the checksum. A reader takes nothing on trust: one parse, no external data, no
-operators but the standard ones, no control flow.
+ONNX Runtime computes the logits; `OnnxFile.twin` replays the same graph in torch, whose gradients
+an attack needs. Every byte is under the checksum. A reader takes nothing on trust: one parse, no
+external data, no operators but the standard ones, no control flow.
 """
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,33 @@ import torch
 from torch import nn
 
 from hauberk import files
+from hauberk.artifact import format
+from hauberk.artifact.agreement import Agreement
 from hauberk.artifact.artifact import Artifact
-from hauberk.artifact.format import ArtifactError
+from hauberk.artifact.compact import compact
+from hauberk.artifact.format import About, Architecture, ArtifactError
 from hauberk.artifact.graph import BATCH, INPUT, OUTPUT, complaint, facts, trace
+from hauberk.artifact.operators import Unknown
+from hauberk.artifact.quantize import quantize, ranges
+from hauberk.artifact.replay import Replay
 from hauberk.artifact.session import Session
 from hauberk.ops.random import generator
 from hauberk.packages import need
+from hauberk.types import Images
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_ARTIFACT, _CHECKSUM = "hauberk.artifact", "hauberk.checksum"
+VERSION = "2"
+_PREFIX = "hauberk."
+_CHECKSUM = f"{_PREFIX}checksum"
 _BLANK = "0" * 32
 _LARGEST_FILE = (1 << 31) - 1  # no protobuf is larger
 _TOLERANCE = 1e-5
 """Largest difference from torch's logits, over the largest of them."""
+_EXPORTED = "The exported network"
+_BATCH = 250
+"""Calibration images at a time."""
 _OURS = "give an .onnx file that hauberk export wrote"
 
 
@@ -44,15 +55,17 @@ class OnnxFile:
 
     Attributes:
         content: the whole file.
-        artifact: the one that it was made from.
+        about: what the artifact that it was made from says of the network; ``dense_bytes`` always.
         opset: version of the standard operators.
-        classes: outputs.
+        outputs: of the graph, for each image.
+        int8: whether it computes in eight bits.
     """
 
     content: bytes = field(repr=False)
-    artifact: Artifact
+    about: About
     opset: int
-    classes: int
+    outputs: int
+    int8: bool
 
     @classmethod
     def encode(cls, artifact: Artifact, model: nn.Module) -> OnnxFile:
@@ -61,57 +74,89 @@ class OnnxFile:
         The bound is checked in ONNX Runtime on random inputs, at batch 1 and 7.
 
         Args:
-            artifact: goes into the file, and names the shape of the input.
+            artifact: what the file says of the network, the shape of its input above all.
             model: what it decodes to; it is left untouched.
 
         Raises:
             ValueError: the extra is missing, the network cannot be exported, or computes something
                 else in ONNX Runtime.
         """
-        weights = sum(tensor.numel() for tensor in model.state_dict().values())
-        size = 4 * weights + 4 * artifact.nbytes // 3
-        if size > _LARGEST_FILE:
-            raise ValueError(
-                f"The network takes {size:,} bytes as one ONNX file, which may have "
-                f"{_LARGEST_FILE:,}; ship the .hbk."
-            )
+        _fits(model)
         graph = trace(model, artifact.input_shape)
-        fault = complaint(graph, artifact.input_shape)
-        if fault:
+        file = cls._signed(graph, artifact)
+        _compare(Session(file.content, name=_EXPORTED), model, artifact.input_shape)
+        return file
+
+    @classmethod
+    def encode_int8(cls, artifact: Artifact, model: nn.Module, images: Images) -> OnnxFile:
+        """The network of ``artifact`` in eight bits (see `hauberk.artifact.quantize`).
+
+        ONNX Runtime must agree with the graph's own torch form on the images: logits to one step of
+        eight bits, the same answer on 99.9% of them.
+
+        Args:
+            artifact: what the file says of the network, the shape of its input above all.
+            model: what it decodes to; it is left untouched.
+            images: of the training split, some hundreds, in [0, 1], by which the ranges of the
+                activations are chosen.
+
+        Raises:
+            ValueError: the extra is missing, the network cannot be exported, or computes something
+                else in ONNX Runtime.
+        """
+        _fits(model)
+        if len(images) == 0 or tuple(images.shape[1:]) != artifact.input_shape:
             raise ValueError(
-                f"The network cannot be written as ONNX (its graph {fault}); give one of plain "
-                "torch layers, from images to one row of logits for each."
+                f"The calibration images have the shape {tuple(images.shape)}; give one or more of "
+                f"shape {artifact.input_shape}, those that the network was trained on."
             )
-        content = _sign(graph, artifact.content)
-        _compare(Session(content, name="The exported network"), model, artifact.input_shape)
-        return cls(content, artifact, *facts(graph))
+        graph = trace(model, artifact.input_shape, fold=True)
+        _refuse(complaint(graph, artifact.input_shape) or _strange(graph))
+        batches = torch.split(images, _BATCH)
+        quantize(graph, ranges(graph, batches))
+        file = cls._signed(graph, artifact)
+        session = Session(file.content, name=_EXPORTED)
+        fault = Agreement.of(session, file.twin(_EXPORTED), batches).complaint(_EXPORTED, True)
+        if fault:
+            raise ValueError(fault)
+        return file
+
+    @classmethod
+    def _signed(cls, graph: ModelProto, artifact: Artifact) -> OnnxFile:
+        """``graph`` with compact weights, and what is known of it in its metadata."""
+        about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
+        _refuse(complaint(graph, about.input_shape))
+        compact(graph)
+        _refuse(complaint(graph, about.input_shape) or _strange(graph))
+        return cls(_sign(graph, about), about, *facts(graph))
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "The file") -> OnnxFile:
         """The ONNX file whose bytes are ``content``; ``name`` stands in errors.
 
         Raises:
-            ArtifactError: empty, cut off, damaged, not ours, or its artifact is.
+            ArtifactError: empty, cut off, damaged, or not ours.
             ValueError: the extra is missing.
         """
         graph = _parse(content, name)
-        notes = {note.key: note.value for note in graph.metadata_props}
-        if _ARTIFACT not in notes:
-            raise ArtifactError(f"{name} holds no hauberk artifact; {_OURS}.")
-        if notes.get(_CHECKSUM) != _digest(content, notes.get(_CHECKSUM, "")):
+        every = {note.key: note.value for note in graph.metadata_props}
+        notes = {key: text for key, text in every.items() if isinstance(text, str)}  # else no UTF-8
+        if _CHECKSUM not in notes:
+            raise ArtifactError(f"{name} was not written by hauberk; {_OURS}.")
+        if notes[_CHECKSUM] != _digest(content, notes[_CHECKSUM]):
             raise ArtifactError(f"{name} was damaged or changed after its export; export it again.")
-        artifact = _unpacked(notes[_ARTIFACT], f"The artifact inside {name}")
-        fault = complaint(graph, artifact.input_shape)
+        about = _about(notes, name)
+        fault = complaint(graph, about.input_shape)
         if fault:
             raise ArtifactError(f"{name} {fault}; {_OURS}.")
-        return cls(content, artifact, *facts(graph))
+        return cls(content, about, *facts(graph))
 
     @classmethod
     def load(cls, path: str | Path) -> OnnxFile:
         """The ONNX file at ``path``.
 
         Raises:
-            ArtifactError: empty, cut off, damaged, not ours, or its artifact is.
+            ArtifactError: empty, cut off, damaged, or not ours.
             OSError: it is missing, cannot be read, or is too large.
         """
         return cls.from_bytes(files.read(Path(path), "an .onnx file", _LARGEST_FILE), str(path))
@@ -124,16 +169,69 @@ class OnnxFile:
         """
         files.write(Path(path), self.content)
 
+    def twin(self, name: str = "The file") -> Replay:
+        """The same graph in torch, with gradients, in eval mode; ``name`` stands in errors.
+
+        Raises:
+            ArtifactError: an operator that is not known here, or weights that are no numbers.
+        """
+        try:
+            twin = Replay(_parse(self.content, name)).eval()
+        except Unknown as error:
+            raise ArtifactError(f"{name} uses the operator {error}; {_OURS}.") from error
+        if not twin.finite():
+            raise ArtifactError(f"{name} holds NaN or infinite weights; {_OURS}.")
+        return twin
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """How the dense network is built; None for a user's own module."""
+        return self.about.architecture
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input: (channel, height, width)."""
+        return self.about.input_shape
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of the dense net in float32."""
+        assert self.about.dense_bytes is not None
+        return self.about.dense_bytes
+
+    @property
+    def nbytes(self) -> int:
+        """The file's size."""
+        return len(self.content)
+
     def json(self) -> dict[str, Any]:
-        """``{"bytes", "artifact_bytes", "opset", "inputs", "outputs"}``."""
-        image, logits = [BATCH, *self.artifact.input_shape], [BATCH, self.classes]
+        """``{"bytes", "dense_bytes", "opset", "computes", "inputs", "outputs"}``."""
+        image, logits = [BATCH, *self.about.input_shape], [BATCH, self.outputs]
         return {
-            "bytes": len(self.content),
-            "artifact_bytes": self.artifact.nbytes,
+            "bytes": self.nbytes,
+            "dense_bytes": self.dense_bytes,
             "opset": self.opset,
+            "computes": "int8" if self.int8 else "float32",
             "inputs": [{"name": INPUT, "dtype": "float32", "shape": image}],
             "outputs": [{"name": OUTPUT, "dtype": "float32", "shape": logits}],
         }
+
+
+def _fits(model: nn.Module) -> None:
+    size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
+    if size > _LARGEST_FILE:
+        raise ValueError(
+            f"The network takes {size:,} bytes as one ONNX file, which may have "
+            f"{_LARGEST_FILE:,}; ship the .hbk."
+        )
+
+
+def _refuse(fault: str | None) -> None:
+    if fault:
+        raise ValueError(
+            f"The network cannot be written as ONNX (its graph {fault}); give one of plain "
+            "torch layers, from images to one row of logits for each."
+        )
 
 
 def _parse(content: bytes, name: str) -> ModelProto:
@@ -148,18 +246,36 @@ def _parse(content: bytes, name: str) -> ModelProto:
     return graph
 
 
-def _unpacked(text: str, name: str) -> Artifact:
+def _strange(graph: ModelProto) -> str | None:
+    """What keeps a graph from being replayed in torch, and so from being attacked."""
     try:
-        content = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise ArtifactError(f"{name} is not in base64; {_OURS}.") from None
-    return Artifact.from_bytes(content, name)
+        Replay(graph)
+    except Unknown as error:
+        return f"uses the operator {error}, whose gradient is not known here"
+    return None
 
 
-def _sign(graph: ModelProto, artifact: bytes) -> bytes:
-    """The graph's bytes, with the artifact and the checksum of everything in its metadata."""
-    for key, value in {_ARTIFACT: base64.b64encode(artifact).decode(), _CHECKSUM: _BLANK}.items():
-        graph.metadata_props.add(key=key, value=value)
+def _about(notes: dict[str, str], name: str) -> About:
+    version = notes.get(f"{_PREFIX}version")
+    if version != VERSION:
+        raise ArtifactError(
+            f"{name} has format version {version!r}, and this hauberk reads {VERSION!r}; export "
+            "it again."
+        )
+    try:
+        about = format.about_of({key.removeprefix(_PREFIX): text for key, text in notes.items()})
+    except ArtifactError:
+        about = None
+    if about is None or about.dense_bytes is None:
+        raise ArtifactError(f"{name} has notes that hauberk does not write; {_OURS}.")
+    return about
+
+
+def _sign(graph: ModelProto, about: About) -> bytes:
+    """The graph's bytes, with what is known of it and the checksum of everything as metadata."""
+    notes = {"version": VERSION, **format.facts(about), "checksum": _BLANK}
+    for key, value in notes.items():
+        graph.metadata_props.add(key=_PREFIX + key, value=value)
     blank: bytes = graph.SerializeToString(deterministic=True)
     return blank.replace(_mark(_BLANK), _mark(_digest(blank, _BLANK)), 1)
 
@@ -177,10 +293,10 @@ def _mark(digest: str) -> bytes:
 
 @torch.no_grad()
 def _compare(session: Session, model: nn.Module, input_shape: tuple[int, ...]) -> None:
-    twin = copy.deepcopy(model).cpu().float().eval()
+    plain = copy.deepcopy(model).cpu().float().eval()
     for batch in (1, 7):
         x = torch.rand(batch, *input_shape, generator=generator(0, "onnx", batch))
-        want, have = twin(x), session(x)
+        want, have = plain(x), session(x)
         apart = (want - have).abs().max() if want.shape == have.shape else torch.inf
         if not apart <= _TOLERANCE * want.abs().max():
             raise ValueError(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.packages import gist, need
 from hauberk.types import Images
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _FATAL = 4
 """The runtime's level of log messages that end the process: it says nothing below."""
@@ -34,19 +38,9 @@ class Session(nn.Module):
             ValueError: ONNX Runtime is not installed, or refuses the graph.
         """
         super().__init__()
-        need("onnx", "onnxruntime")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        # idle threads would take the cores from torch and from the session this one is timed beside
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.name = name
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = _opened(content, threads)
             (self._input,) = (tensor.name for tensor in self._session.get_inputs())
         except Exception as error:  # the runtime's errors have no common class
             raise ValueError(
@@ -77,3 +71,54 @@ class Session(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         return self
+
+
+def _opened(content: bytes, threads: int | None) -> Any:
+    need("onnx", "onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    # idle threads would take the cores from torch and from the session this one is timed beside
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def constants(model: ModelProto, names: Sequence[str]) -> Mapping[str, Tensor]:
+    """The values of ``names`` in a graph, which do not depend on its input, by ONNX Runtime.
+
+    Raises:
+        ValueError: the runtime refuses their part of the graph.
+    """
+    from onnx import ModelProto, ValueInfoProto, numpy_helper
+
+    stored = {t.name: t for t in model.graph.initializer if t.name in set(names)}
+    made = [name for name in names if name not in stored]
+    part = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = "constants"
+    part.graph.node.extend(_ancestors(model, made))
+    needed = {name for node in part.graph.node for name in node.input}
+    part.graph.initializer.extend(t for t in model.graph.initializer if t.name in needed)
+    part.graph.output.extend(ValueInfoProto(name=name) for name in made)
+    try:
+        found = {name: numpy_helper.to_array(t) for name, t in stored.items()}
+        if made:
+            arrays = _opened(part.SerializeToString(), None).run(made, {})
+            found |= dict(zip(made, arrays, strict=True))
+        return {name: torch.from_numpy(array.copy()) for name, array in found.items()}
+    except Exception as error:  # neither the runtime's errors nor onnx's have a common class
+        raise ValueError(
+            f"The weights are refused by ONNX Runtime ({gist(error)}); export the file again, or "
+            "update onnxruntime."
+        ) from error
+
+
+def _ancestors(model: ModelProto, names: Sequence[str]) -> list[Any]:
+    """The nodes behind some values, in the graph's order."""
+    wanted, kept = set(names), []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]

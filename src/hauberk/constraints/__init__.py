@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hauberk.constraints.byte_budget import ByteBudget, Choice, Codec
 from hauberk.constraints.codebook import Codebook
+from hauberk.constraints.grid import Grid
 from hauberk.constraints.half import HalfPrecision
 from hauberk.constraints.on import On
 from hauberk.constraints.pattern import pattern
@@ -24,6 +25,7 @@ __all__ = [
     "Codec",
     "Column",
     "Filter",
+    "Grid",
     "Grouping",
     "HalfPrecision",
     "NofM",

@@ -8,7 +8,7 @@ from hauberk.evaluate.cost import Macs, Timing, dense_bytes, latency, macs
 from hauberk.evaluate.picture import Published, tradeoff
 from hauberk.evaluate.proof import Proof, Shipped
 from hauberk.evaluate.proportion import Mask, Proportion
-from hauberk.evaluate.protocol import Progress, clean, silent, under_attack
+from hauberk.evaluate.protocol import Progress, clean, silent, transferred, under_attack
 from hauberk.evaluate.report import Report, Row, provenance
 from hauberk.evaluate.twin import Judged, agree
 
@@ -37,5 +37,6 @@ __all__ = [
     "silent",
     "square",
     "tradeoff",
+    "transferred",
     "under_attack",
 ]

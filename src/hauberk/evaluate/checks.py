@@ -24,16 +24,14 @@ from hauberk.evaluate.autoattack import refusal, square
 from hauberk.evaluate.proportion import Mask
 from hauberk.evaluate.protocol import (
     Progress,
-    adversarial,
-    agrees,
     clean,
     cross_entropy,
     margin,
     silent,
+    transferred,
     under_attack,
 )
 from hauberk.evaluate.sealed import Sealed, seal
-from hauberk.ops.random import generator
 from hauberk.threat import Threat
 from hauberk.types import Examples, Images, SampleLoss
 
@@ -196,14 +194,14 @@ def transfer(suspect: Suspect, source: nn.Module | None) -> Check:
     """Adversarial examples of another net must not succeed where the white-box attack fails."""
     if source is None:
         return Check("transfer", None, "The transfer attack needs a dense net and was not run.")
-    sealed, examples = seal(source), suspect.examples
-    survives = suspect.clean.clone()
-    for start in range(0, len(examples), suspect.batch_size):
-        part = torch.arange(start, min(start + suspect.batch_size, len(examples)))
-        part = part.to(examples.y.device)
-        rng = generator(suspect.seed, "transfer", start)
-        x_adv = adversarial(sealed, examples, part, suspect.threat, PGD(50, track=True), rng)
-        survives[part] &= agrees(suspect.model, x_adv, examples.y[part])
+    survives = suspect.clean & transferred(
+        suspect.model,
+        source,
+        suspect.examples,
+        suspect.threat,
+        seed=suspect.seed,
+        batch_size=suspect.batch_size,
+    )
     return _beaten(suspect, "transfer", "PGD-50 on the dense net", survives)
 
 

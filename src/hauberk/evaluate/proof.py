@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -13,7 +14,7 @@ from hauberk.evaluate.autoattack import autoattack, square
 from hauberk.evaluate.checks import Check, run_checks
 from hauberk.evaluate.cost import Timing, latency, macs
 from hauberk.evaluate.proportion import Mask, Proportion
-from hauberk.evaluate.protocol import Progress, clean, silent, under_attack
+from hauberk.evaluate.protocol import Progress, clean, silent, transferred, under_attack
 from hauberk.evaluate.report import Row
 from hauberk.evaluate.sealed import seal
 from hauberk.evaluate.twin import Judged
@@ -31,7 +32,7 @@ class Shipped:
         model: the decoded network.
         dense_bytes: of the dense net in float32.
         session: the file in ONNX Runtime, where it is an ``.onnx``: it is then what is asked and
-            timed, and the decoded network gives attacks the gradient.
+            timed, and ``model``, its graph in torch, gives attacks the gradient.
     """
 
     path: str
@@ -64,7 +65,8 @@ class Proof:
         batch_size: examples at a time.
         timing: whether the latency is measured, where there is a dense net to compare with.
         queries: of Square for each example, where the file runs in ONNX Runtime: an example is
-            then robust if it withstands the attack and Square.
+            then robust if it withstands the attack, Square, and what is transferred from the
+            source, where there is one.
     """
 
     threat: Threat
@@ -108,7 +110,8 @@ class Proof:
             shipped: the file, decoded.
             examples: of the test split, on the device of the model.
             dense: the net that latency is compared with; a session where the file runs as one.
-            source: the net from which adversarial examples are transferred, as a check.
+            source: the net from which adversarial examples are transferred, as a check; where the
+                file runs as a session, also as an attack.
             name: of the row.
             progress: told of each step's share of its own work.
 
@@ -123,7 +126,7 @@ class Proof:
         official, warnings = self._autoattack(model, tried, progress)
         masks = {**official, **self._attacks(model, tried, progress)}
         if shipped.session is not None:
-            masks = self._with_square(masks, shipped.session, tried, progress)
+            masks = self._deployed(masks, shipped.session, tried, source, progress)
         shares = {attack: Proportion.of(mask) for attack, mask in masks.items()}
         attack, robust = next(iter(shares.items()))
         return Row(
@@ -158,21 +161,27 @@ class Proof:
             for name, attack in self.attacks.items()
         }
 
-    def _with_square(
-        self, masks: dict[str, Mask], session: Session, examples: Examples, progress: Progress
+    def _deployed(
+        self,
+        masks: dict[str, Mask],
+        session: Session,
+        examples: Examples,
+        source: nn.Module | None,
+        progress: Progress,
     ) -> dict[str, Mask]:
-        """The worst of the first attack and of Square on the session itself, then each apart."""
+        """The worst, for each example, of the first attack and of those on the session itself."""
         name, mask = next(iter(masks.items()))
-        survives = square(
-            session,
-            examples.first(len(mask)),
-            self.threat,
-            seed=self.seed,
-            queries=self.queries,
-            batch_size=self.batch_size,
-            progress=progress,
-        )
-        return {f"{name} + square": mask & survives, **masks, "square": survives}
+        few = examples.first(len(mask))
+        others: dict[str, Mask] = {}
+        settings: dict[str, Any] = {"seed": self.seed, "batch_size": self.batch_size}
+        if source is not None:
+            others["transfer"] = transferred(session, source, few, self.threat, **settings)
+        settings |= {"queries": self.queries, "progress": progress}
+        others["square"] = square(session, few, self.threat, **settings)
+        worst = mask
+        for survives in others.values():
+            worst = worst & survives
+        return {" + ".join((name, *others)): worst, **masks, **others}
 
     def _autoattack(
         self, model: nn.Module, examples: Examples, progress: Progress

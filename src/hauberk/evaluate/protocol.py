@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.attack import Attack
+from hauberk.attacks import PGD
 from hauberk.evaluate.proportion import Mask
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.ops.random import generator
@@ -84,6 +85,37 @@ def under_attack(
             progress(restart * len(examples) + start + len(part), total, "attack")
     progress(total, total, "attack")
     return robust
+
+
+def transferred(
+    model: nn.Module,
+    source: nn.Module,
+    examples: Examples,
+    threat: Threat,
+    *,
+    seed: int,
+    batch_size: int = 500,
+) -> Mask:
+    """Which examples the network classifies correctly where PGD-50 on ``source`` led them.
+
+    Args:
+        model: to logits (batch, class); asked for no gradient.
+        source: the net that is attacked, such as the dense one.
+        examples: on the device of both.
+        threat: what the adversary may do.
+        seed: of the random starts.
+        batch_size: examples at a time.
+    """
+    sealed, sealed_source = seal(model), seal(source)
+    survives = torch.zeros(len(examples), dtype=torch.bool, device=examples.y.device)
+    for start in range(0, len(examples), batch_size):
+        part = torch.arange(start, min(start + batch_size, len(examples)))
+        part = part.to(examples.y.device)
+        rng = generator(seed, "transfer", start)
+        attack = PGD(50, track=True)
+        x_adv = adversarial(sealed_source, examples, part, threat, attack, rng)
+        survives[part] = agrees(sealed, x_adv, examples.y[part])
+    return survives
 
 
 def adversarial(

@@ -1,0 +1,46 @@
+"""The best scale of a grid, against brute force; what is on a grid stays there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hauberk.constraints import Grid, grid
+
+
+def error(w: torch.Tensor, scale: float, levels: int) -> float:
+    whole = (w / scale).round().clamp(-levels, levels)
+    return float((w - scale * whole).square().sum())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_no_scale_of_many_is_better(bits: int) -> None:
+    w = torch.randn(40, generator=torch.Generator().manual_seed(bits)).double()
+    ours = float((w - Grid(bits).project({"w": w})["w"]).square().sum())
+    levels = Grid(bits).levels
+    tried = torch.linspace(0.05, 2.5, 20_000).double() * w.abs().max() / levels
+    best = min(error(w, float(s), levels) for s in tried)
+    assert ours <= best * (1 + 1e-9)
+
+
+def test_the_search_comes_close_to_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = {"w": torch.randn(16, 300, generator=torch.Generator().manual_seed(1))}
+    best = float((w["w"] - Grid(8).project(w)["w"]).square().sum())
+    monkeypatch.setattr(grid, "_EXACT", 0)
+    found = Grid(8).project(w)["w"]
+    assert float((w["w"] - found).square().sum()) <= 1.02 * best
+    assert torch.equal(Grid(8).project({"w": found})["w"], found)
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_fit_gives_what_is_multiplied(channels: bool) -> None:
+    w = torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(2))
+    w[2] = 0
+    scale, whole = Grid(8, channels).fit(w)
+    assert len(scale) == (6 if channels else 1) and whole.shape == w.shape
+    assert torch.equal(whole, whole.round()) and whole.abs().max() <= 127
+    shaped = scale.reshape(-1, 1, 1) * whole
+    assert torch.equal(shaped.float(), Grid(8, channels).project({"w": w})["w"])
+    again, same = Grid(8, channels).fit(shaped.float())
+    torch.testing.assert_close(again, scale)
+    assert torch.equal(same, whole)
