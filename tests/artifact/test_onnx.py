@@ -18,6 +18,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+import hauberk as hb
 from hauberk import models
 from hauberk.artifact import Artifact, ArtifactError, OnnxFile, Session, graph
 from hauberk.artifact import onnx as module
