@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import hauberk as hb
 from hauberk.evaluate import Proof, Shipped

@@ -394,7 +394,18 @@ def tied() -> nn.Module:
         Small(nn.PReLU(8)),
         Small(nn.ConvTranspose2d(8, 8, 2)),
     ],
-    ids=lambda net: f"{type(net).__name__} {getattr(net, 'between', '')}",
+    ids=[
+        "adds",
+        "twice",
+        "features",
+        "tied",
+        "shuffle",
+        "softmax",
+        "normalise",
+        "group",
+        "prelu",
+        "transposed",
+    ],
 )
 def test_what_cannot_be_cut_without_doubt_stays(net: nn.Module) -> None:
     killed(randomised(net))
