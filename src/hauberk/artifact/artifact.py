@@ -341,5 +341,6 @@ def _differences(
             yield f"{name} is missing from the file"
         elif have[name] != shape:
             yield f"{name} is {have[name]} in the file, {shape} wanted"
-    for name in have.keys() - want.keys():
-        yield f"{name} is not in the model"
+    for name in have:
+        if name not in want:
+            yield f"{name} is not in the model"
