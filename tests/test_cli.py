@@ -251,3 +251,31 @@ def test_what_admm_cannot_do_is_refused_before_any_training(
     start = ("--from", str(shipped / "model.hbk"), "--out", str(tmp_path / "out"))
     assert sentence in refused(capsys, "compress", "--method", "admm", *FAST, *start, *words)
     assert not (tmp_path / "out" / "model.hbk").exists()
+
+
+def test_a_size_is_met_on_disk_and_used(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(
+        "compress", "--size", "4kB", *FAST, "--from", str(shipped / "model.hbk"), "--epochs", "1",
+        "--codebook-epochs", "1", "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40",
+        "--out", str(tmp_path), "--json",
+    )  # fmt: skip
+    small = json.loads(capsys.readouterr().out)["rows"][-1]
+    assert small["name"] == "Sized"
+    assert 0.97 * 4000 <= (tmp_path / "model.hbk").stat().st_size == small["bytes"] <= 4000
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ("12 parsecs", "The size '12 parsecs' could not be read"),
+        ("0%", "could not be read"),
+        ("300B", "header, biases and norms alone take"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused(
+    size: str, sentence: str, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ("--from", str(shipped / "model.hbk"), "--out", str(tmp_path / "out"))
+    assert sentence in refused(capsys, "compress", "--size", size, *FAST, *start)
