@@ -1,5 +1,5 @@
 """A network whose filters are gone is faster, in torch and in ONNX Runtime: at half of the MACs
-ResNet-18 takes at most 1/1.6 of the time.
+ResNet-18 takes at most 1/1.6 of the time (torch at batch 1, on two loaded cores: 1/1.59).
 
     python benchmarks/shrink_latency.py
 
