@@ -17,7 +17,7 @@ import hauberk as hb
 from hauberk import api
 from hauberk.console import bars, say
 from hauberk.evaluate import Proof
-from hauberk.runs import prove
+from hauberk.runs import prove, read
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class Series:
         if self._row(name).exists():
             return
         entry, path = self.entries[name], self.file(name)
-        source = hb.load(self.file(entry.source)) if entry.source else None
+        opened, source = read(path), hb.load(self.file(entry.source)) if entry.source else None
         rows = {
-            key: prove(path, data, proof, source=source, name=name).json()
+            key: prove(opened, data, proof, source=source, name=name).json()
             for key, proof in self.proofs.items()
         }
         first, *others = rows

@@ -15,7 +15,7 @@ import hauberk as hb
 from hauberk.evaluate import Proof, Shipped
 from hauberk.methods.method import Compression
 from hauberk.ops.groups import Filter
-from hauberk.runs import prove
+from hauberk.runs import prove, read
 from hauberk.types import Data, Examples
 
 THREAT = hb.Linf(0.1)
@@ -126,7 +126,7 @@ def test_latency_is_compared_with_the_full_size(
 
 def _prove(path: Path | None, data: Data, proof: Any, model: nn.Module | None = None) -> Any:
     assert path is not None
-    return prove(path, data, proof, source=None, model=model, device=torch.device("cpu"))
+    return prove(read(path), data, proof, source=None, model=model, device=torch.device("cpu"))
 
 
 def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hauberk import files, models
-from hauberk.artifact import Architecture, Artifact, OnnxFile, dense_bytes, slim
+from hauberk.artifact import About, Architecture, Artifact, OnnxFile, dense_bytes, slim
 from hauberk.constraints import HalfPrecision
 from hauberk.data import load as load_data
 from hauberk.loop import follow
@@ -223,17 +223,17 @@ def _exportable(artifact: Artifact, path: str | Path, model: nn.Module | None) -
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The network in an artifact; ``path`` is named in errors."""
-    return artifact.fill(blank(artifact, path) if model is None else model)
+    return artifact.fill(blank(artifact.about, path) if model is None else model)
 
 
-def blank(file: Artifact | OnnxFile, path: str | Path) -> nn.Module:
+def blank(about: About, path: str | Path) -> nn.Module:
     """The network that a file names, at its full size and with weights of its own."""
-    if file.architecture is None:
+    if about.architecture is None:
         raise ValueError(
             f"{path} names no architecture, for it was made from a module of its user's own; "
             "give that module, as in hauberk.load(path, model=MyNet())."
         )
-    named = file.architecture
+    named = about.architecture
     return models.build_named(named.name, _whole(named.arguments, path))
 
 

@@ -138,7 +138,7 @@ def _make(flags: Any, start: str) -> None:
     from hauberk.console import bars
     from hauberk.data import load
     from hauberk.methods import DA
-    from hauberk.runs import keep_rows, prove, publish
+    from hauberk.runs import keep_rows, prove, publish, read
 
     method, threat = flags.settings, _threat(flags.threat)
     proof, data = _proof(flags, threat), load(flags.data)
@@ -160,7 +160,7 @@ def _make(flags: Any, start: str) -> None:
         with bars(name) as bar:
             rows.append(
                 prove(
-                    path,
+                    read(path),
                     data,
                     proof,
                     source=made.dense,
@@ -181,11 +181,11 @@ def _evaluate(words: list[str]) -> None:
     from hauberk.runs import prove, read
 
     proof = _proof(flags, _threat(flags.threat))
-    read(flags.file)  # a bad file is named before the data are read
+    opened = read(flags.file)  # a bad file is named before the data are read
     source = api.load(flags.dense) if flags.dense else None
     data, place = load(flags.data), _device(flags.device)
     with bars(flags.file.name) as bar:
-        row = prove(flags.file, data, proof, source=source, device=place, progress=bar.seen)
+        row = prove(opened, data, proof, source=source, device=place, progress=bar.seen)
     if flags.json:
         print(json.dumps(row.json()))
     else:

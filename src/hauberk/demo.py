@@ -22,7 +22,7 @@ from hauberk.console import bars, say
 from hauberk.data import load
 from hauberk.evaluate import Proof, Report, Row
 from hauberk.methods import AL0, AP, ATMC, DA, Method
-from hauberk.runs import prove, publish
+from hauberk.runs import prove, publish, read
 from hauberk.solve import Run
 from hauberk.threats import Linf
 
@@ -105,7 +105,7 @@ def make(out: Path, name: str, seed: int) -> Row:
         check_limit=100,
         seed=seed,
     )
-    return replace(prove(path, data, proof, source=source), name=name)
+    return replace(prove(read(path), data, proof, source=source), name=name)
 
 
 def _path(out: Path, name: str) -> Path:

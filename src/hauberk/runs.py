@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hauberk import api
-from hauberk.artifact import Artifact, OnnxFile, Session
+from hauberk.artifact import About, Artifact, OnnxFile, Session
 from hauberk.artifact.graph import trace
 from hauberk.evaluate import (
     Progress,
@@ -46,15 +46,20 @@ class Opened:
     session: Session | None = None
 
     @property
+    def about(self) -> About:
+        """What the file says of the network."""
+        return self.holds.about
+
+    @property
     def int8(self) -> bool:
         """Whether the file computes in eight bits."""
         return isinstance(self.holds, OnnxFile) and self.holds.int8
 
     def nets(self, model: nn.Module | None) -> tuple[nn.Module, nn.Module | None]:
         """What the file computes, as torch, and the dense net of the same shape, where known."""
-        if self.replay is not None and model is None and self.holds.architecture is None:
+        if self.replay is not None and model is None and self.about.architecture is None:
             return self.replay, None
-        empty = api.blank(self.holds, self.path) if model is None else model
+        empty = api.blank(self.about, self.path) if model is None else model
         dense = _dense(empty)  # before the file resizes it
         if isinstance(self.holds, Artifact):
             return self.holds.fill(empty), dense
@@ -63,7 +68,7 @@ class Opened:
 
 
 def read(path: Path) -> Opened:
-    """What the file holds; for an ``.onnx`` also the session that runs it and its twin in torch.
+    """An ``.hbk``, or an ``.onnx`` that hauberk exported: with its session and its twin in torch.
 
     Raises:
         ValueError: a damaged or foreign file, or ``hauberk[onnx]`` is missing.
@@ -76,7 +81,7 @@ def read(path: Path) -> Opened:
 
 
 def prove(
-    path: Path,
+    opened: Opened,
     data: Data,
     proof: Proof,
     *,
@@ -86,12 +91,12 @@ def prove(
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Row:
-    """Everything that is claimed of the file at ``path``, measured on what it decodes to.
+    """Everything that is claimed of a file, measured on what it decodes to.
 
     An ``.onnx`` is asked and timed in ONNX Runtime, beside the dense net in ONNX Runtime.
 
     Args:
-        path: an ``.hbk`` file, or an ``.onnx`` that hauberk exported.
+        opened: the file, from `read`.
         data: its test split is attacked.
         proof: how.
         source: the dense net, from which attacks are transferred, if it is at hand.
@@ -101,7 +106,7 @@ def prove(
         device: where to compute.
         progress: told of each step's share of its own work.
     """
-    opened, place = read(path), device or Run().place()
+    place = device or Run().place()
     decoded, dense = opened.nets(model)
     if opened.session is not None:
         _check_shape(opened, data)
@@ -112,9 +117,9 @@ def prove(
         agree(opened.session, decoded, examples, int8=opened.int8)
         if dense is not None:
             dense = Session(trace(dense, data.shape).SerializeToString())
-    size, whole = path.stat().st_size, opened.holds.dense_bytes
+    size, whole = opened.path.stat().st_size, opened.holds.dense_bytes
     return proof(
-        Shipped(str(path), size, decoded, whole, opened.session),
+        Shipped(str(opened.path), size, decoded, whole, opened.session),
         examples,
         dense=dense,
         source=None if source is None else copy.deepcopy(source).to(place),
@@ -125,8 +130,8 @@ def prove(
 
 def _check_shape(opened: Opened, data: Data) -> None:
     """Refuse data of other images than a session takes."""
-    if data.shape != opened.holds.input_shape:
-        shapes = data.shape, opened.holds.input_shape
+    if data.shape != opened.about.input_shape:
+        shapes = data.shape, opened.about.input_shape
         have, want = (" × ".join(map(str, shape)) for shape in shapes)
         raise ValueError(
             f"{opened.path} takes images of {want} and those of {data.name} are {have}; "

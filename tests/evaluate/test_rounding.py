@@ -85,7 +85,8 @@ def test_eight_bits_are_proved_like_floats(honest: nn.Module, tmp_path: Path) ->
         limit=100, check_limit=60, queries=100,
     )  # fmt: skip
     rows = [
-        runs.prove(tmp_path / f"{name}.onnx", data, proof, source=net) for name in ("net", "float")
+        runs.prove(runs.read(tmp_path / f"{name}.onnx"), data, proof, source=net)
+        for name in ("net", "float")
     ]
     assert rows[0].attack == "pgd:10 + transfer + square"
     assert abs(rows[0].robust.accuracy - rows[1].robust.accuracy) <= 0.05

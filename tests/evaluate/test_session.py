@@ -142,7 +142,8 @@ def pair(artifact: Artifact, file: OnnxFile, tmp_path: Path) -> tuple[Path, Path
 def test_the_onnx_is_proved_like_the_hbk(pair: tuple[Path, Path], twin: nn.Module) -> None:
     data = load("digits")
     ours, theirs = (
-        runs.prove(path, data, PROOF, source=None, model=copy.deepcopy(twin)) for path in pair
+        runs.prove(runs.read(path), data, PROOF, source=None, model=copy.deepcopy(twin))
+        for path in pair
     )
     assert theirs.clean == ours.clean and theirs.clean_split == ours.clean_split
     assert theirs.bytes == pair[1].stat().st_size and theirs.dense_bytes == ours.dense_bytes
@@ -162,7 +163,7 @@ def test_an_example_is_robust_where_it_withstands_both(
     few = data.test.first(60)
     white = under_attack(Judged(session, twin), few, PROOF.threat, PGD(3, track=True), seed=1)
     black = square(session, few, PROOF.threat, seed=1, queries=30)
-    row = runs.prove(pair[1], data, PROOF, source=None, model=copy.deepcopy(twin))
+    row = runs.prove(runs.read(pair[1]), data, PROOF, source=None, model=copy.deepcopy(twin))
     shares = [share.successes for share in row.attacks.values()]
     assert shares == [int(mask.sum()) for mask in (white & black, white, black)]
     assert 0 < shares[0] <= min(shares[1:]) < row.clean.successes
@@ -172,7 +173,7 @@ def test_what_is_transferred_from_the_dense_net_counts(
     pair: tuple[Path, Path], twin: nn.Module, session: Session
 ) -> None:
     data = load("digits")
-    row = runs.prove(pair[1], data, PROOF, source=twin, model=copy.deepcopy(twin))
+    row = runs.prove(runs.read(pair[1]), data, PROOF, source=twin, model=copy.deepcopy(twin))
     assert list(row.attacks) == ["pgd:3 + transfer + square", "pgd:3", "transfer", "square"]
     moved = transferred(session, twin, data.test.first(60), PROOF.threat, seed=1)
     assert row.attacks["transfer"].successes == int(moved.sum())
@@ -181,7 +182,7 @@ def test_what_is_transferred_from_the_dense_net_counts(
 
 def test_a_net_of_nobody_s_needs_no_module(pair: tuple[Path, Path]) -> None:
     """The graph says all; only the dense net to time beside is missing."""
-    row = runs.prove(pair[1], load("digits"), PROOF, source=None)
+    row = runs.prove(runs.read(pair[1]), load("digits"), PROOF, source=None)
     assert row.attack == "pgd:3 + square" and not row.latency_ms and row.macs is not None
 
 
@@ -192,7 +193,7 @@ def test_a_changed_file_is_refused(file: OnnxFile, tmp_path: Path) -> None:
     path = tmp_path / "edited.onnx"
     path.write_bytes(model.SerializeToString(deterministic=True))
     with pytest.raises(ValueError, match=r"edited\.onnx was damaged or changed[^\n]+\.$"):
-        runs.prove(path, load("digits"), PROOF, source=None)
+        runs.prove(runs.read(path), load("digits"), PROOF, source=None)
 
 
 def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -203,4 +204,4 @@ def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
     )
     OnnxFile.encode(artifact, net).save(tmp_path / "any.onnx")
     with pytest.raises(ValueError, match="takes images of 1 × 9 × 9"):
-        runs.prove(tmp_path / "any.onnx", load("digits"), PROOF, source=None, model=net)
+        runs.prove(runs.read(tmp_path / "any.onnx"), load("digits"), PROOF, source=None, model=net)

@@ -3,12 +3,13 @@
 from hauberk.artifact.agreement import Agreement
 from hauberk.artifact.artifact import Artifact, Layer, dense_bytes
 from hauberk.artifact.families import Family, families
-from hauberk.artifact.format import Architecture, ArtifactError
+from hauberk.artifact.format import About, Architecture, ArtifactError
 from hauberk.artifact.onnx import OnnxFile
 from hauberk.artifact.session import Session
 from hauberk.artifact.slimming import shrink, slim
 
 __all__ = [
+    "About",
     "Agreement",
     "Architecture",
     "Artifact",

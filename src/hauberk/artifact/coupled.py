@@ -8,6 +8,7 @@ like are left alone.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,6 +149,14 @@ class Graph:
             at, of = torch.tensor(item.idxs), torch.tensor(item.root_idxs)
             members.append(Member(node.module, reads, at, of))
         return members if all(m.distinct for m in members) else None
+
+
+def traceable(model: nn.Module) -> nn.Module:
+    """A copy to trace: on the CPU, in eval mode, with a gradient for every number to follow."""
+    net = copy.deepcopy(model).cpu().eval()
+    for p in net.parameters():
+        p.requires_grad_(p.is_floating_point())
+    return net
 
 
 @contextmanager

@@ -6,13 +6,12 @@ scale it. A family that nobody reads, the network's output, is none.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hauberk.artifact.coupled import Graph, Member, traced
+from hauberk.artifact.coupled import Graph, Member, traceable, traced
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
     Raises:
         ValueError: the graph cannot be traced.
     """
-    net = copy.deepcopy(model).cpu().eval()
-    for p in net.parameters():
-        p.requires_grad_(p.is_floating_point())  # the trace follows gradients
-    found, placed = [], set[nn.Module]()
+    net, found, placed = traceable(model), list[Family](), set[nn.Module]()
     with traced("give a pattern that needs no graph, such as irregular"):
         graph = Graph(net, example.cpu())
         for root in graph.roots():

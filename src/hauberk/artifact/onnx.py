@@ -23,7 +23,7 @@ from hauberk.artifact import format
 from hauberk.artifact.agreement import Agreement
 from hauberk.artifact.artifact import Artifact
 from hauberk.artifact.compact import compact
-from hauberk.artifact.format import About, Architecture, ArtifactError
+from hauberk.artifact.format import About, ArtifactError
 from hauberk.artifact.graph import BATCH, INPUT, OUTPUT, complaint, facts, trace
 from hauberk.artifact.operators import Unknown
 from hauberk.artifact.quantize import quantize, ranges
@@ -182,16 +182,6 @@ class OnnxFile:
         if not twin.finite():
             raise ArtifactError(f"{name} holds NaN or infinite weights; {_OURS}.")
         return twin
-
-    @property
-    def architecture(self) -> Architecture | None:
-        """How the dense network is built; None for a user's own module."""
-        return self.about.architecture
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input: (channel, height, width)."""
-        return self.about.input_shape
 
     @property
     def dense_bytes(self) -> int:

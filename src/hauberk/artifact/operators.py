@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hauberk.ops.straight_through import through
+
 _LARGEST_PADDING = 1 << 12
 
 
@@ -80,24 +82,6 @@ class Apply(nn.Module):
         rest = iter(inputs)
         own = [getattr(self, f"constant{place}") for place in range(self.places)]
         return self.function(*(next(rest) if c is None else c for c in own))
-
-
-class _Through(torch.autograd.Function):
-    """``(x, y) ↦ y`` with the gradient of ``x``."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        return y.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
-def through(x: Tensor, y: Tensor) -> Tensor:
-    """The value of ``y`` with the gradient of ``x``, which has the same shape."""
-    out: Tensor = _Through.apply(x, y)  # type: ignore[no-untyped-call]
-    return out
 
 
 def _step(x: Tensor, *, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -10,14 +10,12 @@ and that again until nothing more dies.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hauberk.artifact.constant import constants
-from hauberk.artifact.coupled import Graph, aligned, traced
+from hauberk.artifact.coupled import Graph, aligned, traceable, traced
 from hauberk.artifact.fold import Reading, choose
 from hauberk.artifact.resize import resize
 
@@ -44,10 +42,8 @@ def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
             compute what the model does.
     """
     _check_plain(model)
-    net, example = copy.deepcopy(model).cpu().eval(), example.detach().cpu()
-    trained = {name: p.requires_grad for name, p in net.named_parameters()}
-    for p in net.parameters():
-        p.requires_grad_(p.is_floating_point())  # the trace follows gradients
+    net, example = traceable(model), example.detach().cpu()
+    trained = {name: p.requires_grad for name, p in model.named_parameters()}
     with traced("leave slim out for this model"):
         before = _logits(net, example)
         while _sweep(net, example, exact):

@@ -5,7 +5,8 @@
 Layer l has the candidates (K, b): its K largest weights, in a codebook of 2ᵇ values. One from each
 layer is a multiple-choice knapsack, solved on the lower convex hull: for a price λ of a bit each
 layer takes its own ``argmin s² D(K, b) + λ R(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
-The plan's prices are estimates; the answer is cut by the codec's own length, one factor on all K.
+The plan's prices are estimates; the answer is cut by the codec's own length, on a geometric way
+from one plan to the next.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class ByteBudget(Constraint):
     def project(self, w: Weights) -> dict[str, Tensor]:
         """A feasible point near to the nearest one; one that is feasible stays.
 
-        Not exact: the answer lies between two neighbours on the hull of estimated prices, which
-        differ in one layer, and all layers give up the same share to meet the true ones.
+        Not exact: it is the cut of a `fitted_plan`, which lies between two points on the hull of
+        estimated prices, as far towards the larger one as the true length allows.
 
         Raises:
             ValueError: not even one weight of each layer fits.
@@ -93,8 +94,7 @@ class ByteBudget(Constraint):
         refuse_nonfinite(w)
         if self.size_bits(w) <= self.limit_bits:
             return {name: t.detach().clone() for name, t in w.items()}
-        plan = self.fitted_plan(w)
-        return {name: _kept(t, plan[name]) for name, t in w.items()}
+        return cut(w, self.fitted_plan(w))
 
     def fitted_plan(self, w: Weights) -> dict[str, Choice]:
         """The choices that `project` makes where ``w`` is too long, to the codec's own length.
@@ -123,7 +123,7 @@ class ByteBudget(Constraint):
         return _on(way, low)
 
     def _length(self, w: Weights, plan: Mapping[str, Choice]) -> int:
-        return self.size_bits({name: _kept(t, plan[name]) for name, t in w.items()})
+        return self.size_bits(cut(w, plan))
 
     def plan(self, w: Weights) -> dict[str, Choice]:
         """The knapsack's answer, by estimated prices: the best point of the hull that fits."""
@@ -151,7 +151,7 @@ class ByteBudget(Constraint):
         return ceil(sum(self.codec.length(t) for t in w.values()))
 
     def budget_bits(self, w: Weights) -> int:
-        """B, or what ``w`` takes by itself where that is less."""
+        """B."""
         return self.limit_bits
 
     def _menu(self, name: str, t: Tensor) -> _Menu:
@@ -190,6 +190,11 @@ class _Menu:
     def _best(self, price: float) -> tuple[int, int]:
         row, column = divmod(int((self.errors + price * self.costs).argmin()), len(self.bits))
         return row, column
+
+
+def cut(w: Weights, plan: Mapping[str, Choice]) -> dict[str, Tensor]:
+    """Each tensor's largest weights, in a codebook of its own, as the plan chose."""
+    return {name: _kept(t, plan[name]) for name, t in w.items()}
 
 
 def _kept(t: Tensor, choice: Choice) -> Tensor:

@@ -29,8 +29,8 @@ class On(Constraint):
 
     def project(self, w: Weights) -> dict[str, Tensor]:
         """``argmin ‖w' − w‖``: the free tensors stay."""
-        refuse_nonfinite(w)
-        met = self.constraint.project(self._part(w))
+        refuse_nonfinite(self._free(w))
+        met = self.constraint.project(self._part(w))  # which checks its own
         return {name: met[name] if name in met else t.detach().clone() for name, t in w.items()}
 
     def size_bits(self, w: Weights) -> int:
@@ -44,6 +44,8 @@ class On(Constraint):
     def _part(self, w: Weights) -> dict[str, Tensor]:
         return {name: t for name, t in w.items() if name in self.names}
 
+    def _free(self, w: Weights) -> dict[str, Tensor]:
+        return {name: t for name, t in w.items() if name not in self.names}
+
     def _rest_bits(self, w: Weights) -> int:
-        free = [t for name, t in w.items() if name not in self.names]
-        return sum(8 * t.element_size() * t.numel() for t in free)
+        return sum(8 * t.element_size() * t.numel() for t in self._free(w).values())

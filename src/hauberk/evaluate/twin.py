@@ -10,12 +10,11 @@ twin, which lets the gradient by as if it did not: Athalye, Carlini and Wagner (
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from hauberk.artifact import Agreement, Session
+from hauberk.ops.straight_through import through
 from hauberk.types import Examples, Images
 
 
@@ -31,20 +30,7 @@ class Judged(nn.Module):
         logits: Tensor = self.session(x)
         if not (torch.is_grad_enabled() and x.requires_grad):
             return logits
-        straight: Tensor = _Straight.apply(self.twin(x), logits)  # type: ignore[no-untyped-call]
-        return straight
-
-
-class _Straight(torch.autograd.Function):
-    """``(a, b) ↦ b`` with the gradient of ``a``."""
-
-    @staticmethod
-    def forward(ctx: Any, twin: Tensor, session: Tensor) -> Tensor:
-        return session.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
+        return through(self.twin(x), logits)
 
 
 def agree(

@@ -9,8 +9,9 @@ Departures, all off with ``paper=True, factors=True``: C alone by default; LAMP 
 matrices (raw magnitudes may empty a layer); the budget falls along a schedule instead of at once;
 pruned weights gather evidence; and the codebook joins once the budget is met, on the support it
 left and on long biases too, by lazy projection (the gradient is taken at the quantised weights)
-where the paper splits it off by ADMM: in pilots on MNIST the duplicate's pull cost ten points of
-robust accuracy, the lazy form one or two, most of them in the last layer: hence ``outer_bits``.
+where the paper splits it off by ADMM: in pilots on MNIST the duplicate's pull, then still inside of
+Adam's gradient, cost ten points of robust accuracy (as a prox it was not tried there), the lazy
+form one or two, most of them in the last layer: hence ``outer_bits``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 No system that we implement asks for this. For each leg the knapsack of `ByteBudget` is solved
 again, with what an error costs in each layer (`worth`) as it then is: on the dense net for the
 layers' shares of a falling ℓ0 budget, on the sparse one for its bits, and at the end, by the
-codec's own length, for what is still over. Lazy projection: ADMM's duplicates lost more.
+codec's own length, for what is still over. Lazy projection, as in `ATMC`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from hauberk.constraints import (
     Sparsity,
     Support,
 )
+from hauberk.constraints.byte_budget import cut
 from hauberk.methods.method import Compression
 from hauberk.methods.worth import worth
 from hauberk.ops.units import size_bytes
@@ -89,8 +90,9 @@ class Sized(Compression):
         for leg in ("codebook", "codebook again", "codebook once more"):
             model.load_state_dict(before)
             small = budget(margin)
-            own = {name: choice.values for name, choice in small.fitted_plan(weights).items()}
-            support, codebook = Support.of(small.project(weights)), Codebook(self.most_bits, own)
+            plan = small.fitted_plan(weights)
+            own = {name: choice.values for name, choice in plan.items()}
+            support, codebook = Support.of(cut(weights, plan)), Codebook(self.most_bits, own)
             both = problem(support=support, codebook=codebook)
             yield self.stage(leg, both, ProjectedGradient(self.descent(0.15), lazy=True), epochs)
             used = small.size_bits(weights) / self._left_bits(model, sample, 1.0)

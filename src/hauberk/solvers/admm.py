@@ -64,8 +64,8 @@ class Splitting(Projecting):
 
     def due(self, progress: float, rounds: int) -> bool:
         """Whether another round has come."""
-        now, self.round = self.round, int(progress * rounds)
-        return self.round > now
+        before, self.round = self.round, int(progress * rounds)
+        return self.round > before
 
 
 @dataclass(frozen=True)
