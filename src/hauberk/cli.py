@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hauberk.methods import Method
     from hauberk.solve import Run
     from hauberk.threat import Threat
+    from hauberk.types import Data
 
 USAGE = """\
 hauberk makes a neural network small while it keeps its accuracy and its adversarial robustness,
@@ -136,16 +137,15 @@ def _make(flags: Any, start: str) -> None:
     from hauberk import api, models
     from hauberk.artifact import Architecture
     from hauberk.console import bars
-    from hauberk.data import load
     from hauberk.methods import DA
     from hauberk.runs import keep_rows, prove, publish
 
     method, threat = flags.settings, _threat(flags.threat)
-    proof, data = _proof(flags, threat), load(flags.data)
+    proof, data = _proof(flags, threat), _data(flags)
     net = api.load(start) if start else models.build(flags.model, seed=flags.seed)
     place = _device(flags.device)
     with bars() as bar:
-        what = f"{method} {start or flags.model} {flags.data} {flags.threat}"
+        what = f"{method} {start or flags.model} {flags.data} {flags.on_error} {flags.threat}"
         run = _run(flags, place, what, bar)
         made = api.compress(
             net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
@@ -176,14 +176,13 @@ def _evaluate(words: list[str]) -> None:
     flags = parse(Evaluate, "evaluate", words)
     from hauberk import api
     from hauberk.console import bars
-    from hauberk.data import load
     from hauberk.evaluate import Report
     from hauberk.runs import prove, read
 
     proof = _proof(flags, _threat(flags.threat))
     read(flags.file)  # a bad file is named before the data are read
     source = api.load(flags.dense) if flags.dense else None
-    data, place = load(flags.data), _device(flags.device)
+    data, place = _data(flags), _device(flags.device)
     with bars(flags.file.name) as bar:
         row = prove(flags.file, data, proof, source=source, device=place, progress=bar.seen)
     if flags.json:
@@ -252,6 +251,17 @@ def _method(name: str) -> type[Method]:
     if name.lower() not in known:
         raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
     return known[name.lower()]
+
+
+def _data(flags: Any) -> Data:
+    """The data that the flags name; what was odd is said."""
+    from hauberk.console import say
+    from hauberk.data import load
+
+    data = load(flags.data, on_error=flags.on_error)
+    for note in data.notes:
+        say(note)
+    return data
 
 
 def _threat(text: str) -> Threat:
