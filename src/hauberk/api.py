@@ -88,7 +88,8 @@ def compress(
         if not pretrained:
             yield from method.dense(threat)
             dense.load_state_dict(working.state_dict())
-        yield from method.stages(working, threat, data.train.first(SAMPLE))
+        sample = replace(data.train.first(SAMPLE), names=data.labels)
+        yield from method.stages(working, threat, sample)
 
     history = follow(legs(), working, data, run)
     if method.half:
@@ -116,6 +117,7 @@ def encode(
         input_shape=data.shape,
         classes=data.classes,
         dense_bytes=whole,
+        labels=data.labels,
     )
 
 

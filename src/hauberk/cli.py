@@ -135,13 +135,16 @@ def _compress(words: list[str]) -> None:
 def _make(flags: Any, start: str) -> None:
     """Train or compress, prove, report."""
     from hauberk import api, models
-    from hauberk.artifact import Architecture
+    from hauberk.artifact import Architecture, Artifact
     from hauberk.console import bars
     from hauberk.methods import DA
     from hauberk.runs import keep_rows, prove, publish
 
     method, threat = flags.settings, _threat(flags.threat)
     proof, data = _proof(flags, threat), _data(flags)
+    if start:
+        about = Artifact.load(start).about
+        data = data.under(about.labels, about.classes)
     net = api.load(start) if start else models.build(flags.model, seed=flags.seed)
     place = _device(flags.device)
     with bars() as bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
@@ -167,9 +168,7 @@ class Data:
         """Refuse names that no file could hold, before anything is trained."""
         complaint = labels_complaint(self.labels, self.classes)
         if complaint:
-            raise ValueError(
-                f"The data {self.name} have class names that no file holds: {complaint}"
-            )
+            raise ValueError(f"The class names of {self.name} fit no file: {complaint}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -225,8 +224,10 @@ class Data:
         )
 
 
-MOST_LABEL_BYTES = 1 << 18
-"""What the names of the classes may take in a file's header."""
+_MOST_LABEL = 256  # characters
+_MOST_LABELS_BYTES = 1 << 18
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of characters."""
 
 
 def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
@@ -234,21 +235,19 @@ def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
     if not labels:
         return None
     if not all(isinstance(name, str) for name in labels):
-        return f"{_few([repr(name) for name in labels])} are not all text."
+        return "they are not all text; give strings."
     if len(labels) != classes or len(set(labels)) != classes:
-        return f"there are {len(set(labels))} different names for {classes} classes."
-    odd = next(
-        (name for name in labels if not 0 < len(name) <= 256 or not name.isprintable()), None
-    )
-    if odd is not None:
-        return (
-            f"{odd[:40]!r} has {len(odd)} characters; give 1 to 256 to each, all of them printable."
-        )
-    taken = len(json.dumps(json.dumps(list(labels))))
-    if taken > MOST_LABEL_BYTES:
-        return (
-            f"they take {taken:,} bytes, and {MOST_LABEL_BYTES:,} is the most; give shorter ones."
-        )
+        different = len(set(labels))
+        return f"there are {different:,} different ones for {classes:,} classes; give one for each."
+    for name in labels:
+        if not 0 < len(name) <= _MOST_LABEL or _UNPRINTED.search(name):
+            return (
+                f"one is {ascii(name)[:60]}; give 1 to {_MOST_LABEL} characters, none of them a "
+                "control character."
+            )
+    taken = len(json.dumps(json.dumps(list(labels), separators=(",", ":")))) - 2
+    if taken > _MOST_LABELS_BYTES:
+        return f"they take {taken:,} bytes; give names that take at most {_MOST_LABELS_BYTES:,}."
     return None
 
 
