@@ -42,8 +42,8 @@ class Common:
 
     Attributes:
         data: digits, an .npz file with x and y, a parquet file (or the common prefix of
-            X-train.parquet and X-test.parquet), or a folder of images: train/<class>/*.png beside
-            val and test, or <class>/*.png.
+            X-train.parquet and X-test.parquet), a folder of images: train/<class>/*.png beside
+            val and test, or <class>/*.png, or package.module:function, which gives torch Datasets.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
             colon, 16 is the full one) or wrn:28,10 (depth, width).

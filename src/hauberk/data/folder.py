@@ -12,10 +12,9 @@ import numpy as np
 
 from hauberk.data.assemble import Part, assemble
 from hauberk.data.decode import OnError, Source, decode
-from hauberk.data.split import TEST, TRAIN, VALIDATION, lone
+from hauberk.data.split import SPLITS, TEST, TRAIN, lone
 from hauberk.types import Data
 
-_SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -35,7 +34,7 @@ def load_folder(path: Path, *, seed: int, on_error: OnError) -> Data:
 def _splits(path: Path) -> dict[str, Path]:
     """The folders of splits, where ``path`` has such: a class may be called "train", too."""
     every = _folders(path)
-    named = [each for each in every if each.name in _SPLITS and _folders(each)]
+    named = [each for each in every if each.name in SPLITS and _folders(each)]
     if not named:
         return {}
     if len(named) < len(every):
@@ -45,7 +44,7 @@ def _splits(path: Path) -> dict[str, Path]:
             f"{strange!r}, which is none with classes in it: give train, val and test, or only "
             "classes."
         )
-    found = {_SPLITS[each.name]: each for each in named}
+    found = {SPLITS[each.name]: each for each in named}
     if len(found) < len(named):
         raise ValueError(
             f"The folder {str(path)!r} has both 'val' and 'validation': give one of them."

@@ -11,6 +11,8 @@ from hauberk.ops.random import generator, permutation
 from hauberk.types import Data, Examples, Labels
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
+"""What a split may be called, and which it is."""
 
 
 def stratified(y: Labels, *place: int | str) -> Tensor:
