@@ -20,6 +20,7 @@ from hauberk.flags import (
     Evaluate,
     Export,
     Inspect,
+    Show,
     Train,
     number,
     parse,
@@ -47,6 +48,7 @@ and proves it on the file that ships.
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
+  hauberk data D               shapes, classes and their counts, a sheet of examples
   hauberk export FILE          the same network as ONNX, for other runtimes; evaluate takes it too
 
 hauberk VERB --help explains each one's flags.
@@ -97,6 +99,7 @@ def _verb(name: str) -> Callable[[list[str]], None]:
         "evaluate": _evaluate,
         "inspect": _inspect,
         "export": _export,
+        "data": _show_data,
     }
     if name not in verbs:
         raise ValueError(
@@ -216,6 +219,25 @@ def _export(words: list[str]) -> None:
 
     made = export(flags.file, flags.format, flags.out, flags.data)
     print(json.dumps(made.json()) if flags.json else made.text())
+
+
+def _show_data(words: list[str]) -> None:
+    flags = parse(Show, "data", words)
+    from hauberk.console import say
+    from hauberk.contact import as_json, draw, table
+    from hauberk.data import load
+
+    data = load(flags.source, on_error=flags.on_error)
+    for note in data.notes:
+        say(note)
+    if flags.picture is not None:
+        draw(data, flags.picture, flags.each)
+    if flags.json:
+        print(json.dumps(as_json(data)))
+        return
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 110).print(table(data))
 
 
 def _show(report: Report, out: Path, as_json: bool) -> None:

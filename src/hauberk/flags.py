@@ -43,7 +43,8 @@ class Common:
     Attributes:
         data: digits, an .npz file with x and y, a parquet file (or the common prefix of
             X-train.parquet and X-test.parquet), a folder of images: train/<class>/*.png beside
-            val and test, or <class>/*.png, or package.module:function, which gives torch Datasets.
+            val and test, or <class>/*.png, hub:owner/name of the Hugging Face Hub, or
+            package.module:function, which gives torch Datasets.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
             colon, 16 is the full one) or wrn:28,10 (depth, width).
@@ -179,6 +180,25 @@ class Inspect:
     file: tyro.conf.Positional[Path]
     json: bool = False
     picture: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show what data hold: shapes, classes, how many images each has in every split.
+
+    Attributes:
+        source: as --data of train.
+        on_error: what a corrupt image does: stop or skip.
+        picture: draw a few images of each class as this PNG.
+        each: how many images of each class the picture has.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    source: tyro.conf.Positional[str]
+    on_error: Literal["stop", "skip"] = "stop"
+    picture: Path | None = None
+    each: int = 10
+    json: bool = False
 
 
 def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:

@@ -103,7 +103,15 @@ def _part(given: Any, where: str, seed: int, on_error: OnError) -> Part:
                 labels.append(label)
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"{where} has names and numbers as labels: give one of them.")
-    return Part(pile.array(), np.array(labels), where, notes=left_out(where, faults))
+    names, notes = _names(given), left_out(where, faults)
+    return Part(pile.array(), np.array(labels), where, names, len(names) or None, notes)
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    """What a data set of Hugging Face's declares of its classes."""
+    features = getattr(given, "features", None)
+    label = features.get("label") if isinstance(features, Mapping) else None
+    return tuple(map(str, getattr(label, "names", None) or ()))
 
 
 def _length(given: Any) -> int:

@@ -12,6 +12,7 @@ from hauberk.data.dataset import load_objects
 from hauberk.data.decode import OnError
 from hauberk.data.digits import load_digits
 from hauberk.data.folder import load_folder
+from hauberk.data.hub import PREFIX, load_hub
 from hauberk.data.npz import load_npz
 from hauberk.data.parquet import load_parquet
 from hauberk.packages import find, gist, here, is_place
@@ -31,7 +32,7 @@ Given: TypeAlias = (
 
 _ALLOWED = (
     "'digits', a folder of images, a .parquet file, the common prefix of X-train.parquet and "
-    "X-test.parquet, a .npz file with x and y, or package.module:function"
+    "X-test.parquet, a .npz file with x and y, hub:owner/name, or package.module:function"
 )
 
 
@@ -42,10 +43,10 @@ def load(source: Given, *, seed: int = 0, on_error: OnError = "stop") -> Data:
         source: ``"digits"``; a folder with ``train/<class>/*.png`` (and ``val``, ``test``) or
             ``<class>/*.png``; a ``.parquet`` file in the Hugging Face layout, or the common prefix
             of ``X-train.parquet`` and ``X-test.parquet``; a ``.npz`` file;
-            ``"package.module:function"``. Or a function, `Data`, or one split or a tuple
-            (train, test) or (train, validation, test) or a mapping of splits, each a torch
-            `Dataset`, a `DataLoader` or arrays (x, y): they are read once, see
-            `hauberk.data.dataset`.
+            ``"hub:owner/name"``; ``"package.module:function"``.
+            Or a function, `Data`, or one split or a tuple (train, test) or (train, validation,
+            test) or a mapping of splits, each a torch `Dataset`, a `DataLoader` or arrays (x, y):
+            they are read once, see `hauberk.data.dataset`.
         seed: moves the border between train and validation; the test split never depends on it
             (and ``digits`` does not at all).
         on_error: what a corrupt image does: ``"stop"`` with a sentence that names it, or
@@ -64,6 +65,8 @@ def load(source: Given, *, seed: int = 0, on_error: OnError = "stop") -> Data:
         return _made(source, getattr(source, "__name__", type(source).__name__), seed, on_error)
     if str(source) == "digits":
         return load_digits()
+    if str(source).startswith(PREFIX):
+        return load_hub(str(source), seed=seed, on_error=on_error)
     if isinstance(source, str) and is_place(source) and not Path(source).exists():
         return _made(find(source), source, seed, on_error)
     return _file(Path(source), str(source), seed, on_error)
