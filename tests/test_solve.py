@@ -60,7 +60,7 @@ SCRIPT = """
             print("step", flush=True)
 
     method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, codebook_epochs=2, batch_size=32,
-                     reuse=True, factors=True)
+                     reuse=True, factors=True, shift=1, flip=True, cutout=2)
     made = hb.compress(
         net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
         run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),
@@ -202,26 +202,29 @@ def test_a_reused_attack_goes_on_from_its_last_end() -> None:
     torch.testing.assert_close([s.sum() for s in training], sums, rtol=1e-4, atol=0)
 
 
-def test_a_reused_attack_moves_with_its_image() -> None:
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
     seen = []
 
     class RightOfTheDot(Attack):
         def search(self, loss, x, threat, rng, start=None):
-            dot = x > 0.5
+            beside = torch.where(x == 0.4, 1.0, 0.0)  # right of it, until it is mirrored
             if start is not None:
-                seen.append((start - x, dot.roll(1, -1)))
-            return x + 0.1 * dot.roll(1, -1)
+                seen.append((start - x, beside))
+            return x + 0.1 * beside
 
     x = torch.zeros(64, 1, 9, 9)
-    x[:, :, 4, 4] = 0.8
+    x[:, :, 4, 4], x[:, :, 4, 5] = 0.8, 0.4
     some = Examples(x, torch.arange(64) % 3)
     data = Data("dots", some, some.first(0), some, 3)
     problem = Problem(Adversarial(Linf(0.1), RightOfTheDot()))
     solver = ProjectedGradient(Descent(lr=1e-3))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(81, 3))
-    solve(Stage("s", problem, solver, 2, 64, shift=2, reuse=True), model, data, Run())
+    solve(Stage("s", problem, solver, 2, 64, shift=2, reuse=True, flip=flip), model, data, Run())
     first, second = seen
     assert not first[0].any(), "there is no last end yet"
-    assert len(second[1].nonzero()[:, 2:].unique(dim=0)) > 3, "nothing moved"
+    where = second[1].nonzero()[:, 2:].unique(dim=0)
+    assert len(where) > 3, "nothing moved"
+    assert bool((where[:, 1] < 3).any()) == flip, "mirrored ones stand on the other side"
     torch.testing.assert_close(second[0], 0.1 * second[1].float(), rtol=1e-3, atol=1e-4)

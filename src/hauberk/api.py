@@ -14,6 +14,7 @@ from torch import nn
 from hauberk import files, models
 from hauberk.artifact import About, Architecture, Artifact, OnnxFile, dense_bytes, slim
 from hauberk.constraints import HalfPrecision
+from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.loop import follow
 from hauberk.methods import ATMC, Method
@@ -50,7 +51,7 @@ class Compressed:
 
 def compress(
     model: nn.Module,
-    data: Data | str | Path,
+    data: Given,
     *,
     method: Method | None = None,
     threat: Threat,
@@ -62,7 +63,7 @@ def compress(
 
     Args:
         model: the network to compress; it is copied, not changed.
-        data: the data, or a name or path that `hauberk.data.load` knows.
+        data: whatever `hauberk.data.load` takes: `Data`, a name, a path, a torch `Dataset`, ….
         method: which paper, with its settings; `ATMC` if left out.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
         out: folder for the file, checkpoints and logs; nothing is written without it.
@@ -73,7 +74,7 @@ def compress(
         ValueError: the data do not fit the model, a setting makes no sense, training failed.
         OSError: the folder cannot be written.
     """
-    data = data if isinstance(data, Data) else load_data(data)
+    data = load_data(data)
     run = replace(run or Run(), out=Path(out) if out else None)
     check_fit(model, data)
     method = method or ATMC()
@@ -88,7 +89,8 @@ def compress(
         if not pretrained:
             yield from method.dense(threat)
             dense.load_state_dict(working.state_dict())
-        yield from method.stages(working, threat, data.train.first(SAMPLE))
+        sample = replace(data.train.first(SAMPLE), names=data.labels)
+        yield from method.stages(working, threat, sample)
 
     history = follow(legs(), working, data, run)
     if method.half:
@@ -116,6 +118,7 @@ def encode(
         input_shape=data.shape,
         classes=data.classes,
         dense_bytes=whole,
+        labels=data.labels,
     )
 
 
@@ -171,7 +174,7 @@ def export_onnx(
 
 def export_onnx_int8(
     path: str | Path,
-    data: Data | str | Path,
+    data: Given,
     out: str | Path | None = None,
     model: nn.Module | None = None,
 ) -> OnnxFile:
@@ -197,7 +200,7 @@ def export_onnx_int8(
     target = _onnx_target(path, out, "-int8")
     artifact = Artifact.load(path)
     net = _exportable(artifact, path, model)
-    data = data if isinstance(data, Data) else load_data(data)
+    data = load_data(data)
     images = data.train.first(_CALIBRATION).images().cpu()
     file = OnnxFile.encode_int8(artifact, net, images)
     file.save(target)

@@ -20,6 +20,7 @@ from hauberk.flags import (
     Evaluate,
     Export,
     Inspect,
+    Show,
     Train,
     number,
     parse,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hauberk.methods import Method
     from hauberk.solve import Run
     from hauberk.threat import Threat
+    from hauberk.types import Data
 
 USAGE = """\
 hauberk makes a neural network small while it keeps its accuracy and its adversarial robustness,
@@ -46,6 +48,7 @@ and proves it on the file that ships.
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
+  hauberk data D               shapes, classes and their counts, a sheet of examples
   hauberk export FILE          the same network as ONNX, for other runtimes; evaluate takes it too
 
 hauberk VERB --help explains each one's flags.
@@ -96,6 +99,7 @@ def _verb(name: str) -> Callable[[list[str]], None]:
         "evaluate": _evaluate,
         "inspect": _inspect,
         "export": _export,
+        "data": _show_data,
     }
     if name not in verbs:
         raise ValueError(
@@ -134,18 +138,20 @@ def _compress(words: list[str]) -> None:
 def _make(flags: Any, start: str) -> None:
     """Train or compress, prove, report."""
     from hauberk import api, models
-    from hauberk.artifact import Architecture
+    from hauberk.artifact import Architecture, Artifact
     from hauberk.console import bars
-    from hauberk.data import load
     from hauberk.methods import DA
     from hauberk.runs import keep_rows, prove, publish, read
 
     method, threat = flags.settings, _threat(flags.threat)
-    proof, data = _proof(flags, threat), load(flags.data)
+    proof, data = _proof(flags, threat), _data(flags)
+    if start:
+        about = Artifact.load(start).about
+        data = data.under(about.labels, about.classes)
     net = api.load(start) if start else models.build(flags.model, seed=flags.seed)
     place = _device(flags.device)
     with bars() as bar:
-        what = f"{method} {start or flags.model} {flags.data} {flags.threat}"
+        what = f"{method} {start or flags.model} {flags.data} {flags.on_error} {flags.threat}"
         run = _run(flags, place, what, bar)
         made = api.compress(
             net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
@@ -176,14 +182,13 @@ def _evaluate(words: list[str]) -> None:
     flags = parse(Evaluate, "evaluate", words)
     from hauberk import api
     from hauberk.console import bars
-    from hauberk.data import load
     from hauberk.evaluate import Report
     from hauberk.runs import prove, read
 
     proof = _proof(flags, _threat(flags.threat))
     opened = read(flags.file)  # a bad file is named before the data are read
     source = api.load(flags.dense) if flags.dense else None
-    data, place = load(flags.data), _device(flags.device)
+    data, place = _data(flags), _device(flags.device)
     with bars(flags.file.name) as bar:
         row = prove(opened, data, proof, source=source, device=place, progress=bar.seen)
     if flags.json:
@@ -214,6 +219,25 @@ def _export(words: list[str]) -> None:
 
     made = export(flags.file, flags.format, flags.out, flags.data)
     print(json.dumps(made.json()) if flags.json else made.text())
+
+
+def _show_data(words: list[str]) -> None:
+    flags = parse(Show, "data", words)
+    from hauberk.console import say
+    from hauberk.contact import as_json, draw, table
+    from hauberk.data import load
+
+    data = load(flags.source, on_error=flags.on_error)
+    for note in data.notes:
+        say(note)
+    if flags.picture is not None:
+        draw(data, flags.picture, flags.each)
+    if flags.json:
+        print(json.dumps(as_json(data)))
+        return
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 110).print(table(data))
 
 
 def _show(report: Report, out: Path, as_json: bool) -> None:
@@ -252,6 +276,17 @@ def _method(name: str) -> type[Method]:
     if name.lower() not in known:
         raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
     return known[name.lower()]
+
+
+def _data(flags: Any) -> Data:
+    """The data that the flags name; what was odd is said."""
+    from hauberk.console import say
+    from hauberk.data import load
+
+    data = load(flags.data, on_error=flags.on_error)
+    for note in data.notes:
+        say(note)
+    return data
 
 
 def _threat(text: str) -> Threat:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -41,14 +41,18 @@ class Common:
     """What every training verb takes.
 
     Attributes:
-        data: digits, an .npz file with x and y, or a parquet file (or the common prefix of
-            X-train.parquet and X-test.parquet).
+        data: digits, an .npz file with x and y, a parquet file (or the common prefix of
+            X-train.parquet and X-test.parquet), a folder of images: train/<class>/*.png beside
+            val and test, or <class>/*.png, hub:owner/name of the Hugging Face Hub, or
+            package.module:function, which gives torch Datasets.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
             colon, 16 is the full one) or wrn:28,10 (depth, width).
         out: folder for the file, checkpoints, logs, report and picture.
         attack: the attack that the report shows: pgd:40, fgsm or autoattack.
         limit: attack only the first so many test examples.
+        on_error: what a corrupt image does: stop names it and ends, skip leaves it out and says
+            how many there were.
         seed: of every shuffle and random start.
         resume: go on from the folder's checkpoint where there is one.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
@@ -63,6 +67,7 @@ class Common:
     out: Path = Path()
     attack: str = "pgd:40"
     limit: int = 0
+    on_error: Literal["stop", "skip"] = "stop"
     seed: int = 0
     resume: bool = False
     device: str = ""
@@ -115,6 +120,7 @@ class Evaluate:
         dense: an .hbk file of the dense net, from which attacks are transferred, as a check; on an
             .onnx they also count.
         checks: look for gradient masking, on up to 200 examples.
+        on_error: what a corrupt image does: stop or skip.
         seed: of every random start.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
         json: print one JSON object on stdout, and nothing else there.
@@ -128,6 +134,7 @@ class Evaluate:
     restarts: int = 1
     dense: str = ""
     checks: bool = True
+    on_error: Literal["stop", "skip"] = "stop"
     seed: int = 0
     device: str = ""
     json: bool = False
@@ -173,6 +180,25 @@ class Inspect:
     file: tyro.conf.Positional[Path]
     json: bool = False
     picture: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show what data hold: shapes, classes, how many images each has in every split.
+
+    Attributes:
+        source: as --data of train.
+        on_error: what a corrupt image does: stop or skip.
+        picture: draw a few images of each class as this PNG.
+        each: how many images of each class the picture has.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    source: tyro.conf.Positional[str]
+    on_error: Literal["stop", "skip"] = "stop"
+    picture: Path | None = None
+    each: int = 10
+    json: bool = False
 
 
 def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:

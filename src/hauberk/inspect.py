@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
-    """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "layers": [...]}``.
+    """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "labels": [...],
+    "layers": [...]}``.
 
     Each layer has the attributes of `Layer`: shape, rank, kept weights, bits, bytes and their share
     of the file, bytes by part, and the entropies that they are held against.
@@ -25,6 +26,7 @@ def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
         "dense_bytes": artifact.dense_bytes,
         "ratio": artifact.nbytes / artifact.dense_bytes,
         "overhead_bytes": artifact.nbytes - sum(layer.nbytes for layer in layers),
+        "labels": list(artifact.labels),
         "layers": [
             dataclasses.asdict(layer) | {"over_entropy": layer.over_entropy} for layer in layers
         ],
@@ -55,6 +57,8 @@ def table(artifact: Artifact, path: str) -> Table:
             f"{layer.over_entropy:+.1%}",
         )
     rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
+    if artifact.labels:
+        view.caption, view.caption_justify = f"classes: {', '.join(artifact.labels)}", "left"
     view.add_row("container", "", "", "", "", "", f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
     return view
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hauberk import checkpoint, signals
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
-from hauberk.ops.augment import Shift
+from hauberk.ops.augment import Chain
 from hauberk.ops.random import generator, permutation
 from hauberk.problem import NotFinite
 from hauberk.signals import Interrupted
@@ -182,10 +182,12 @@ class _Leg:
         rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
         x = self.data.train.images(index)
         recall = self._recall(self.ends, index)
-        if self.stage.shift:
-            shift = Shift.draw(x, self.stage.shift, rng)
-            x = shift(x)
-            recall = recall and replace(recall, there=shift, back=shift.back())
+        if self.stage.augmented:
+            moves = Chain.draw(
+                x, rng, shift=self.stage.shift, flip=self.stage.flip, cutout=self.stage.cutout
+            )
+            x = moves(x)
+            recall = recall and replace(recall, there=moves, back=moves.back())
         return Batch(_laid_out(x), self.data.train.y[index], rng, self.step / self.total, recall)
 
     def _first_ends(self, before: Tensor | None) -> Tensor:

@@ -1,10 +1,19 @@
-"""Other packages: which version is installed, which an extra brings, what their errors say."""
+"""Other packages: which version is installed, which an extra brings, what their errors say.
+
+Also a user's own: what ``package.module:name`` names.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
+from pathlib import Path
+from typing import Any
 
 
 def version(package: str) -> str:
@@ -39,3 +48,43 @@ def gist(error: BaseException, longest: int = 160) -> str:
     """The beginning of an error's message, for the middle of a sentence: one printable line."""
     line = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
     return line[:longest].rstrip(" .:") or type(error).__name__
+
+
+_PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_place(text: str) -> bool:
+    """Whether it reads like ``package.module:name``."""
+    return _PLACE.fullmatch(text) is not None
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """The current directory can be imported from, as under ``python -m``."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def find(place: str) -> Any:
+    """What ``package.module:name`` names; the current directory is looked into first.
+
+    Raises:
+        ValueError: the module does not import, with its own error, or has no such name.
+    """
+    module, _, name = place.partition(":")
+    try:
+        with here():
+            found = import_module(module)
+    except Exception as error:  # a user's module may fail in any way
+        raise ValueError(
+            f"{place} could not be imported ({type(error).__name__}: {gist(error)}); give "
+            "package.module:name, from the current directory or installed."
+        ) from error
+    if not hasattr(found, name):
+        raise ValueError(f"The module {module} has no {name!r}; give one that it defines.")
+    return getattr(found, name)

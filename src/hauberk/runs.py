@@ -110,6 +110,7 @@ def prove(
     decoded, dense = opened.nets(model)
     if opened.session is not None:
         _check_shape(opened, data)
+    data = data.under(opened.holds.about.labels, opened.holds.about.classes)
     api.check_fit(decoded, data)
     decoded, dense = decoded.to(place), dense and dense.to(place)
     examples = data.test.to(place)

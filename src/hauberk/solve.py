@@ -61,6 +61,8 @@ class Stage:
         batch_size: examples per step.
         shift: training images are moved by up to so many pixels.
         reuse: each attack goes on where the last one on that example ended.
+        flip: half of the training images are mirrored, left to right.
+        cutout: side of a square of each training image that becomes black, in pixels.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Stage:
     batch_size: int = 128
     shift: int = 0
     reuse: bool = False
+    flip: bool = False
+    cutout: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -79,6 +83,13 @@ class Stage:
             raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
         if self.shift < 0:
             raise ValueError(f"shift was given as {self.shift}; give 0 pixels or more.")
+        if self.cutout < 0:
+            raise ValueError(f"cutout was given as {self.cutout}; give 0 pixels or more.")
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training images are changed at all."""
+        return bool(self.shift or self.flip or self.cutout)
 
 
 class Watcher:

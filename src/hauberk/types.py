@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -100,10 +102,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled inputs in memory: ``x`` as uint8 (0 to 255) or as float in [0, 1]."""
+    """Labelled inputs in memory.
+
+    Attributes:
+        x: uint8 (0 to 255), or float in [0, 1].
+        y: class indices.
+        names: what the file will call the classes, for methods that plan its bytes.
+    """
 
     x: Num[Tensor, count * shape]
     y: Int[Tensor, count]
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
@@ -126,22 +135,40 @@ class Examples:
 
     def first(self, limit: int | None) -> Examples:
         """The first ``limit`` examples (all of them for ``None``)."""
-        return Examples(self.x[:limit], self.y[:limit])
+        return replace(self, x=self.x[:limit], y=self.y[:limit])
 
     def to(self, device: torch.device | str) -> Examples:
         """The same examples, resident on ``device``."""
-        return Examples(self.x.to(device), self.y.to(device))
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set with its three splits; the test split is never tuned on."""
+    """A data set with its three splits; the test split is never tuned on.
+
+    Attributes:
+        name: for sentences and reports.
+        train: what is trained on.
+        validation: what is watched.
+        test: what is reported.
+        classes: how many there are.
+        labels: their names by index; nothing where the names are the indices, or are not known.
+        notes: what a person should know of how the data were read, one sentence each.
+    """
 
     name: str
     train: Examples
     validation: Examples
     test: Examples
     classes: int
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that no file could hold, before anything is trained."""
+        complaint = labels_complaint(self.labels, self.classes)
+        if complaint:
+            raise ValueError(f"The class names of {self.name} fit no file: {complaint}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -156,3 +183,73 @@ class Data:
             validation=self.validation.to(device),
             test=self.test.to(device),
         )
+
+    def under(self, labels: tuple[str, ...], classes: int) -> Data:
+        """The same data with the class indices that a file has for the same names.
+
+        A folder that lacks a class, or has its names from elsewhere, counts its classes otherwise
+        than the one that a network was trained on. Data without names stay as they are, and so do
+        those whose file has none, unless its indices are the names.
+
+        Args:
+            labels: of the file.
+            classes: of the file.
+
+        Raises:
+            ValueError: a class that the file does not name.
+        """
+        known = labels or tuple(map(str, range(classes)))
+        if not self.labels or self.labels == known:
+            return self
+        strange = [name for name in self.labels if name not in known]
+        if strange and not labels:
+            return self
+        if strange:
+            raise ValueError(
+                f"The data {self.name} have the class {strange[0]!r}, and the file knows "
+                f"{_few(labels)}; give data of the file's classes."
+            )
+        place = torch.tensor([known.index(name) for name in self.labels])
+
+        def moved(part: Examples) -> Examples:
+            return replace(part, y=place.to(part.y.device)[part.y])
+
+        return replace(
+            self,
+            train=moved(self.train),
+            validation=moved(self.validation),
+            test=moved(self.test),
+            classes=len(known),
+            labels=labels,
+        )
+
+
+_MOST_LABEL = 256  # characters
+_MOST_LABELS_BYTES = 1 << 18
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of characters."""
+
+
+def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
+    """What keeps ``labels`` from being the names of ``classes``; None when nothing does."""
+    if not labels:
+        return None
+    if not all(isinstance(name, str) for name in labels):
+        return "they are not all text; give strings."
+    if len(labels) != classes or len(set(labels)) != classes:
+        different = len(set(labels))
+        return f"there are {different:,} different ones for {classes:,} classes; give one for each."
+    for name in labels:
+        if not 0 < len(name) <= _MOST_LABEL or _UNPRINTED.search(name):
+            return (
+                f"one is {ascii(name)[:60]}; give 1 to {_MOST_LABEL} characters, none of them a "
+                "control character."
+            )
+    taken = len(json.dumps(json.dumps(list(labels), separators=(",", ":")))) - 2
+    if taken > _MOST_LABELS_BYTES:
+        return f"they take {taken:,} bytes; give names that take at most {_MOST_LABELS_BYTES:,}."
+    return None
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -244,3 +244,74 @@ def test_more_than_a_table_holds_is_not_written() -> None:
     assert len(unpack(pack(entries[1:]), container.VERSION)) == 1 << 16
     with pytest.raises(ValueError, match="16,777,216 bytes in all"):
         pack([Entry("x" * (1 << 25), Stored.PLAIN, 0, (1,))])
+
+
+NAMES = ("ant", 'b"ee', "größe\\", "猫", "🐄", "x " * 128)
+
+
+@pytest.fixture(scope="module")
+def labelled() -> Artifact:
+    state = {"w": torch.arange(12.0).reshape(6, 2)}
+    return Artifact.encode(state, architecture=None, input_shape=(2,), classes=6, labels=NAMES)
+
+
+def test_labels_come_back(labelled: Artifact) -> None:
+    assert Artifact.from_bytes(labelled.content).labels == labelled.labels == NAMES
+    plain = Artifact.encode(labelled.state(), architecture=None, input_shape=(2,), classes=6)
+    assert plain.labels == () and b"labels" not in plain.content
+
+
+BAD_LABELS = {
+    "few": ("a", "b"),
+    "many": tuple("abcdefg"),
+    "same": ("a",) * 6,
+    "empty": ("", *"bcdef"),
+    "long": ("a" * 257, *"bcdef"),
+    "control": ("a\x07", *"bcdef"),
+    "line": ("a\nb", *"bcdef"),
+    "c1": ("a\x85", *"bcdef"),
+    "direction": ("a\u202eb", *"bcdef"),
+    "half": ("a\ud800", *"bcdef"),
+    "no text": (1, *"bcdef"),
+    "list": (["a"], *"bcdef"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LABELS)
+def test_labels_that_no_file_holds_are_neither_written_nor_read(case: str) -> None:
+    labels = BAD_LABELS[case]
+    about = container.About(None, (2,), 6, None, labels)
+    entry = Entry("w", Stored.PLAIN, 0, (1,))
+    with pytest.raises(ArtifactError, match="header that hauberk does not write"):
+        container.unpack(container.pack(about, pack([entry]), b""))
+    with pytest.raises(ValueError, match="names of the classes fit no file") as caught:
+        Artifact.encode({}, architecture=None, input_shape=(2,), classes=6, labels=labels)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+def test_labels_may_not_fill_the_header() -> None:
+    names = tuple(f"{i:05}" + "é" * 200 for i in range(300))
+    with pytest.raises(ValueError, match="at most 262,144"):
+        Artifact.encode({}, architecture=None, input_shape=(2,), classes=300, labels=names)
+    fits = Artifact.encode({}, architecture=None, input_shape=(2,), classes=150, labels=names[:150])
+    assert Artifact.from_bytes(fits.content).labels == names[:150]
+
+
+def test_mutated_labels_with_a_forged_checksum(labelled: Artifact) -> None:
+    """Every byte of the header may be another, and the checksum right: a sentence or six names."""
+    start = 8 + int(struct.unpack_from("<Q", labelled.content)[0])
+    first = labelled.content.index(b'"labels"')
+    rng, accepted = random.Random(0), 0
+    for _ in range(3000):
+        x = bytearray(labelled.content)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            x[rng.randrange(first, start)] = rng.choice(b'abc"[],:\\u0123 \n\x00\xff{}')
+        try:
+            found = Artifact.from_bytes(signed(bytes(x)))
+        except ArtifactError as error:
+            assert str(error).endswith(".") and len(str(error)) < 300
+        else:
+            accepted += 1
+            assert len(set(found.labels)) == found.classes == 6
+            assert Artifact.from_bytes(found.content).labels == found.labels
+    assert 0 < accepted < 2900

@@ -87,6 +87,7 @@ class Artifact:
         input_shape: tuple[int, ...],
         classes: int,
         dense_bytes: int | None = None,
+        labels: Sequence[str] = (),
     ) -> Artifact:
         """``argmin`` of the file's bytes over exact representations of ``state``.
 
@@ -99,12 +100,14 @@ class Artifact:
             classes: outputs.
             dense_bytes: of the dense net that ``state`` is a slim form of; None where it has the
                 same shapes, which then say it.
+            labels: names of the classes by index, where they are known.
 
         Raises:
             ValueError: NaN or infinite weights, an element type that no file holds, a state so
-                large and empty that a reader would refuse it, a dense net smaller than the state.
+                large and empty that a reader would refuse it, a dense net smaller than the state,
+                names that are not one for each class.
         """
-        about = About(architecture, tuple(input_shape), classes, dense_bytes)
+        about = About(architecture, tuple(input_shape), classes, dense_bytes, tuple(labels))
         complaint = format.complaint(about)
         if complaint:
             raise ValueError(complaint)
@@ -223,6 +226,11 @@ class Artifact:
     def classes(self) -> int:
         """Outputs of the network."""
         return self.about.classes
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes by index; nothing where the file has none."""
+        return self.about.labels
 
     @property
     def nbytes(self) -> int:

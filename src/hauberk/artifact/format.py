@@ -19,6 +19,8 @@ from typing import Any
 
 from torch import nn
 
+from hauberk.types import labels_complaint
+
 FORMAT = "hauberk"
 VERSION = 2
 """What is written; from 1 on all are read."""
@@ -58,12 +60,14 @@ class About:
         input_shape: of one input: (channel, height, width).
         classes: outputs.
         dense_bytes: of the dense net in float32, where this one is slim; else None.
+        labels: names of the classes by index; nothing where none are known.
     """
 
     architecture: Architecture | None
     input_shape: tuple[int, ...]
     classes: int
     dense_bytes: int | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,15 +142,17 @@ def _header(about: About, payload_bytes: int, version: int) -> bytes:
 
 
 def facts(about: About) -> dict[str, str]:
-    """``about`` as text by name; what only the file of a slim net says comes last."""
+    """``about`` as text by name; what not every file says comes last."""
     named = about.architecture
     architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
     slim = {} if about.dense_bytes is None else {"dense_bytes": str(about.dense_bytes)}
+    named_classes = {"labels": _compact(about.labels)} if about.labels else {}
     return {
         "architecture": _compact(architecture),
         "input_shape": _compact(about.input_shape),
         "classes": str(about.classes),
         **slim,
+        **named_classes,
     }
 
 
@@ -210,12 +216,13 @@ def about_of(meta: Mapping[str, Any]) -> About:
         shape = json.loads(meta["input_shape"])
         classes = int(meta["classes"])
         dense_bytes = int(meta["dense_bytes"]) if "dense_bytes" in meta else None
+        labels = json.loads(meta["labels"]) if "labels" in meta else []
         architecture = named and Architecture(named["name"], named["arguments"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise odd from error
-    if not isinstance(shape, list):
+    if not isinstance(shape, list) or not isinstance(labels, list):
         raise odd
-    about = About(architecture or None, tuple(shape), classes, dense_bytes)
+    about = About(architecture or None, tuple(shape), classes, dense_bytes, tuple(labels))
     if complaint(about):
         raise odd
     return about
@@ -243,7 +250,8 @@ def complaint(about: About) -> str | None:
     dense = about.dense_bytes
     if dense is not None and not (type(dense) is int and 0 < dense < _LARGEST_NET):
         return f"dense_bytes was given as {dense!r}; give a whole number from 1 to 2^48 - 1."
-    return None
+    odd = labels_complaint(about.labels, about.classes)
+    return odd and f"The names of the classes fit no file: {odd}"
 
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:

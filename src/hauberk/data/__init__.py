@@ -1,7 +1,7 @@
-"""Labelled images in memory, from the embedded digits, parquet files or ``.npz`` files."""
+"""Labelled images in memory, from files, folders, functions or a user's own data sets."""
 
 from __future__ import annotations
 
-from hauberk.data.load import load
+from hauberk.data.load import Given, load
 
-__all__ = ["load"]
+__all__ = ["Given", "load"]

@@ -1,41 +1,100 @@
-"""One door to all data: a name or a path in, three splits out."""
+"""One door to all data: a name, a path or a user's own objects in, three splits out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from torch.utils.data import DataLoader, Dataset
+
+from hauberk.data.dataset import load_objects
+from hauberk.data.decode import OnError
 from hauberk.data.digits import load_digits
+from hauberk.data.folder import load_folder
+from hauberk.data.hub import PREFIX, load_hub
 from hauberk.data.npz import load_npz
 from hauberk.data.parquet import load_parquet
+from hauberk.packages import find, gist, here, is_place
 from hauberk.types import Data
 
+Given: TypeAlias = (
+    str
+    | Path
+    | Data
+    | Dataset[Any]
+    | DataLoader[Any]
+    | tuple[Any, ...]
+    | Mapping[str, Any]
+    | Callable[[], Any]
+)
+"""What `load` takes."""
+
 _ALLOWED = (
-    "'digits', a .parquet file, the common prefix of X-train.parquet and X-test.parquet, "
-    "or a .npz file with x and y"
+    "'digits', a folder of images, a .parquet file, the common prefix of X-train.parquet and "
+    "X-test.parquet, a .npz file with x and y, hub:owner/name, or package.module:function"
 )
 
 
-def load(source: str | Path, *, seed: int = 0) -> Data:
-    """The data set that ``source`` names, in memory, split into train, validation and test.
+def load(source: Given, *, seed: int = 0, on_error: OnError = "stop") -> Data:
+    """The data set that ``source`` names or is, in memory, split into train, validation and test.
 
     Args:
-        source: ``"digits"``, a ``.parquet`` file in the Hugging Face layout, the common prefix of
-            ``X-train.parquet`` and ``X-test.parquet``, or a ``.npz`` file.
+        source: ``"digits"``; a folder with ``train/<class>/*.png`` (and ``val``, ``test``) or
+            ``<class>/*.png``; a ``.parquet`` file in the Hugging Face layout, or the common prefix
+            of ``X-train.parquet`` and ``X-test.parquet``; a ``.npz`` file;
+            ``"hub:owner/name"``; ``"package.module:function"``.
+            Or a function, `Data`, or one split or a tuple (train, test) or (train, validation,
+            test) or a mapping of splits, each a torch `Dataset`, a `DataLoader` or arrays (x, y):
+            they are read once, see `hauberk.data.dataset`.
         seed: moves the border between train and validation; the test split never depends on it
             (and ``digits`` does not at all).
+        on_error: what a corrupt image does: ``"stop"`` with a sentence that names it, or
+            ``"skip"``: it is left out, and `Data.notes` says how many were.
 
     Raises:
         FileNotFoundError: a path that does not exist.
-        ValueError: an unknown name, a foreign or damaged file, or pixels or labels that cannot be.
+        ValueError: an unknown name, a foreign or damaged file, pixels or labels that cannot be, or
+            a function that fails, with its own error.
     """
+    if on_error not in ("stop", "skip"):
+        raise ValueError(f"on_error was given as {on_error!r}; give stop or skip.")
+    if isinstance(source, Data):
+        return source
+    if not isinstance(source, str | Path):
+        return _made(source, getattr(source, "__name__", type(source).__name__), seed, on_error)
     if str(source) == "digits":
         return load_digits()
-    path = Path(source)
+    if str(source).startswith(PREFIX):
+        return load_hub(str(source), seed=seed, on_error=on_error)
+    if isinstance(source, str) and is_place(source) and not Path(source).exists():
+        return _made(find(source), source, seed, on_error)
+    return _file(Path(source), str(source), seed, on_error)
+
+
+def _made(source: Any, name: str, seed: int, on_error: OnError) -> Data:
+    """What a user's function gives, or what is given in its place."""
+    with here():  # it may import more while it runs
+        if callable(source):
+            try:
+                source = source()
+            except Exception as error:  # a user's function may fail in any way
+                raise ValueError(
+                    f"The function {name} failed ({type(error).__name__}: {gist(error)}); mend it."
+                ) from error
+        if isinstance(source, Data):
+            return source
+        return load_objects(source, name, seed=seed, on_error=on_error)
+
+
+def _file(path: Path, source: str, seed: int, on_error: OnError) -> Data:
     siblings = _pair(path)
     if siblings:
-        return load_parquet(*siblings, seed=seed)
+        return load_parquet(*siblings, seed=seed, on_error=on_error)
+    if source and path.is_dir():
+        return load_folder(path, seed=seed, on_error=on_error)
     if path.suffix not in {".parquet", ".npz"}:
-        raise ValueError(f"The data {str(source)!r} are unknown: give {_ALLOWED}.")
+        raise ValueError(f"The data {source!r} are unknown: give {_ALLOWED}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file {str(path)!r}: give {_ALLOWED}.")
     return load_npz(path, seed=seed)

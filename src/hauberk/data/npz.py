@@ -10,8 +10,8 @@ from zlib import error as ZlibError
 import numpy as np
 from numpy.typing import NDArray
 
-from hauberk.data.split import from_lone, from_pair
-from hauberk.data.valid import class_count, examples
+from hauberk.data.assemble import Part, assemble
+from hauberk.data.split import TEST, TRAIN, lone
 from hauberk.types import Data
 
 _PAIR = ("x_train", "y_train", "x_test", "y_test")
@@ -22,17 +22,13 @@ def load_npz(path: Path, *, seed: int) -> Data:
     where = f"The file {str(path)!r}"
     arrays = _arrays(path, where)
     if set(_PAIR) <= set(arrays):
-        train = examples(arrays["x_train"], arrays["y_train"], where)
-        test = examples(arrays["x_test"], arrays["y_test"], where)
-        if train.shape != test.shape:
-            raise ValueError(
-                f"{where} has train images of shape {train.shape} and test images of shape "
-                f"{test.shape}: give images of one shape."
-            )
-        classes = class_count([train, test], None, where)
-        return from_pair(path.stem, train, test, classes, seed)
-    every = examples(arrays["x"], arrays["y"], where)
-    return from_lone(path.stem, every, class_count([every], None, where), seed)
+        parts = {
+            TRAIN: Part(arrays["x_train"], arrays["y_train"], where),
+            TEST: Part(arrays["x_test"], arrays["y_test"], where),
+        }
+    else:
+        parts = {lone(path.stem): Part(arrays["x"], arrays["y"], where)}
+    return assemble(path.stem, parts, seed)
 
 
 def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:

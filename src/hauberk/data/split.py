@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from hauberk.ops.random import generator, permutation
 from hauberk.types import Data, Examples, Labels
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
+"""What a split may be called, and which it is."""
 
 
 def stratified(y: Labels, *place: int | str) -> Tensor:
@@ -26,25 +32,43 @@ def stratified(y: Labels, *place: int | str) -> Tensor:
     return by_class[way.argsort(stable=True)]
 
 
-def from_pair(name: str, train: Examples, test: Examples, classes: int, seed: int) -> Data:
-    """The given test split, and 5,000 of the train examples (10% if fewer) for validation."""
-    count = min(5000, round(0.1 * len(train)))
-    train, validation = _carve(train, count, "validation", seed)
-    return Data(name, train=train, validation=validation, test=test, classes=classes)
+def split(name: str, parts: Mapping[str, Examples], classes: int, seed: int) -> Data:
+    """The given splits, and those that are missing, from the training examples.
 
+    A test split that is not given is 10% of them, the same for every seed, so that no seed ever
+    trains on it. A validation split that is not given is 10% of them by the seed, and at most 5,000
+    where the test split was given.
 
-def from_lone(name: str, examples: Examples, classes: int, seed: int) -> Data:
-    """One file: all of it is the test split where its name ends in "test", else 80/10/10.
+    Args:
+        name: of the data.
+        parts: by ``train``, ``validation``, ``test``.
+        classes: of the data.
+        seed: moves the border between train and validation.
 
-    The test split is the same for every seed, so that no seed ever trains on it.
+    Raises:
+        ValueError: too few examples for that, or nothing to train on or test on.
     """
-    count = round(0.1 * len(examples))
-    if name.lower().endswith("test"):
-        none = examples.first(0)
-        return Data(name, train=none, validation=none, test=examples, classes=classes)
-    rest, test = _carve(examples, count, "test")
-    train, validation = _carve(rest, count, "validation", seed)
+    none = next(iter(parts.values())).first(0)
+    train, test = parts.get(TRAIN, none), parts.get(TEST)
+    tenth = round(0.1 * len(train))
+    if test is not None:
+        tenth = min(5000, tenth)
+    elif not tenth:
+        raise ValueError(
+            f"The data {name} have {len(train)} training images, too few to hold out a tenth of "
+            "them as a test split: give more, or a test split."
+        )
+    else:
+        train, test = _carve(train, tenth, "test")
+    validation = parts.get(VALIDATION, none)
+    if VALIDATION not in parts and tenth:
+        train, validation = _carve(train, tenth, "validation", seed)
     return Data(name, train=train, validation=validation, test=test, classes=classes)
+
+
+def lone(name: str) -> str:
+    """Which split the only file of a data set is: its name may end in "test"."""
+    return TEST if name.lower().endswith("test") else TRAIN
 
 
 def _carve(examples: Examples, count: int, *place: int | str) -> tuple[Examples, Examples]:

@@ -53,7 +53,7 @@ def _check_labels(y: NDArray[Any], where: str) -> None:
         raise ValueError(f"{where} has labels of shape {y.shape}: give one label for each image.")
     if y.dtype.kind not in "iu":
         raise ValueError(
-            f"{where} has labels of type {y.dtype}: give integer class indices from 0."
+            f"{where} has labels of type {y.dtype}: give class indices from 0, or names as text."
         )
     if y.size and (y.min() < 0 or y.max() >= _CLASSES):
         bad = y.min() if y.min() < 0 else y.max()

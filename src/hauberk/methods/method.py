@@ -36,7 +36,10 @@ class Method(ABC):
         clean: share of clean loss beside the adversarial loss.
         q: above 0 the adversarial loss saturates for hopeless examples (see ``Adversarial``).
         warmup: share of a dense training over which eps grows to its full size.
-        shift: training images are moved by up to so many pixels.
+        shift: training images are moved by up to so many pixels, as by a crop after padding with
+            black.
+        flip: half of the training images are mirrored, left to right.
+        cutout: a square of so many pixels a side becomes black in each training image.
         half: ship biases, norms and values outside a codebook as float16.
         slim: drop dead filters and channels from the file; needs a traceable graph.
     """
@@ -51,6 +54,8 @@ class Method(ABC):
     q: float = 0.0
     warmup: float = 0.2
     shift: int = 0
+    flip: bool = False
+    cutout: int = 0
     half: bool = True
     slim: bool = False
 
@@ -62,6 +67,11 @@ class Method(ABC):
             raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
         if self.attack_steps < 1:
             raise ValueError(f"attack_steps was given as {self.attack_steps}; give 1 or more.")
+        if self.shift < 0 or self.cutout < 0:
+            raise ValueError(
+                f"shift was given as {self.shift} and cutout as {self.cutout}; give 0 pixels or "
+                "more to each."
+            )
         if not 0 <= self.clean < 1:
             raise ValueError(f"clean was given as {self.clean}; give a share in [0, 1).")
         if not 0 <= self.warmup <= 1:
@@ -97,7 +107,17 @@ class Method(ABC):
 
     def stage(self, name: str, problem: Problem, solver: Solver[Any], epochs: int) -> Stage:
         """A leg with this method's batches."""
-        return Stage(name, problem, solver, epochs, self.batch_size, self.shift, self.reuse)
+        return Stage(
+            name,
+            problem,
+            solver,
+            epochs,
+            self.batch_size,
+            self.shift,
+            self.reuse,
+            self.flip,
+            self.cutout,
+        )
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """What comes first for a model that is not trained: nothing, unless a method says so."""

@@ -121,7 +121,8 @@ class Sized(Compression):
             rest,
             architecture=Architecture.of(model),
             input_shape=sample.shape,
-            classes=int(sample.y.max()) + 1,
+            classes=len(sample.names) or int(sample.y.max()) + 1,
+            labels=sample.names,
         ).nbytes
         if limit <= taken + len(names):
             raise ValueError(

@@ -1,11 +1,15 @@
-"""Augmentation on the device, a whole batch at once."""
+"""Augmentation on the device, a whole batch at once.
+
+A crop of the image padded with zeros is a `Shift`. Each change has a way back, by which
+perturbations follow their image.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -43,3 +47,106 @@ class Shift:
     def back(self) -> Shift:
         """The move that undoes this one, but for what left the image."""
         return Shift(2 * self.pixels - self.moves, self.pixels)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Left becomes right, in half of the images of a batch.
+
+    Attributes:
+        which: (batch,), the images that are flipped.
+    """
+
+    which: Bool[Tensor, batch]
+
+    @classmethod
+    def draw(cls, x: Images, rng: torch.Generator) -> Flip:
+        """Each of the images ``x`` with probability ½."""
+        return cls(uniform_like(x.new_empty(len(x), dtype=torch.float32), rng) < 0.5)
+
+    def __call__(self, x: Images) -> Images:
+        """``x``, (batch, channel, height, width), some of it mirrored."""
+        return torch.where(self.which[:, None, None, None], x.flip(3), x)
+
+    def back(self) -> Flip:
+        """Itself: a mirror twice."""
+        return self
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A square of each image becomes black (DeVries and Taylor 2017, arXiv 1708.04552).
+
+    Its middle is anywhere in the image, so that part of the square may lie outside.
+
+    Attributes:
+        keeps: (batch, 1, height, width), false in the square.
+    """
+
+    keeps: Bool[Tensor, "batch 1 height width"]
+
+    @classmethod
+    def draw(cls, x: Images, pixels: int, rng: torch.Generator) -> Cutout:
+        """Every middle alike, for the images ``x`` and squares of ``pixels`` a side.
+
+        Raises:
+            ValueError: a square larger than the images.
+        """
+        count, _, *sides = x.shape
+        if pixels > min(sides):
+            size = " × ".join(map(str, sides))
+            raise ValueError(
+                f"cutout was given as {pixels} and the images have {size} pixels; give a square "
+                "that fits."
+            )
+        places = uniform_like(x.new_empty(2, count, dtype=torch.float32), rng)
+        rows, columns = (
+            _stretch(place, side, pixels) for place, side in zip(places, sides, strict=True)
+        )
+        return cls(~(rows[:, None, :, None] & columns[:, None, None, :]))
+
+    def __call__(self, x: Images) -> Images:
+        """``x``, (batch, channel, height, width), zero in the square."""
+        return x * self.keeps
+
+    def back(self) -> Cutout:
+        """Itself: what was in the square is gone."""
+        return self
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One change of a batch after another."""
+
+    links: tuple[Shift | Flip | Cutout, ...]
+
+    @classmethod
+    def draw(
+        cls, x: Images, rng: torch.Generator, *, shift: int = 0, flip: bool = False, cutout: int = 0
+    ) -> Chain:
+        """Those that are asked for, in this order, for the images ``x``."""
+        links: list[Shift | Flip | Cutout] = []
+        if shift:
+            links.append(Shift.draw(x, shift, rng))
+        if flip:
+            links.append(Flip.draw(x, rng))
+        if cutout:
+            links.append(Cutout.draw(x, cutout, rng))
+        return cls(tuple(links))
+
+    def __call__(self, x: Images) -> Images:
+        """``x`` after all of them."""
+        for link in self.links:
+            x = link(x)
+        return x
+
+    def back(self) -> Chain:
+        """The way back, but for what was lost."""
+        return Chain(tuple(link.back() for link in reversed(self.links)))
+
+
+def _stretch(place: Float[Tensor, batch], side: int, pixels: int) -> Bool[Tensor, "batch side"]:
+    """True in the stretch of ``pixels`` whose middle is at ``place``, a share of the side."""
+    first = (place * side).long() - pixels // 2
+    at = torch.arange(side, device=place.device)
+    return (at >= first[:, None]) & (at < first[:, None] + pixels)

@@ -1,0 +1,87 @@
+"""Names of the Hub, through a package ``datasets`` that the test puts in the place of the real."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hauberk import cli
+from hauberk.data import load
+
+
+class Split:
+    """What the tests need of ``datasets.Dataset``: no torch Dataset, rows as mappings."""
+
+    def __init__(self, count: int, names: tuple[str, ...], bad: int = -1) -> None:
+        self.count, self.bad = count, bad
+        self.features = {"image": object(), "label": SimpleNamespace(names=list(names))}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        if i == self.bad:
+            raise OSError("image file is truncated")
+        return {"image": Image.fromarray(np.full((5, 4), i, np.uint8)), "label": i % 3}
+
+
+HUB = {
+    ("some/zoo", None): {"train": Split(60, ("a", "b", "c")), "test": Split(9, ("a", "b", "c"))},
+    ("some/zoo", "small"): {"train": Split(30, ("0", "1", "2"), bad=4)},
+    ("some/odd", None): {"train": Split(30, ()), "unsupervised": Split(3, ())},
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str, configuration: str | None) -> dict[str, Split]:
+        if (name, configuration) not in HUB:
+            raise FileNotFoundError(f"Dataset '{name}' doesn't exist\non the Hub")
+        return HUB[name, configuration]
+
+    fake = ModuleType("datasets")
+    fake.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_name_gives_its_splits() -> None:
+    data = load("hub:some/zoo")
+    assert [len(data.train), len(data.validation), len(data.test)] == [54, 6, 9]
+    assert data.shape == (1, 5, 4) and data.labels == ("a", "b", "c")
+    assert data.test.x[:, 0, 0, 0].tolist() == list(range(9)) and data.name == "hub:some/zoo"
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_configuration_and_a_corrupt_row() -> None:
+    with pytest.raises(ValueError, match=r"example 4 .*truncated"):
+        load("hub:some/zoo:small")
+    data = load("hub:some/zoo:small", on_error="skip")
+    assert len(data.train) + len(data.validation) + len(data.test) == 29 and data.labels == ()
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("hub:", "name nothing"), ("hub:no/thing", "doesn't exist on the Hub"),
+     ("hub:some/odd", "train, unsupervised")],
+)  # fmt: skip
+def test_what_the_hub_does_not_have_is_one_sentence(name: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    words = ["train", "--data", "hub:some/zoo", "--model", "digits-cnn", "--threat", "linf:0.1"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2 and "pip install 'hauberk[hub]'" in capsys.readouterr().err
