@@ -62,7 +62,7 @@ ENTRIES: Mapping[str, Entry] = {
     "DA": Entry(SECOND, "caffe-lenet", source="DA", mean=SOUP),
     "ATMC-4bit": row(atmc(0.0374, 4, 6)),
     "AL0": row(short(hb.AL0(keep=0.0169))),
-    "AP": row(short(hb.AP(keep=0.0159))),
+    "AP": row(short(hb.AP(keep=0.0149))),
     "NAP": row(replace(short(hb.NAP(keep=0.0155)), dense_epochs=5), start=None),
     "ALR": row(short(hb.ALR(rank=3))),
     "ATMC-8bit": row(atmc(0.0226, 8)),

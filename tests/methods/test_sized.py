@@ -10,9 +10,6 @@ from tests.test_solve import toy
 from torch import nn
 
 import hauberk as hb
-from hauberk.methods.worth import worth
-from hauberk.objectives import Natural
-from hauberk.types import Examples
 
 QUICK = {"epochs": 2, "dense_epochs": 2, "codebook_epochs": 1, "batch_size": 32, "lr": 0.02}
 
@@ -49,30 +46,3 @@ def test_a_size_that_holds_not_even_the_header_says_the_least() -> None:
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="give"):
         hb.Sized(**settings)
-
-
-def test_worth_foretells_what_a_small_error_costs() -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(10, 6), nn.Linear(6, 4))
-    x = torch.rand(4096, 10)
-    with torch.no_grad():
-        net[1].weight.mul_(3)
-        y = torch.distributions.Categorical(
-            logits=net(x)
-        ).sample()  # Fisher is Hessian: it is right
-    found = worth(Natural(), net, Examples(x, y), ["0.weight", "1.weight"])
-
-    def loss() -> float:
-        with torch.no_grad():
-            return float(nn.functional.cross_entropy(net(x), y))
-
-    for name, layer in (("0.weight", net[0]), ("1.weight", net[1])):
-        w, rises = layer.weight.detach().clone(), []
-        before = loss()
-        for _ in range(40):
-            step = 0.05 * torch.randn_like(w) * w.abs()  # the larger weights move more
-            for sign in (1, -1):
-                layer.weight.data = w + sign * step
-                rises.append((loss() - before) / float(step.square().sum()))
-        layer.weight.data = w
-        assert 0.5 < found[name] / (sum(rises) / len(rises)) < 2

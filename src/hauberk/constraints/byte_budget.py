@@ -1,10 +1,15 @@
 """A budget in bytes of the written file, over pruning and codebooks of all layers at once.
 
-    Π(w) ≈ argmin Σ_l s_l² ‖w'_l − w_l‖²   s.t.   Σ_l length(w'_l) ≤ B
+    Π(w) ≈ argmax Π_l cos ∠(w'_l, w_l)   s.t.   Σ_l length(w'_l) ≤ B
 
-Layer l has the candidates (K, b): its K largest weights, in a codebook of 2ᵇ values. One from each
-layer is a multiple-choice knapsack, solved on the lower convex hull: for a price λ of a bit each
-layer takes its own ``argmin s² D(K, b) + λ R(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
+Layer l has the candidates (K, b): its K largest weights, in a codebook of 2ᵇ values, for which
+cos² = 1 − D / ‖w_l‖², D the squared error. One from each layer is a multiple-choice knapsack,
+solved on the lower convex hull: for a price λ of a bit each layer takes its own
+``argmin λ R(K, b) − log cos²(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
+Departure from the nearest point: angles for distances, so that the scale of a layer is no matter
+and none is emptied, its cosine being zero; LAMP (Lee et al., 2021, arXiv 2010.07611) is the same
+measure where every weight costs alike. A squared error weighed by the Fisher information, tried
+before, foretells small errors; these are not small, and on digits it emptied the widest layer.
 The plan's prices are estimates; the answer is cut by the codec's own length, on a geometric way
 from one plan to the next.
 """
@@ -32,6 +37,8 @@ _COUNTS = 40
 """Kept counts that are tried for a layer, evenly spread on a logarithmic scale."""
 _SAMPLE = 1 << 12
 """Kept weights that stand for all of them where a codebook's error is measured."""
+_TINY = 1e-15
+"""Of a layer's energy, at least, is taken to be left: nothing has a finite price."""
 
 
 class Choice(NamedTuple):
@@ -62,8 +69,6 @@ class ByteBudget(Constraint):
     Attributes:
         limit_bits: B, without what the file holds beside these tensors.
         codec: what things cost.
-        worth: ``s_l²`` by name, what a unit of squared error costs in a layer; 1 where it is left
-            out.
         most_bits: of a codebook, at most.
 
     Raises:
@@ -72,7 +77,6 @@ class ByteBudget(Constraint):
 
     limit_bits: int
     codec: Codec = field(repr=False)
-    worth: Mapping[str, float] = field(default_factory=dict, repr=False)
     most_bits: int = 8
 
     def __post_init__(self) -> None:
@@ -83,10 +87,10 @@ class ByteBudget(Constraint):
 
     @torch.no_grad()
     def project(self, w: Weights) -> dict[str, Tensor]:
-        """A feasible point near to the nearest one; one that is feasible stays.
+        """A feasible point close by; one that is feasible stays.
 
-        Not exact: it is the cut of a `fitted_plan`, which lies between two points on the hull of
-        estimated prices, as far towards the larger one as the true length allows.
+        Not the best of all: it is the cut of a `fitted_plan`, which lies between two points on the
+        hull of estimated prices, as far towards the larger one as the true length allows.
 
         Raises:
             ValueError: not even one weight of each layer fits.
@@ -131,7 +135,7 @@ class ByteBudget(Constraint):
 
     def _around(self, w: Weights) -> tuple[dict[str, Choice], dict[str, Choice]]:
         """The hull's points on both sides of the budget: the one above, and the one within it."""
-        menus = {name: self._menu(name, t) for name, t in w.items()}
+        menus = {name: self._menu(t) for name, t in w.items()}
         cheap, dear = 0.0, 1.0
         while self._spent(menus, dear) > self.limit_bits and dear < 1e30:
             cheap, dear = dear, dear * 8
@@ -154,14 +158,14 @@ class ByteBudget(Constraint):
         """B."""
         return self.limit_bits
 
-    def _menu(self, name: str, t: Tensor) -> _Menu:
+    def _menu(self, t: Tensor) -> _Menu:
         alive = max(1, int(torch.count_nonzero(t)))
         counts = np.unique(np.geomspace(1, alive, _COUNTS).round().astype(np.int64))
         bits = list(range(1, self.most_bits + 1))
         return _Menu(
             counts,
             np.array(bits),
-            self.worth.get(name, 1.0) * _errors(t, counts, bits),
+            _errors(t, counts, bits),
             self.codec.price(t, counts.tolist(), bits),
         )
 
@@ -217,7 +221,7 @@ def _on(way: Sequence[Mapping[str, Choice]], place: float) -> dict[str, Choice]:
 
 
 def _errors(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int]) -> _Table:
-    """``‖t − its K largest in 2ᵇ values‖²`` for each K and b, the codebooks' part on a sample."""
+    """``−log cos²`` to the K largest in 2ᵇ values for each K and b; the codebooks on a sample."""
     ordered = t.detach().flatten().double().cpu()
     ordered = ordered[ordered.abs().argsort(descending=True)]
     energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)])
@@ -226,4 +230,6 @@ def _errors(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int]) -> _Table
         some = ordered[:count][:: -(-count // _SAMPLE)]
         each = [(sketch(some, 1 << b) - some).square().sum() * (count / len(some)) for b in bits]
         rows.append([float(energy[-1] - energy[count] + e) for e in each])
-    return np.array(rows)
+    lost = np.array(rows) / max(float(energy[-1]), _TINY)
+    table: _Table = -np.log1p(-lost.clip(0, 1 - _TINY))
+    return table

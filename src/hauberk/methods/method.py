@@ -90,8 +90,7 @@ class Method(ABC):
         Args:
             model: trained in place.
             threat: what the adversary may do.
-            sample: a few training examples, for methods that trace the graph or measure what a
-                weight is worth.
+            sample: a few training examples, for methods that trace the graph or price a file.
         """
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:

@@ -2,9 +2,9 @@
 
     min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  bytes of the file that holds w ≤ B
 
-No system that we implement asks for this. For each leg the knapsack of `ByteBudget` is solved
-again, with what an error costs in each layer (`worth`) as it then is: on the dense net for the
-layers' shares of a falling ℓ0 budget, on the sparse one for its bits, and at the end, by the
+No system that we implement asks for this. For each leg the knapsack of `ByteBudget` is solved again
+on the weights as they then are: on the dense net for the layers' shares of a falling ℓ0 budget, on
+the sparse one for its bits, and at the end, by the
 codec's own length, for what is still over. Lazy projection, as in `ATMC`.
 """
 
@@ -30,7 +30,6 @@ from hauberk.constraints import (
 )
 from hauberk.constraints.byte_budget import cut
 from hauberk.methods.method import Compression
-from hauberk.methods.worth import worth
 from hauberk.ops.units import size_bytes
 from hauberk.parametrize import coded
 from hauberk.problem import Constraint, Problem
@@ -63,7 +62,7 @@ class Sized(Compression):
         """Refuse settings that mean nothing."""
         super().__post_init__()
         size_bytes(self.size, 1 << 30)
-        ByteBudget(1, self._codec, {}, self.most_bits)
+        ByteBudget(1, self._codec, self.most_bits)
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
@@ -76,9 +75,7 @@ class Sized(Compression):
             return Problem(objective, sets, select=lambda _: names)
 
         def budget(share: float) -> ByteBudget:
-            found = worth(objective, model, sample, names)
-            left = self._left_bits(model, sample, share)
-            return ByteBudget(left, self._codec, found, self.most_bits)
+            return ByteBudget(self._left_bits(model, sample, share), self._codec, self.most_bits)
 
         weights = problem().weights(model)
         counts = {name: choice.kept for name, choice in budget(_MARGIN).plan(weights).items()}
