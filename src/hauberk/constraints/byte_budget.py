@@ -104,7 +104,7 @@ class ByteBudget(Constraint):
         """The choices that `project` makes where ``w`` is too long, to the codec's own length.
 
         From one weight a layer to the hull's point within the budget, on to the one above it, and
-        beyond: as far on that way as the length allows.
+        beyond: as far on that way as the length allows. What is left buys longer codebooks.
         """
         above, within = self._around(w)
         way = [
@@ -124,7 +124,23 @@ class ByteBudget(Constraint):
             middle = (low + high) / 2
             fits = self._length(w, _on(way, middle)) <= self.limit_bits
             low, high = (middle, high) if fits else (low, middle)
-        return _on(way, low)
+        return self._filled(w, _on(way, low))
+
+    def _filled(self, w: Weights, plan: dict[str, Choice]) -> dict[str, Choice]:
+        """As many values as still fit, the smallest tensor first: there they cost least."""
+
+        def length(name: str, values: int) -> float:
+            return self.codec.length(_kept(w[name], Choice(plan[name].kept, values)))
+
+        taken = {name: length(name, choice.values) for name, choice in plan.items()}
+        for name in sorted(w, key=lambda n: (w[n].numel(), n)):
+            room = self.limit_bits - (sum(taken.values()) - taken[name])
+            low, high = plan[name].values, 1 << self.most_bits
+            while low < high:
+                middle = (low + high + 1) // 2
+                low, high = (middle, high) if length(name, middle) <= room else (low, middle - 1)
+            plan[name], taken[name] = Choice(plan[name].kept, low), length(name, low)
+        return plan
 
     def _length(self, w: Weights, plan: Mapping[str, Choice]) -> int:
         return self.size_bits(cut(w, plan))
