@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from hauberk.constraints import (
         Annealed,
         Codebook,
+        Grid,
         HalfPrecision,
+        Lattice,
         PerTensor,
         Rank,
         Sparsity,
         Support,
     )
-    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Method, Sized
+    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Method, Sized
     from hauberk.objectives import Adversarial, Natural, Trades
     from hauberk.parametrize import factorise
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
@@ -66,7 +68,10 @@ __all__ = [
     "Data",
     "Descent",
     "Examples",
+    "Grid",
     "HalfPrecision",
+    "Int8",
+    "Lattice",
     "Linf",
     "Method",
     "Natural",
@@ -103,10 +108,10 @@ _HOMES = {
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD"],
     "constraints": [
-        "Annealed", "Codebook", "HalfPrecision", "PerTensor", "Rank", "Sparsity",
-        "Support",
+        "Annealed", "Codebook", "Grid", "HalfPrecision", "Lattice", "PerTensor", "Rank",
+        "Sparsity", "Support",
     ],
-    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Method", "Sized"],
+    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Sized"],
     "objectives": ["Adversarial", "Natural", "Trades"],
     "parametrize": ["factorise"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],

@@ -271,6 +271,7 @@ def _method(name: str) -> type[Method]:
         "nap": methods.NAP,
         "sized": methods.Sized,
         "admm": methods.AdmmPrune,
+        "int8": methods.Int8,
         "da": methods.DA,
     }
     if name.lower() not in known:

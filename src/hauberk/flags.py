@@ -92,8 +92,8 @@ class Compress(Common):
     """Make a network small while it stays robust, and prove it on the file that ships.
 
     Attributes:
-        method: atmc, sized (the one for --size), admm, al0, alr, ap, nap or da; its own flags are
-            listed below.
+        method: atmc, sized (the one for --size), admm, al0, alr, ap, nap, int8 or da; its own
+            flags are listed below.
         from_: an .hbk file to start from; without it a dense net is trained first.
         out: folder for the file, checkpoints, logs, report and picture.
     """

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hauberk import models
 from hauberk.artifact import Agreement, OnnxFile, Session, graph
 from hauberk.artifact.quantize import quantize, ranges
+from hauberk.constraints import Grid
 
 SHAPES = {"digits-cnn": (1, 8, 8), "resnet18:1": (3, 32, 32), "wrn:10,1": (3, 32, 32)}
 
@@ -133,3 +134,34 @@ def test_another_function_is_refused() -> None:
     assert says is not None and says.startswith("net.onnx computes other logits")
     assert Agreement(float("nan"), 1.0, 5, 5).complaint("it", True)
     assert Agreement(0.0, 1.0, 990, 1000).complaint("it", True)
+
+
+def whole_numbers(model: onnx.ModelProto) -> list[np.ndarray]:
+    return [numpy_helper.to_array(t) for t in model.graph.initializer if t.name.endswith("floats")]
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("spec", ["digits-cnn", "resnet18:1"])
+def test_a_weight_on_its_grid_exports_to_the_very_same_whole_numbers(
+    spec: str, per_channel: bool, bits: int
+) -> None:
+    """Through the folding of batch-norm, too, which scales whole rows."""
+    net, made = alive(models.build(spec)), Grid(bits, per_channel)
+    wanted = {}
+    with torch.no_grad():
+        for name, layer in net.named_modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.weight.copy_(made.project({name: layer.weight})[name])
+                rows = layer.weight.detach().flatten(1)
+                whole = made.fit(layer.weight)[1].flatten(1).numpy().astype(int)
+                shared = np.gcd.reduce(whole, axis=1, keepdims=True)
+                wanted[name] = (whole // np.maximum(shared, 1)).reshape(layer.weight.shape)
+                assert (wanted[name] != 0).any() and len(rows)
+    model = graph.trace(net, SHAPES[spec], fold=True)
+    quantize(model, ranges(model, [some(SHAPES[spec], 20)]))
+    have = [a.astype(int) for a in whole_numbers(model)]
+    assert len(have) == len(wanted)
+    for numbers in wanted.values():
+        same = [np.array_equal(numbers, a) for a in have if a.shape == numbers.shape]
+        assert any(same)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hauberk.constraints import Grid, grid
+from hauberk.constraints import Grid, Lattice, grid
 
 
 def error(w: torch.Tensor, scale: float, levels: int) -> float:
@@ -44,3 +44,27 @@ def test_fit_gives_what_is_multiplied(channels: bool) -> None:
     again, same = Grid(8, channels).fit(shaped.float())
     torch.testing.assert_close(again, scale)
     assert torch.equal(same, whole)
+
+
+@pytest.mark.parametrize("most", [64, 90, 120, 127])
+def test_a_large_tensor_on_a_grid_stays_as_it_is(most: int) -> None:
+    """The search looks at scales below ``max / 121`` only; these points are found before it."""
+    whole = torch.randint(-most, most + 1, (100, 100), generator=torch.Generator().manual_seed(3))
+    whole[0, 0] = most
+    w = {"w": (0.0123 * whole.double()).float()}
+    assert w["w"].numel() * 127 > grid._EXACT
+    assert torch.equal(Grid(8).project(w)["w"], w["w"])
+    assert torch.equal(Grid(8).fit(w["w"])[1].long(), whole)
+
+
+def test_a_lattice_is_made_of_the_best_scales_and_names_strangers() -> None:
+    w = {"w": torch.randn(6, 5, generator=torch.Generator().manual_seed(2))}
+    for spread in (False, True):
+        made = Lattice.of(Grid(4, spread), w)
+        torch.testing.assert_close(made.project(w)["w"], Grid(4, spread).project(w)["w"])
+        with pytest.raises(ValueError, match="'v' has"):
+            made.project({"v": w["w"]})
+    with pytest.raises(ValueError, match="has 5 rows, and this set knows 6"):
+        made.project({"w": w["w"].T})
+    with pytest.raises(ValueError, match="a scale of 'w' is negative or no number"):
+        Lattice(Grid(4), {"w": torch.tensor([-1.0])})

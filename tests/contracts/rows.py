@@ -18,6 +18,7 @@ from hauberk.constraints import (
     Filter,
     Grid,
     HalfPrecision,
+    Lattice,
     NofM,
     On,
     PerTensor,
@@ -26,7 +27,7 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Sized
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Sized
 from hauberk.problem import Constraint
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
 from hauberk.threats import L2, Linf
@@ -97,6 +98,19 @@ def _on_a_grid(levels: int, channels: bool) -> Callable[[Weights], bool]:
             for row in (t.flatten(1) if channels else t.reshape(1, -1))
         ]
         return all(fits(row, eps) for row, eps in rows)
+
+    return holds
+
+
+def _eighths(w: Weights, channels: bool = False) -> Weights:
+    return {n: torch.full((len(t) if channels else 1,), 0.125) for n, t in w.items()}
+
+
+def _in_eighths(levels: int) -> Callable[[Weights], bool]:
+    def holds(w: Weights) -> bool:
+        return all(
+            (8 * t == (8 * t).round()).all() and (8 * t).abs().max() <= levels for t in w.values()
+        )
 
     return holds
 
@@ -179,6 +193,12 @@ CONSTRAINTS = [
     ),
     ConstraintRow("grid 3", _fixed(Grid(3)), _on_a_grid(3, False)),
     ConstraintRow("grid 4 by channel", _fixed(Grid(4, per_channel=True)), _on_a_grid(7, True)),
+    ConstraintRow("lattice", lambda w: Lattice(Grid(3), _eighths(w)), _in_eighths(3)),
+    ConstraintRow(
+        "lattice by channel",
+        lambda w: Lattice(Grid(4, per_channel=True), _eighths(w, channels=True)),
+        _in_eighths(7),
+    ),
     ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
     ConstraintRow("rank half", _fixed(PerTensor(Rank(2))), _rank(2)),
     ConstraintRow(
@@ -223,6 +243,8 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (AdmmPrune(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),
     (AdmmPrune(pattern="filter", keep=0.5, admm_epochs=2, **_QUICK), 390),
     (AdmmPrune(pattern="column", keep=0.5, natural=True, admm_epochs=2, **_QUICK), 390),
+    (Int8(**_QUICK), 780),
+    (Int8(bits=4, per_channel=True, revive=True, **_QUICK), 780),
     (Sized(size="30%", codebook_epochs=1, **_QUICK), 780),
     (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
 ]

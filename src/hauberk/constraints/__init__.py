@@ -6,6 +6,7 @@ from hauberk.constraints.byte_budget import ByteBudget, Choice, Codec
 from hauberk.constraints.codebook import Codebook
 from hauberk.constraints.grid import Grid
 from hauberk.constraints.half import HalfPrecision
+from hauberk.constraints.lattice import Lattice
 from hauberk.constraints.on import On
 from hauberk.constraints.pattern import pattern
 from hauberk.constraints.per_tensor import PerTensor
@@ -28,6 +29,7 @@ __all__ = [
     "Grid",
     "Grouping",
     "HalfPrecision",
+    "Lattice",
     "NofM",
     "On",
     "PerTensor",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite
 from hauberk.ops.bits import FLOAT_BITS
+from hauberk.ops.whole import common, rounded
 from hauberk.problem import Constraint
 from hauberk.types import Weights
 
@@ -24,8 +25,9 @@ _EXACT = 1 << 20
 """Breakpoints of a tensor up to which all of them are tried."""
 _TRIES = 96
 _ROUNDS = 4
-_ULPS = 2.0
-"""Rounding of a product, in units of the last place, by which a point may miss its grid."""
+_ULPS = 4.0
+"""Rounding in units of the last place by which a point may miss its grid: of its largest entry and
+of each other, times its scale, and once more where batch-norm was folded into it."""
 
 
 @dataclass(frozen=True)
@@ -62,41 +64,43 @@ class Grid(Constraint):
     def fit(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The best scales (rows,) in float64 and the whole numbers, in the shape of ``t``.
 
-        A tensor that is on a grid already gets that grid. A row of zeros has the scale 0.
+        A row that is on a grid already gets that grid, as the smallest whole numbers it can have.
+        A row of zeros has the scale 0.
         """
-        rows = self._rows(t)
-        scale = _best(rows.abs(), self.levels)
-        return scale, _whole(rows, scale, self.levels).reshape(t.shape)
+        rows = self.rows(t)
+        scale = common(rows, self.levels, _slack(t))
+        lost = scale == 0
+        if lost.any():
+            scale[lost] = _best(rows[lost].abs(), self.levels)
+        return scale, rounded(rows, scale, self.levels).reshape(t.shape)
 
     def size_bits(self, w: Weights) -> int:
         """b for each weight and a float for each scale."""
-        return sum(self.bits * t.numel() + FLOAT_BITS * len(self._rows(t)) for t in w.values())
+        return sum(self.bits * t.numel() + FLOAT_BITS * len(self.rows(t)) for t in w.values())
 
     def budget_bits(self, w: Weights) -> int:
         """The same: every point of the set costs alike."""
         return self.size_bits(w)
 
-    def _rows(self, t: Tensor) -> Tensor:
+    def rows(self, t: Tensor) -> Tensor:
+        """What has one scale, as rows of float64."""
         wide = t.detach().double()
         apart = self.per_channel and t.ndim > 1 and t.numel() > 0
         return wide.reshape(len(t), -1) if apart else wide.reshape(1, -1)
 
     @torch.no_grad()
     def _nearest(self, t: Tensor) -> Tensor:
-        rows = self._rows(t)
+        rows = self.rows(t)
         scale, whole = self.fit(t)
         met = scale[:, None] * whole.reshape(rows.shape)
         # a point of the set stays as it is, whichever way its products were rounded
-        near = (met - rows).abs() <= _ULPS * torch.finfo(t.dtype).eps * rows.abs()
+        near = (met - rows).abs() <= _slack(t) * rows.abs()
         met = torch.where(near.all(1, keepdim=True), rows, met)
         return met.to(t.dtype).reshape(t.shape)
 
 
-def _whole(rows: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """``q`` for each row's scale, ties away from zero; zeros where the scale is 0."""
-    held = torch.where(scale > 0, scale, 1.0)[:, None]
-    size = (rows.abs() / held + 0.5).floor().clamp(max=levels)
-    return torch.where(scale[:, None] > 0, size * rows.sign(), 0.0)
+def _slack(t: Tensor) -> float:
+    return _ULPS * torch.finfo(t.dtype).eps
 
 
 def _best(a: Tensor, levels: int) -> Tensor:
@@ -133,6 +137,6 @@ def _searched(a: Tensor, levels: int) -> Tensor:
 
 def _improved(a: Tensor, scale: Tensor, levels: int) -> tuple[Tensor, Tensor]:
     """The best scale for what ``scale`` rounds to, and ``⟨a, q⟩² / ⟨q, q⟩``."""
-    whole = _whole(a, scale, levels)
+    whole = rounded(a, scale, levels)
     product, square = (a * whole).sum(1), whole.square().sum(1).clamp_min(1)
     return product / square, product.square() / square

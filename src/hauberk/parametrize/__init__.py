@@ -10,5 +10,18 @@ from hauberk.parametrize.factored import (
     matrices,
     state,
 )
+from hauberk.parametrize.quantized import Rounded, quantise, unquantise
 
-__all__ = ["Factored", "LowRank", "coded", "collapse", "factorise", "layers", "matrices", "state"]
+__all__ = [
+    "Factored",
+    "LowRank",
+    "Rounded",
+    "coded",
+    "collapse",
+    "factorise",
+    "layers",
+    "matrices",
+    "quantise",
+    "state",
+    "unquantise",
+]

@@ -1,0 +1,65 @@
+"""Eight bits that were trained: weights on a uniform grid, activations rounded, under attack.
+
+    min_w E max_{x' ∈ Δ(x)} loss(f̃_w, x', y)   s.t.  w_l = s_l q_l,  q whole,  |q| ≤ 2^(b−1) − 1
+
+f̃ rounds what its layers take in (`hauberk.parametrize.quantise`) and lets gradients by, those of
+the attack too. Weights by lazy projected gradient: the gradient is taken on the grid. Source: Jacob
+et al. (2018), arXiv 1712.05877, §3, the inner maximum added. Departures: the scales of the weights
+are the best for the network that it starts from, and are held; the file is exported by
+``hauberk export --format onnx-int8``, whose whole numbers are then those that were trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.constraints import Grid, Lattice, Support
+from hauberk.methods.method import Compression
+from hauberk.parametrize import matrices, quantise, unquantise
+from hauberk.problem import Constraint, Problem
+from hauberk.solve import Stage
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.types import Examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8(Compression):
+    """Training for integer arithmetic; pruned weights stay pruned.
+
+    Attributes:
+        bits: of a weight, 2 to 8; activations have 8.
+        per_channel: a scale for each output of a layer in place of one for all: nearer, above all
+            in few bits; the .hbk, which then has no short codebook, is larger.
+        revive: let weights that are zero at the start become others.
+        half: must be off: whole multiples of a scale are no float16 numbers.
+    """
+
+    bits: int = 8
+    per_channel: bool = False
+    revive: bool = False
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"bits was given as {self.bits}; give 2 to 8 bits for a weight.")
+        if self.half:
+            raise ValueError(
+                "half was given to Int8, whose weights would leave their grid; leave it out."
+            )
+
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
+        """One, with rounded activations; the float network is left behind."""
+        weights = Problem(self.objective(threat), select=matrices).weights(model)
+        sets: dict[str, Constraint] = {} if self.revive else {"support": Support.of(weights)}
+        sets["grid"] = Lattice.of(Grid(self.bits, self.per_channel), weights)
+        problem = Problem(self.objective(threat), sets, select=matrices)
+        quantise(model, sample.images())
+        solver = ProjectedGradient(self.descent(0.25), lazy=True)
+        yield self.stage("grid", problem, solver, self.epochs)
+        unquantise(model)

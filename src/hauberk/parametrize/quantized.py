@@ -1,0 +1,106 @@
+"""Activations in eight bits while a network trains: what every ``Conv*`` and ``Linear`` takes in.
+
+    x̃ = s (clamp(round(x / s) + z, 0, 255) − z),   ∂x̃ / ∂x := 1,   s, z from the range of x
+
+The gradient passes as if nothing were rounded or cut off, to the weights and to the adversary
+alike: a search that saw the steps would find no slope (Bengio et al., 2013, arXiv 1308.3432). The
+range is a moving average over batches (Jacob et al., 2018, arXiv 1712.05877, §3.1) and holds 0.
+No special layer: a module's own layers get a hook, and lose it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.parametrize.factored import layers
+from hauberk.types import Images
+
+_NAME = "activation"
+_LEVELS = 255
+_MEMORY = 0.95
+"""Of the range, per training step."""
+
+
+class Rounded(nn.Module):
+    """Rounds what passes; in training mode it also follows the range."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The nearest of 256 levels, with the gradient of the identity."""
+        if self.training:
+            self.follow(x)
+        return x + (self._levels(x.detach().float()).to(x.dtype) - x).detach()
+
+    @torch.no_grad()
+    def follow(self, x: Tensor) -> None:
+        """Move the range towards that of a batch; the first one is taken as it is."""
+        ends = torch.stack(torch.aminmax(x.detach().float()))
+        seen = torch.stack([ends[0].clamp_max(0.0), ends[1].clamp_min(0.0)])
+        held = torch.stack([self.low, self.high])
+        low, high = torch.where(self.high > self.low, held.lerp(seen, 1 - _MEMORY), seen)
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def _levels(self, x: Tensor) -> Tensor:
+        scale = (self.high - self.low) / _LEVELS
+        scale = torch.where(scale > 0, scale, 1.0)
+        zero = (-self.low / scale).round()
+        return ((x / scale).round() + zero).clamp(0, _LEVELS).sub(zero).mul(scale)
+
+
+def quantise(model: nn.Module, images: Images) -> nn.Module:
+    """Round the input of every ``Conv*`` and ``Linear`` of ``model`` to eight bits, in place.
+
+    Args:
+        model: any module; `unquantise` takes it back.
+        images: one pass over them gives the first ranges; they go to the device of the model.
+    """
+    for layer in layers(model).values():
+        layer.add_module(_NAME, Rounded())
+        layer.register_forward_pre_hook(_before)
+    modes = {m: m.training for m in model.modules()}
+    model.eval()
+    for part in _rounders(model):
+        part.to(_device(model)).train()
+    with torch.no_grad():
+        model(images.to(_device(model)))
+    for module, training in modes.items():
+        module.training = training
+    return model
+
+
+def unquantise(model: nn.Module) -> dict[str, tuple[float, float]]:
+    """Undo `quantise`, in place; the range that each layer's input had at the end, by its name."""
+    found = {}
+    for name, layer in layers(model).items():
+        if _NAME in layer._modules:
+            part = layer.get_submodule(_NAME)
+            assert isinstance(part, Rounded)
+            found[name] = float(part.low), float(part.high)
+            del layer._modules[_NAME]
+            hooks = layer._forward_pre_hooks
+            for key in [key for key, hook in hooks.items() if hook is _before]:
+                del hooks[key]
+    return found
+
+
+def _before(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return layer.get_submodule(_NAME)(inputs[0]), *inputs[1:]
+
+
+def _rounders(model: nn.Module) -> list[Rounded]:
+    return [m for m in model.modules() if isinstance(m, Rounded)]
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
