@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("hauberk", "torch", "numpy", "kmeans1d")
+_PACKAGES = ("hauberk", "torch", "numpy", "kmeans1d", "onnxruntime")
 
 
 def record(

@@ -23,6 +23,7 @@ from hauberk.artifact import Session, families, shrink
 from hauberk.artifact.graph import trace
 from hauberk.evaluate.cost import latency, macs
 from hauberk.methods.prunable import Prunable
+from hauberk.parametrize import Selection
 
 SHAPE = (3, 32, 32)
 EXAMPLE = torch.zeros(1, *SHAPE)
@@ -33,7 +34,7 @@ def thinned(dense: nn.Module, gone: float, inner: bool) -> nn.Module:
     net = copy.deepcopy(dense)
     sums = [f.writers for f in families(net, EXAMPLE) if len(f.writers) > 1]
     excluded = tuple(name for names in sums for name in names) if inner else ()
-    prunable = Prunable("filter", excluded)
+    prunable = Prunable("filter", Selection(exclude=excluded))
     ties = prunable.tied(net, EXAMPLE)
     weights = dict(net.named_parameters())
     chosen = {name: weights[name].detach() for tie in ties for name in tie}

@@ -38,7 +38,6 @@ class AdmmPrune(Compression):
         shrink_to_width: in place of keep: the width of the net that stays, where the network has
             one (lenet:8 to 1).
         across: one budget over all layers, which LAMP weighs, in place of one for each.
-        exclude: layers that stay dense.
         natural: train on clean images; there is no adversary.
         admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
         rho: ADMM's penalty weight at its start.
@@ -51,7 +50,6 @@ class AdmmPrune(Compression):
     keep: float = 0.25
     shrink_to_width: int = 0
     across: bool = False
-    exclude: tuple[str, ...] = ()
     natural: bool = False
     admm_epochs: int = 10
     rho: float = 5.0
@@ -99,7 +97,7 @@ class AdmmPrune(Compression):
 
     @property
     def _prunable(self) -> Prunable:
-        return Prunable(self.pattern, self.exclude)
+        return Prunable(self.pattern, self.select)
 
     def _share(self, model: nn.Module) -> float:
         """``keep``, or what leads to the width that is wanted."""

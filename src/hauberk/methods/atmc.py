@@ -23,7 +23,7 @@ from torch import nn
 
 from hauberk.constraints import Annealed, Codebook, On, Sparsity, Support
 from hauberk.methods.method import Compression
-from hauberk.parametrize import coded, factorise, layers, matrices
+from hauberk.parametrize import coded, factorise, layers
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
@@ -72,10 +72,10 @@ class ATMC(Compression):
         """The budget, then both; or ADMM."""
         objective, count = self.objective(threat), self._count(model)
         if self.factors:
-            factorise(model)
+            factorise(model, selection=self.select)
 
         def problem(**structures: Constraint) -> Problem:
-            return Problem(objective, structures, select=matrices)
+            return Problem(objective, structures, select=self.select)
 
         weights = problem().weights(model)
         codebook = self._codebook(model)
@@ -89,7 +89,9 @@ class ATMC(Compression):
         yield self.stage("sparse", problem(budget=Annealed(budget)), sparse, self.epochs)
         support = On(Support.of(weights), frozenset(weights))
         sets = {"support": support, "codebook": codebook}
-        both = Problem(objective, sets, select=lambda net: coded(net, 8 << self.bits))
+        both = Problem(
+            objective, sets, select=lambda net: coded(net, self.select(net), 8 << self.bits)
+        )
         solver = ProjectedGradient(self.descent(0.15), lazy=True)
         yield self.stage("codebook", both, solver, self.codebook_epochs)
 
@@ -97,10 +99,10 @@ class ATMC(Compression):
         """``Q_b``, with the bits of the outer layers."""
         every = list(layers(model))
         outer = (f"{every[0]}.", f"{every[-1]}.")
-        own = [n for n in matrices(model) if self.outer_bits and n.startswith(outer)]
+        own = [n for n in self.select(model) if self.outer_bits and n.startswith(outer)]
         return Codebook(self.bits, dict.fromkeys(own, 1 << self.outer_bits))
 
     def _count(self, model: nn.Module) -> int:
         """``k``, a share of the weights the net has before it is factorised."""
         weights = dict(model.named_parameters())
-        return max(1, int(self.keep * sum(weights[name].numel() for name in matrices(model))))
+        return max(1, int(self.keep * sum(weights[name].numel() for name in self.select(model))))

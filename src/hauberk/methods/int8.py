@@ -18,7 +18,7 @@ from torch import nn
 
 from hauberk.constraints import Grid, Lattice, Support
 from hauberk.methods.method import Compression
-from hauberk.parametrize import matrices, quantise, unquantise
+from hauberk.parametrize import quantise, unquantise
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
@@ -55,10 +55,10 @@ class Int8(Compression):
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One, with rounded activations; the float network is left behind."""
-        weights = Problem(self.objective(threat), select=matrices).weights(model)
+        weights = Problem(self.objective(threat), select=self.select).weights(model)
         sets: dict[str, Constraint] = {} if self.revive else {"support": Support.of(weights)}
         sets["grid"] = Lattice.of(Grid(self.bits, self.per_channel), weights)
-        problem = Problem(self.objective(threat), sets, select=matrices)
+        problem = Problem(self.objective(threat), sets, select=self.select)
         quantise(model, sample.images())
         solver = ProjectedGradient(self.descent(0.25), lazy=True)
         yield self.stage("grid", problem, solver, self.epochs)

@@ -42,7 +42,7 @@ class ALR(Compression):
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One: low rank."""
-        factorise(model, self.rank)
+        factorise(model, self.rank, self.select)
         problem = Problem(self.objective(threat))
         solver = ProjectedGradient(self.descent(0.5))
         yield self.stage("low-rank", problem, solver, self.epochs)

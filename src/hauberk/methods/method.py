@@ -14,6 +14,7 @@ from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.objectives import Adversarial
+from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
 from hauberk.solve import Solver, Stage
 from hauberk.solvers import Descent, ProjectedGradient
@@ -129,9 +130,18 @@ class Compression(Method):
 
     Attributes:
         dense_epochs: passes of the dense training (none with --from); 0 means as many as epochs.
+        include: shell patterns of the layers that are compressed (blocks.*); by default all.
+        exclude: patterns of layers that stay dense.
     """
 
     dense_epochs: int = 0
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def select(self) -> Selection:
+        """Which parameters are compressed."""
+        return Selection(self.include, self.exclude)
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """Train the dense network, for this method's objective."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from hauberk.artifact import families
 from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Tied, pattern
-from hauberk.parametrize import layers, matrices
+from hauberk.parametrize import Selection, layers
 from hauberk.problem import Constraint
 from hauberk.types import Images, Weights
 
@@ -21,14 +21,14 @@ class Prunable:
 
     Attributes:
         pattern: as `hauberk.constraints.pattern` reads it, or bn-filter for batch-norm scales.
-        exclude: names of layers that stay dense.
+        select: which parameters it speaks of.
 
     Raises:
         ValueError: for a pattern that is none.
     """
 
     pattern: str
-    exclude: tuple[str, ...] = ()
+    select: Selection = field(default_factory=Selection)
 
     @property
     def by_filter(self) -> bool:
@@ -48,8 +48,7 @@ class Prunable:
         Raises:
             ValueError: nothing is left to prune, or a layer cannot take the pattern.
         """
-        dense = self._dense(model)
-        found = [ties for ties in self._every(model, example) if not dense & set(ties)]
+        found = self._every(model, example)
         if not found:
             raise ValueError(
                 f"The pattern {self.pattern} finds nothing to prune in this network; "
@@ -85,21 +84,17 @@ class Prunable:
         whole = each.balanced(tree) if across else PerTensor(each)
         return Tied(whole, tuple(ties)) if self.by_filter else whole
 
-    def _dense(self, model: nn.Module) -> set[str]:
-        known = {name.removesuffix(".weight") for name in matrices(model)}
-        for name in self.exclude:
-            if name not in known:
-                raise ValueError(
-                    f"exclude names {name!r}; the layers that prune are {', '.join(sorted(known))}."
-                )
-        return {f"{name}.weight" for name in self.exclude}
-
     def _every(self, model: nn.Module, example: Images) -> list[tuple[str, ...]]:
+        chosen = self.select(model)
         if not self.by_filter:
-            return [(name,) for name in matrices(model)]
-        found = families(model, example)
-        sides = [f.writers if self.pattern == "filter" else f.norms for f in found]
-        return [tuple(f"{layer}.weight" for layer in side) for side in sides if side]
+            return [(name,) for name in chosen]
+        every = [
+            (_weights(f.writers), _weights(f.norms))
+            for f in families(model, example)
+            if set(chosen).issuperset(_weights(f.writers))
+        ]
+        sides = [writers if self.pattern == "filter" else norms for writers, norms in every]
+        return [side for side in sides if side]
 
     def _refuse_grouped(self, model: nn.Module, names: set[str]) -> None:
         """The input channels of a grouped convolution are not the columns of its weight."""
@@ -109,6 +104,10 @@ class Prunable:
                     f"The pattern {self.pattern} cannot be had of {name}, a grouped convolution, "
                     "whose filters read different channels; exclude it, or give another pattern."
                 )
+
+
+def _weights(layers: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{layer}.weight" for layer in layers)
 
 
 def refuse_emptied(w: Weights) -> None:

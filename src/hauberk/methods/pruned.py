@@ -15,7 +15,6 @@ from torch import nn
 from hauberk.constraints import Sparsity, Support
 from hauberk.methods.method import Compression
 from hauberk.objectives import Natural
-from hauberk.parametrize import matrices
 from hauberk.problem import Objective, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
@@ -47,12 +46,12 @@ class AP(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """Cut, retrain."""
         objective = self.objective(threat)
-        dense = Problem(objective, select=matrices).weights(model)
+        dense = Problem(objective, select=self.select).weights(model)
         sparsity = Sparsity(self.keep).balanced(dense)
         solver = ProjectedGradient(self.descent(0.5))
-        cut = Problem(objective, {"budget": sparsity}, select=matrices)
+        cut = Problem(objective, {"budget": sparsity}, select=self.select)
         yield self.stage("cut", cut, solver, 0)
-        kept = Problem(objective, {"support": Support.of(cut.weights(model))}, select=matrices)
+        kept = Problem(objective, {"support": Support.of(cut.weights(model))}, select=self.select)
         yield self.stage("retrain", kept, solver, self.epochs)
 
 

@@ -69,7 +69,7 @@ class Sized(Compression):
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The falling budget; the codebooks; what is still over."""
-        objective, names, epochs = self.objective(threat), coded(model), self.codebook_epochs
+        objective, names, epochs = self.objective(threat), self._names(model), self.codebook_epochs
 
         def problem(**sets: Constraint) -> Problem:
             return Problem(objective, sets, select=lambda _: names)
@@ -108,9 +108,12 @@ class Sized(Compression):
         """As it stands in the file."""
         return HalfPrecision().project({"": t})[""] if self.half else t
 
+    def _names(self, model: nn.Module) -> list[str]:
+        return coded(model, self.select(model))
+
     def _left_bits(self, model: nn.Module, sample: Examples, share: float) -> int:
         """What the file has for the tensors that are compressed, once all else is in it."""
-        names, tensors = set(coded(model)), dict(model.state_dict())
+        names, tensors = set(self._names(model)), dict(model.state_dict())
         limit = size_bytes(self.size, dense_bytes(tensors))
         shipped = {name: t if t.ndim == 0 else self._shipped(t) for name, t in tensors.items()}
         rest = {n: torch.zeros_like(t) if n in names else t for n, t in shipped.items()}

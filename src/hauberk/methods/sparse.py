@@ -13,7 +13,6 @@ from torch import nn
 
 from hauberk.constraints import Annealed, Sparsity
 from hauberk.methods.method import Compression
-from hauberk.parametrize import matrices
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
@@ -44,10 +43,10 @@ class AL0(Compression):
         """One: sparse."""
         objective = self.objective(threat)
         if self.anneal:
-            dense = Problem(objective, select=matrices).weights(model)
+            dense = Problem(objective, select=self.select).weights(model)
             budget: Constraint = Annealed(Sparsity(self.keep).balanced(dense))
         else:
             budget = Sparsity(self.keep)
-        problem = Problem(objective, {"budget": budget}, select=matrices)
+        problem = Problem(objective, {"budget": budget}, select=self.select)
         solver = ProjectedGradient(self.descent(0.5), lazy=self.anneal)
         yield self.stage("sparse", problem, solver, self.epochs)

@@ -1,21 +1,14 @@
 """Other coordinates for a module's weights, through ``torch.nn.utils.parametrize``."""
 
-from hauberk.parametrize.factored import (
-    Factored,
-    LowRank,
-    coded,
-    collapse,
-    factorise,
-    layers,
-    matrices,
-    state,
-)
+from hauberk.parametrize.factored import Factored, LowRank, collapse, factorise, state
 from hauberk.parametrize.quantized import Rounded, quantise, unquantise
+from hauberk.parametrize.selection import Selection, coded, layers, matrices
 
 __all__ = [
     "Factored",
     "LowRank",
     "Rounded",
+    "Selection",
     "coded",
     "collapse",
     "factorise",

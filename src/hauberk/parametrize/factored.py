@@ -1,4 +1,4 @@
-"""Weights as factors, W = U V + C, for any module's ``Conv*`` and ``Linear`` layers.
+"""Weights as factors, W = U V + C, for the layers of any module.
 
 A convolution's kernel is viewed as the matrix out × (in·k·k). Source: ATMC (Gui et al., 2019,
 arXiv 1902.03538, eq. 5): low rank is U, V of few columns; plain sparsity is C alone.
@@ -6,17 +6,19 @@ arXiv 1902.03538, eq. 5): low rank is U, V of few columns; plain sparsity is C a
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from hauberk.ops.svd import truncated_svd
+from hauberk.parametrize.selection import Selection, tensors
 from hauberk.types import Factors
 
-_LAYERS = (_ConvNd, nn.Linear)
+_CHAIN = re.compile(r"(|.*\.)parametrizations\.(\w+)\.")
+"""A parametrised tensor's key in a state."""
 
 
 class _Factoring(nn.Module, ABC):
@@ -80,85 +82,57 @@ class LowRank(_Factoring):
         return Factors(u, v, u.new_zeros(len(u), v.shape[1]), self.shape)
 
 
-def layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The ``Conv*`` and ``Linear`` layers by name, in the model's own order."""
-    return {name: m for name, m in model.named_modules() if isinstance(m, _LAYERS)}
-
-
-def matrices(model: nn.Module) -> list[str]:
-    """The parameters that compress: ``Conv*`` and ``Linear`` weights, or their factors."""
-    names = []
-    for name, layer in layers(model).items():
-        prefix = f"{name}." if name else ""
-        if parametrize.is_parametrized(layer, "weight"):
-            chain = f"{prefix}parametrizations.weight"
-            names += [
-                f"{chain}.{n}"
-                for n, _ in layer.get_submodule("parametrizations.weight").named_parameters(
-                    recurse=False
-                )
-            ]
-        else:
-            names.append(f"{prefix}weight")
-    known = {name for name, _ in model.named_parameters()}
-    return [name for name in names if name in known]  # a tied weight has one name
-
-
-def coded(model: nn.Module, at_least: int = 128) -> list[str]:
-    """The parameters that a codebook makes shorter: `matrices`, and biases of so many entries."""
-    every = dict(model.named_parameters())
-    biases = [f"{name}.bias".removeprefix(".") for name in layers(model)]
-    return matrices(model) + [b for b in biases if b in every and every[b].numel() >= at_least]
-
-
-def factorise(model: nn.Module, rank: int | None = None) -> nn.Module:
-    """Give every ``Conv*`` and ``Linear`` weight of ``model`` factors, in place.
+def factorise(
+    model: nn.Module, rank: int | None = None, selection: Selection | None = None
+) -> nn.Module:
+    """Give the weights of ``model`` factors, in place.
 
     Args:
-        model: any module; already parametrised weights are left alone.
+        model: any module; already parametrised weights, and those that layers share, are left
+            alone.
         rank: ``None`` for `Factored` (U V + C); a number for `LowRank` of that rank.
+        selection: which weights; all that `matrices` names if left out.
     """
-    for layer in layers(model).values():
-        if not parametrize.is_parametrized(layer, "weight"):
-            shape = _weight(layer).shape
-            chain = Factored(shape) if rank is None else LowRank(shape, rank)
-            parametrize.register_parametrization(layer, "weight", chain)
+    chosen, shared = set((selection or Selection())(model)), _shared(model)
+    for name, layer, tensor in list(tensors(model)):
+        weight = getattr(layer, tensor)
+        plain = f"{name}.{tensor}".removeprefix(".") in chosen and weight not in shared
+        if plain and not parametrize.is_parametrized(layer, tensor):
+            chain = Factored(weight.shape) if rank is None else LowRank(weight.shape, rank)
+            parametrize.register_parametrization(layer, tensor, chain)
     return model
 
 
-def _weight(layer: nn.Module) -> Tensor:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight
+def _shared(model: nn.Module) -> set[Tensor]:
+    """Parameters with more than one name."""
+    seen, shared = set[Tensor](), set[Tensor]()
+    for _, p in model.named_parameters(remove_duplicate=False):
+        (shared if p in seen else seen).add(p)
+    return shared
 
 
 def collapse(model: nn.Module) -> nn.Module:
     """Replace factors by their product, in place: ordinary layers again."""
-    for layer in layers(model).values():
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    for _, layer, tensor in list(tensors(model)):
+        if parametrize.is_parametrized(layer, tensor):
+            parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
     return model
 
 
 def state(model: nn.Module) -> dict[str, Tensor | Factors]:
     """The state of ``model`` under the names of its plain layers, factors kept as factors."""
     plain: dict[str, Tensor | Factors] = {}
-    chains = {
-        f"{name}.": layer
-        for name, layer in layers(model).items()
-        if parametrize.is_parametrized(layer, "weight")
-    }
     for key, value in model.state_dict().items():
-        owner, dot, _ = key.partition("parametrizations.weight.")
-        if not dot:
-            plain[key] = value.detach()
-        elif f"{owner}weight" not in plain:
-            plain[f"{owner}weight"] = _factors(chains[owner])
+        found = _CHAIN.match(key)
+        name = f"{found[1]}{found[2]}" if found else key
+        if not found:
+            plain[name] = value.detach()
+        elif name not in plain:
+            plain[name] = _factors(model.get_submodule(f"{found[1]}parametrizations.{found[2]}"))
     return plain
 
 
-def _factors(layer: nn.Module) -> Factors:
-    chain = layer.get_submodule("parametrizations.weight")
+def _factors(chain: nn.Module) -> Factors:
     originals = [p.detach() for p in chain.parameters(recurse=False)]
     factoring = chain.get_submodule("0")
     assert isinstance(factoring, _Factoring)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.parametrize.factored import layers
+from hauberk.ops.straight_through import through
+from hauberk.parametrize.selection import layers
 from hauberk.types import Images
 
 _NAME = "activation"
@@ -39,7 +40,7 @@ class Rounded(nn.Module):
         """The nearest of 256 levels, with the gradient of the identity."""
         if self.training:
             self.follow(x)
-        return x + (self._levels(x.detach().float()).to(x.dtype) - x).detach()
+        return through(x, self._levels(x.detach().float()).to(x.dtype))
 
     @torch.no_grad()
     def follow(self, x: Tensor) -> None:

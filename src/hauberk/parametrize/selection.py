@@ -1,0 +1,117 @@
+"""Which parameters of a module compress: the matrices it multiplies with, and those a user names.
+
+Norms, biases and scales stay as they are: they are few, and much hangs on them. A parameter that
+several layers share has one name, and is compressed once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+
+_TENSORS: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
+    (_ConvNd, ("weight",)),
+    (nn.Linear, ("weight",)),
+    (nn.Embedding, ("weight",)),
+    (
+        nn.MultiheadAttention,
+        ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"),
+    ),
+)
+"""What multiplies, by the kind of layer; the projection out of an attention is a Linear layer."""
+_FACTOR = re.compile(r"(.*?)\.?parametrizations\.(\w+)\.original\d*$")
+_FEW = 8  # names that a sentence lists
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Names of parameters, by patterns over the names of their layers.
+
+    Attributes:
+        include: shell patterns (``blocks.*``), of which a layer must meet one; none lets all in.
+        exclude: patterns of layers that stay as they are.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __call__(self, model: nn.Module) -> list[str]:
+        """The chosen ones of `matrices`, in the model's own order.
+
+        Raises:
+            ValueError: a pattern that no layer meets, or nothing that is left.
+        """
+        every = {name: owner(name) for name in matrices(model)}
+        for pattern in (*self.include, *self.exclude):
+            if not any(fnmatchcase(layer, pattern) for layer in every.values()):
+                raise ValueError(
+                    f"No layer that compresses is called {pattern!r}; they are {_few(every)}."
+                )
+        chosen = [name for name, layer in every.items() if self._takes(layer)]
+        if not chosen:
+            raise ValueError(
+                f"include and exclude leave nothing to compress of {_few(every) or 'no layers'}; "
+                "let one in."
+            )
+        return chosen
+
+    def _takes(self, layer: str) -> bool:
+        taken = not self.include or any(fnmatchcase(layer, p) for p in self.include)
+        return taken and not any(fnmatchcase(layer, p) for p in self.exclude)
+
+
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The ``Conv*`` and ``Linear`` layers by name, in the model's own order."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
+
+
+def tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Every matrix: the name of its layer, the layer, and what the layer calls it."""
+    for name, layer in model.named_modules():
+        for kind, names in _TENSORS:
+            if isinstance(layer, kind):
+                yield from ((name, layer, n) for n in names if getattr(layer, n, None) is not None)
+
+
+def matrices(model: nn.Module) -> list[str]:
+    """The parameters that compress, or their factors."""
+    known, names = {name for name, _ in model.named_parameters()}, list[str]()
+    for prefix, layer, tensor in tensors(model):
+        found = [tensor]
+        if parametrize.is_parametrized(layer, tensor):
+            chain = layer.get_submodule(f"parametrizations.{tensor}")
+            factors = (n for n, _ in chain.named_parameters(recurse=False))
+            found = [f"parametrizations.{tensor}.{n}" for n in factors]
+        names += [f"{prefix}.{n}".removeprefix(".") for n in found]
+    return [name for name in names if name in known]  # a tied weight has one name
+
+
+def coded(model: nn.Module, names: Sequence[str], at_least: int = 128) -> list[str]:
+    """The parameters that a codebook makes shorter: these, and their layers' long biases.
+
+    Args:
+        model: whose they are.
+        names: some of `matrices`.
+        at_least: entries of a bias.
+    """
+    every = dict(model.named_parameters())
+    biases = dict.fromkeys(f"{owner(name)}.bias".removeprefix(".") for name in names)
+    return [*names, *(b for b in biases if b in every and every[b].numel() >= at_least)]
+
+
+def owner(name: str) -> str:
+    """The layer of a parameter: ``fc`` for ``fc.weight`` and for each of its factors."""
+    factor = _FACTOR.match(name)
+    return factor[1] if factor else name.rpartition(".")[0]
+
+
+def _few(every: dict[str, str]) -> str:
+    names = list(dict.fromkeys(every.values()))
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
