@@ -65,7 +65,7 @@ ENTRIES: Mapping[str, Entry] = {
     "AP": row(short(hb.AP(keep=0.0149))),
     "NAP": row(replace(short(hb.NAP(keep=0.0155)), dense_epochs=5), start=None),
     "ALR": row(short(hb.ALR(rank=3))),
-    "ATMC-8bit": row(atmc(0.0226, 8)),
+    "ATMC-8bit": row(atmc(0.0224, 8)),
     "ATMC-4bit-0.5%": row(atmc(0.0155, 4, 6)),
     "ATMC-4bit-2%": row(atmc(0.088, 4, 6)),
     "ATMC-4bit-seed1": row(atmc(0.0374, 4, 6), seed=1),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Support,
     )
     from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Method, Sized
+    from hauberk.models import Normalized
     from hauberk.objectives import Adversarial, Natural, Trades
     from hauberk.parametrize import factorise
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
@@ -75,6 +76,7 @@ __all__ = [
     "Linf",
     "Method",
     "Natural",
+    "Normalized",
     "Objective",
     "OnnxFile",
     "Penalty",
@@ -111,6 +113,7 @@ _HOMES = {
         "Annealed", "Codebook", "Grid", "HalfPrecision", "Lattice", "PerTensor", "Rank",
         "Sparsity", "Support",
     ],
+    "models": ["Normalized"],
     "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Sized"],
     "objectives": ["Adversarial", "Natural", "Trades"],
     "parametrize": ["factorise"],

@@ -12,7 +12,16 @@ import torch
 from torch import nn
 
 from hauberk import files, models
-from hauberk.artifact import About, Architecture, Artifact, OnnxFile, dense_bytes, slim
+from hauberk.artifact import (
+    About,
+    Architecture,
+    Artifact,
+    OnnxFile,
+    dense_bytes,
+    fill_plain,
+    slim,
+)
+from hauberk.artifact.plain import ENDINGS
 from hauberk.constraints import HalfPrecision
 from hauberk.data import Given
 from hauberk.data import load as load_data
@@ -24,6 +33,8 @@ from hauberk.threat import Threat
 from hauberk.types import Data
 
 FILE = "model.hbk"
+PLAIN = ENDINGS
+"""Endings of plain weights, which `start` reads."""
 SAMPLE = 512
 """Training examples that a method may look at between its stages."""
 _CALIBRATION = 1000
@@ -131,6 +142,25 @@ def _rehearse_slim(model: nn.Module, data: Data) -> None:
     slim(trial, torch.zeros(1, *data.shape), exact=False)
 
 
+def start(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The trained network that a compression starts from.
+
+    Args:
+        path: an ``.hbk`` file, or plain weights for ``model``: ``.safetensors``, or a state_dict in
+            a ``.pt`` or ``.pth``, which is read without unpickling.
+        model: a module to fill, in place; an ``.hbk`` that names its architecture needs none.
+
+    Raises:
+        ValueError: a damaged or foreign file, or a module that does not match it.
+        OSError: a file that cannot be read.
+    """
+    if Path(path).suffix.lower() not in PLAIN:
+        return load(path, model)
+    if model is None:
+        raise ValueError(f"{path} holds plain weights; name the network that they are of (model).")
+    return fill_plain(model, path)
+
+
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The network in a file: ordinary torch layers, eval mode, on the CPU.
 
@@ -219,7 +249,8 @@ def _exportable(artifact: Artifact, path: str | Path, model: nn.Module | None) -
     if artifact.architecture is None and model is None:
         raise ValueError(
             f"{path} names no architecture, for it was made from a module of its user's own; "
-            "export it from Python: hauberk.export_onnx(path, model=MyNet())."
+            "name that (--model package.module:function), or give it: "
+            "hauberk.export_onnx(path, model=MyNet())."
         )
     return module(artifact, path, model)
 
@@ -234,7 +265,8 @@ def blank(about: About, path: str | Path) -> nn.Module:
     if about.architecture is None:
         raise ValueError(
             f"{path} names no architecture, for it was made from a module of its user's own; "
-            "give that module, as in hauberk.load(path, model=MyNet())."
+            "name that (--model package.module:function), or give it: "
+            "hauberk.load(path, model=MyNet())."
         )
     named = about.architecture
     return models.build_named(named.name, _whole(named.arguments, path))

@@ -6,6 +6,7 @@ Torch is imported when a verb runs, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import signal
@@ -30,6 +31,7 @@ from hauberk.flags import (
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from hauberk.attack import Attack
     from hauberk.console import Bars
@@ -129,7 +131,7 @@ def _compress(words: list[str]) -> None:
     flags = parse(with_method(Compress, cls), "compress", words)
     if not flags.from_ and not flags.model:
         raise ValueError(
-            "compress was given neither --from nor --model; give an .hbk file to start from, "
+            "compress was given neither --from nor --model; give a file to start from, "
             "or the name of a network to train first, such as --model digits-cnn."
         )
     _make(flags, flags.from_)
@@ -137,7 +139,7 @@ def _compress(words: list[str]) -> None:
 
 def _make(flags: Any, start: str) -> None:
     """Train or compress, prove, report."""
-    from hauberk import api, models
+    from hauberk import api
     from hauberk.artifact import Architecture, Artifact
     from hauberk.console import bars
     from hauberk.methods import DA
@@ -145,13 +147,15 @@ def _make(flags: Any, start: str) -> None:
 
     method, threat = flags.settings, _threat(flags.threat)
     proof, data = _proof(flags, threat), _data(flags)
-    if start:
+    if start and Path(start).suffix.lower() not in api.PLAIN:
         about = Artifact.load(start).about
         data = data.under(about.labels, about.classes)
-    net = api.load(start) if start else models.build(flags.model, seed=flags.seed)
+    own = _own(flags)
+    net = api.start(start, own) if start else own
+    assert net is not None
     place = _device(flags.device)
     with bars() as bar:
-        what = f"{method} {start or flags.model} {flags.data} {flags.on_error} {flags.threat}"
+        what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
         run = _run(flags, place, what, bar)
         made = api.compress(
             net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
@@ -171,6 +175,7 @@ def _make(flags: Any, start: str) -> None:
                     proof,
                     source=made.dense,
                     name=name,
+                    model=copy.deepcopy(own),
                     device=place,
                     progress=bar.seen,
                 )
@@ -187,10 +192,11 @@ def _evaluate(words: list[str]) -> None:
 
     proof = _proof(flags, _threat(flags.threat))
     opened = read(flags.file)  # a bad file is named before the data are read
-    source = api.load(flags.dense) if flags.dense else None
+    own = _own(flags)
+    source = api.start(flags.dense, copy.deepcopy(own)) if flags.dense else None
     data, place = _data(flags), _device(flags.device)
     with bars(flags.file.name) as bar:
-        row = prove(opened, data, proof, source=source, device=place, progress=bar.seen)
+        row = prove(opened, data, proof, source=source, model=own, device=place, progress=bar.seen)
     if flags.json:
         print(json.dumps(row.json()))
     else:
@@ -217,7 +223,7 @@ def _export(words: list[str]) -> None:
     flags = parse(Export, "export", words)
     from hauberk.export import export
 
-    made = export(flags.file, flags.format, flags.out, flags.data)
+    made = export(flags.file, flags.format, flags.out, flags.data, _own(flags))
     print(json.dumps(made.json()) if flags.json else made.text())
 
 
@@ -277,6 +283,13 @@ def _method(name: str) -> type[Method]:
     if name.lower() not in known:
         raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
     return known[name.lower()]
+
+
+def _own(flags: Any) -> nn.Module | None:
+    """The network of --model."""
+    from hauberk import models
+
+    return models.network(flags.model, seed=getattr(flags, "seed", 0)) if flags.model else None
 
 
 def _data(flags: Any) -> Data:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hauberk import api
 from hauberk.artifact import OnnxFile
 
@@ -49,7 +51,13 @@ class Exported:
         return f"what {self.source} does" + (", rounded to eight bits" if self.made.int8 else "")
 
 
-def export(source: Path, format: str, out: str | Path = "", data: str = "") -> Exported:
+def export(
+    source: Path,
+    format: str,
+    out: str | Path = "",
+    data: str = "",
+    model: nn.Module | None = None,
+) -> Exported:
     """Write ``source`` in another format, checked against what it decodes to.
 
     Args:
@@ -57,6 +65,7 @@ def export(source: Path, format: str, out: str | Path = "", data: str = "") -> E
         format: one of `FORMATS`.
         out: where; beside the source where it is empty.
         data: what the network was trained on; ``onnx-int8`` needs it.
+        model: a module to fill, where the file names no architecture.
 
     Raises:
         ValueError: an unknown format, missing data, or one of `hauberk.api.export_onnx` and
@@ -68,10 +77,10 @@ def export(source: Path, format: str, out: str | Path = "", data: str = "") -> E
     ending = "-int8" if format == "onnx-int8" else ""
     target = Path(out) if out else source.with_name(f"{source.stem}{ending}.onnx")
     if format == "onnx":
-        return Exported(target, format, source, api.export_onnx(source, target))
+        return Exported(target, format, source, api.export_onnx(source, target, model))
     if not data:
         raise ValueError(
             "export --format onnx-int8 was given no --data; give the data that the network was "
             "trained on, whose training images show what range each value needs."
         )
-    return Exported(target, format, source, api.export_onnx_int8(source, data, target))
+    return Exported(target, format, source, api.export_onnx_int8(source, data, target, model))

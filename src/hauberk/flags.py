@@ -47,7 +47,9 @@ class Common:
             package.module:function, which gives torch Datasets.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
-            colon, 16 is the full one) or wrn:28,10 (depth, width).
+            colon, 16 is the full one) or wrn:28,10 (depth, width); or your own,
+            package.module:function, from the current directory or installed: the function takes
+            nothing and returns a torch module for images in [0, 1].
         out: folder for the file, checkpoints, logs, report and picture.
         attack: the attack that the report shows: pgd:40, fgsm or autoattack.
         limit: attack only the first so many test examples.
@@ -94,7 +96,8 @@ class Compress(Common):
     Attributes:
         method: atmc, sized (the one for --size), admm, al0, alr, ap, nap, int8 or da; its own
             flags are listed below.
-        from_: an .hbk file to start from; without it a dense net is trained first.
+        from_: the trained net to start from: an .hbk file, or plain weights of --model, as
+            .safetensors or as a state_dict in .pt; without it a dense net is trained first.
         out: folder for the file, checkpoints, logs, report and picture.
     """
 
@@ -117,8 +120,9 @@ class Evaluate:
         attack: pgd:STEPS, fgsm or autoattack.
         limit: attack only the first so many test examples.
         restarts: random starts of PGD; an example counts as robust if it withstands all.
-        dense: an .hbk file of the dense net, from which attacks are transferred, as a check; on an
-            .onnx they also count.
+        dense: the dense net (an .hbk, or plain weights of --model), from which attacks are
+            transferred, as a check; on an .onnx they also count.
+        model: your own network, package.module:function, where the file names none.
         checks: look for gradient masking, on up to 200 examples.
         on_error: what a corrupt image does: stop or skip.
         seed: of every random start.
@@ -133,6 +137,7 @@ class Evaluate:
     limit: int = 0
     restarts: int = 1
     dense: str = ""
+    model: str = ""
     checks: bool = True
     on_error: Literal["stop", "skip"] = "stop"
     seed: int = 0
@@ -155,6 +160,7 @@ class Export:
             processor multiplies them; pip install 'hauberk[onnx]' is needed for both.
         data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
             images show what range each activation needs.
+        model: your own network, package.module:function, where the file names none.
         out: where to write; by default beside the file, model.hbk as model.onnx or as
             model-int8.onnx.
         json: print one JSON object on stdout, and nothing else there.
@@ -163,6 +169,7 @@ class Export:
     file: tyro.conf.Positional[Path]
     format: str = "onnx"
     data: str = ""
+    model: str = ""
     out: str = ""
     json: bool = False
 

@@ -5,6 +5,7 @@ from hauberk.artifact.artifact import Artifact, Layer, dense_bytes
 from hauberk.artifact.families import Family, families
 from hauberk.artifact.format import About, Architecture, ArtifactError
 from hauberk.artifact.onnx import OnnxFile
+from hauberk.artifact.plain import fill_plain
 from hauberk.artifact.session import Session
 from hauberk.artifact.slimming import shrink, slim
 
@@ -20,6 +21,7 @@ __all__ = [
     "Session",
     "dense_bytes",
     "families",
+    "fill_plain",
     "shrink",
     "slim",
 ]

@@ -187,17 +187,11 @@ class Artifact:
             ValueError: names or shapes differ; the first five differences are listed.
         """
         state = self.state()
-        have, want = _shapes(state), _shapes(model.state_dict())
+        have, want = shapes(state), shapes(model.state_dict())
         planned = list(changes(model, have))
         for change in planned:
             want |= change.state
-        differences = list(_differences(have, want))
-        if differences:
-            more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-            raise ValueError(
-                f"The file does not fit the model: {'; '.join(differences[:5])}{more}; "
-                "give the model that was compressed."
-            )
+        refuse_misfit(have, want, "The file", "give the model that was compressed")
         for change in planned:
             change.apply()
         _leave_meta(model)
@@ -324,8 +318,24 @@ def _identity(name: str, value: Tensor | Factors) -> tuple[object, ...]:
     return tuple((p.data_ptr(), p.dtype, p.shape, p.stride(), p.device) for p in parts)
 
 
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """By name."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def refuse_misfit(
+    have: Mapping[str, tuple[int, ...]],
+    want: Mapping[str, tuple[int, ...]],
+    source: str,
+    advice: str,
+) -> None:
+    """Refuse shapes by name that differ from a model's; the first five differences are listed."""
+    differences = list(_differences(have, want))
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise ValueError(
+            f"{source} does not fit the model: {'; '.join(differences[:5])}{more}; {advice}."
+        )
 
 
 def _leave_meta(model: nn.Module) -> None:

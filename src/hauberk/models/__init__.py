@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hauberk.models.build import FAMILIES, Family, build, build_named, parse
+from hauberk.models.given import Normalized, network
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
 from hauberk.models.resnet import resnet18, resnet34, wrn
 from hauberk.models.vgg import vgg16
@@ -10,11 +11,13 @@ from hauberk.models.vgg import vgg16
 __all__ = [
     "FAMILIES",
     "Family",
+    "Normalized",
     "build",
     "build_named",
     "caffe_lenet",
     "digits_cnn",
     "lenet",
+    "network",
     "parse",
     "resnet18",
     "resnet34",
