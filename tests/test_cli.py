@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import hauberk as hb
 from hauberk import cli, flags
@@ -281,3 +283,52 @@ def test_a_size_that_cannot_be_is_refused(
 ) -> None:
     start = ("--from", str(shipped / "model.hbk"), "--out", str(tmp_path / "out"))
     assert sentence in refused(capsys, "compress", "--size", size, *FAST, *start)
+
+
+def test_a_network_of_one_s_own_from_its_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command alone: compress, evaluate, export; and what is said where it does not fit."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_nets_here.py").write_text(
+        "from torch import nn\n\n"
+        "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), "
+        "nn.Linear(32, 10))\n\n"
+        "def other():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    net = hb.models.network("own_nets_here:build", seed=3)
+    save_file(net.state_dict(), "weights.safetensors")
+    start = ("--from", "weights.safetensors", *FAST, "--out", "run")
+    build = ("--model", "own_nets_here:build")
+    quick = ("--epochs", "1", "--codebook-epochs", "1", "--attack", "fgsm", "--limit", "20")
+    run("compress", *build, *start, *quick, "--exclude", "3")
+    rows = json.loads(Path("run/report.json").read_text())["rows"]
+    assert rows[0]["bytes"] == Path("run/rows/dense.hbk").stat().st_size
+    dense = hb.load("run/rows/dense.hbk", model=hb.models.network("own_nets_here:build"))
+    assert torch.allclose(dense[1].weight, net[1].weight, rtol=1e-3, atol=1e-4)
+    capsys.readouterr()
+    evaluate = ("evaluate", "run/model.hbk", *FAST, "--attack", "fgsm", "--limit", "20", "--json")
+    run(*evaluate, *build, "--dense", "weights.safetensors")
+    assert json.loads(capsys.readouterr().out)["bytes"] == rows[1]["bytes"]
+    assert "names no architecture" in refused(capsys, *evaluate)
+    assert "does not fit the model" in refused(capsys, *evaluate, "--model", "own_nets_here:other")
+    run("export", "run/model.hbk", *build)
+    assert Path("run/model.onnx").stat().st_size > 0
+    capsys.readouterr()
+    assert "name the network" in refused(capsys, "compress", *start)
+    sentence = refused(capsys, "compress", "--model", "own_nets_here:other", *start)
+    assert "weights.safetensors does not fit the model" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["compress"], "compress was given no --data and no --threat; see hauberk compress --help."),
+        (["inspect"], "inspect was given no file; see"),
+        (["evaluate", "a.hbk", "--data", "digits"], "evaluate was given no --threat; see"),
+    ],
+)
+def test_what_is_missing_is_named_alone(
+    capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert sentence in refused(capsys, *words)

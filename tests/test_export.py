@@ -144,4 +144,4 @@ def test_a_network_of_one_s_own_is_exported_from_python(shipped: Path, tmp_path:
     net = hb.models.build("digits-cnn", seed=5)
     made = hb.export_onnx(shipped / "own.hbk", tmp_path / "own.onnx", model=net)
     assert made == hb.OnnxFile.load(tmp_path / "own.onnx")
-    assert made.architecture is None
+    assert made.about.architecture is None

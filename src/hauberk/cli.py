@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hauberk import config
 from hauberk.flags import (
     Compress,
     Demo,
@@ -120,24 +121,48 @@ def _demo(words: list[str]) -> None:
 def _train(words: list[str]) -> None:
     from hauberk.methods import DA
 
-    flags = parse(with_method(Train, DA), "train", words)
+    flags = _settings(Train, DA, "train", *_configured(words, "train"))
     if not flags.model:
         raise ValueError("train was given no --model; give one, such as --model digits-cnn.")
-    _make(flags, "")
+    _make(flags, "train", "")
 
 
 def _compress(words: list[str]) -> None:
-    cls = _method(peek(words, "method", "sized" if peek(words, "size", "") else "atmc"))
-    flags = parse(with_method(Compress, cls), "compress", words)
+    path, given, words = _configured(words, "compress")
+    sized = peek(words, "size", "") or "size" in given
+    named = peek(words, "method", str(given.get("method", "sized" if sized else "atmc")))
+    flags = _settings(Compress, _method(named), "compress", path, given, words)
     if not flags.from_ and not flags.model:
         raise ValueError(
             "compress was given neither --from nor --model; give a file to start from, "
             "or the name of a network to train first, such as --model digits-cnn."
         )
-    _make(flags, flags.from_)
+    _make(flags, "compress", flags.from_)
 
 
-def _make(flags: Any, start: str) -> None:
+def _configured(
+    words: list[str], verb: str
+) -> tuple[Path | None, dict[str, config.Value], list[str]]:
+    """The file of settings that the words begin with, what it says, and the other words."""
+    path, rest = config.split(words)
+    return path, {} if path is None else config.read(path, verb), rest
+
+
+def _settings(
+    cls: type[Any],
+    method: type[Method],
+    verb: str,
+    path: Path | None,
+    given: dict[str, config.Value],
+    words: list[str],
+) -> Any:
+    """The flags of a verb and its method: those of the file, then those of the command line."""
+    both = with_method(cls, method)
+    said = [] if path is None else config.words(given, both, path)
+    return parse(both, verb, [*said, *words])
+
+
+def _make(flags: Any, verb: str, start: str) -> None:
     """Train or compress, prove, report."""
     from hauberk import api
     from hauberk.artifact import Architecture, Artifact
@@ -154,6 +179,7 @@ def _make(flags: Any, start: str) -> None:
     net = api.start(start, own) if start else own
     assert net is not None
     place = _device(flags.device)
+    config.save(flags.out, verb, flags)
     with bars() as bar:
         what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
         run = _run(flags, place, what, bar)

@@ -82,6 +82,9 @@ class Common:
 class Train(Common):
     """Train a dense, adversarially robust network and write it as a file.
 
+    hauberk train run.toml takes these flags from a file, and those that follow it; every run leaves
+    such a run.toml beside its results, which reproduces it.
+
     Attributes:
         out: folder for the file, checkpoints, logs, report and picture.
     """
@@ -92,6 +95,9 @@ class Train(Common):
 @dataclass(frozen=True, kw_only=True)
 class Compress(Common):
     """Make a network small while it stays robust, and prove it on the file that ships.
+
+    hauberk compress run.toml takes these flags from a file, and those that follow it; every run
+    leaves such a run.toml beside its results, which reproduces it.
 
     Attributes:
         method: atmc, sized (the one for --size), admm, al0, alr, ap, nap, int8 or da; its own
@@ -219,7 +225,15 @@ def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(f"{_unboxed(heard.getvalue())}; see hauberk {verb} --help.") from None
+        said = _unboxed(heard.getvalue())
+        raise ValueError(f"{_brief(said, verb)}; see hauberk {verb} --help.") from None
+
+
+def _brief(said: str, verb: str) -> str:
+    """What is missing by its name alone: its help need not be repeated in a sentence."""
+    missing = re.findall(r"(?:[:)] )(PATH|--[\w-]+) ", said) if said.startswith("Missing") else []
+    names = ["file" if name == "PATH" else name for name in missing]
+    return f"{verb} was given no {' and no '.join(names)}" if names else said
 
 
 def _unboxed(text: str) -> str:
@@ -245,7 +259,7 @@ def with_method(flags: type[Any], method: type[Method]) -> type[Any]:
 
 def peek(words: Sequence[str], flag: str, default: str) -> str:
     """The value of ``--flag`` before the flags are known."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         if word == f"--{flag}":
             return following
         if word.startswith(f"--{flag}="):

@@ -72,7 +72,7 @@ def tiny() -> OnnxFile:
 
 def images(file: OnnxFile, batch: int) -> Tensor:
     rng = torch.Generator().manual_seed(batch)
-    return torch.rand(batch, *file.input_shape, generator=rng)
+    return torch.rand(batch, *file.about.input_shape, generator=rng)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -182,7 +182,7 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
     net, file = exported("lenet:1")
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=r"pip install 'hauberk\[onnx\]'") as caught:
-        OnnxFile.encode(artifact_of(net, file.input_shape), net)
+        OnnxFile.encode(artifact_of(net, file.about.input_shape), net)
     assert f"package {package} " in str(caught.value)
 
 
@@ -190,7 +190,7 @@ def test_a_network_too_large_for_a_protobuf_is_refused(monkeypatch: pytest.Monke
     net, file = exported("lenet:1")
     monkeypatch.setattr(module, "_LARGEST_FILE", 1000)
     with pytest.raises(ValueError, match="1,000"):
-        OnnxFile.encode(artifact_of(net, file.input_shape), net)
+        OnnxFile.encode(artifact_of(net, file.about.input_shape), net)
 
 
 def test_save_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

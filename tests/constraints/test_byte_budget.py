@@ -58,13 +58,12 @@ def test_the_knapsack_beats_every_uniform_choice() -> None:
 def test_the_scale_of_a_layer_is_no_matter_and_none_is_emptied() -> None:
     w = tree()
     small = {n: t * (1e-3 if n == "conv" else 1.0) for n, t in w.items()}
-    for nbytes in (100, 1000):
-        budget = ByteBudget(8 * nbytes, CODEC)
-        counts = [
-            {n: int(torch.count_nonzero(t)) for n, t in budget.project(some).items()}
-            for some in (w, small)
-        ]
-        assert counts[0] == counts[1] and min(counts[0].values()) > 1
+    budget = ByteBudget(8 * 400, CODEC)
+    counts = [
+        {n: int(torch.count_nonzero(t)) for n, t in budget.project(some).items()}
+        for some in (w, small)
+    ]
+    assert counts[0] == counts[1] and min(counts[0].values()) > 1
 
 
 def test_a_feasible_point_stays() -> None:

@@ -17,7 +17,7 @@ import hauberk as hb
 from hauberk.data import load
 from hauberk.evaluate import Proof
 from hauberk.inspect import as_json
-from hauberk.runs import prove
+from hauberk.runs import prove, read
 
 X = np.random.default_rng(0).integers(0, 256, (60, 5, 4), np.uint8)
 WORDS = [NAMES[i % 3] for i in range(60)]
@@ -112,5 +112,5 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     assert as_json(made.artifact, "")["labels"] == list(NAMES)
     proof = Proof(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.FGSM()}, check_limit=0)
     turned = data.under(("cow", "ant", "bee"), 3)
-    rows = [prove(made.path, d, proof, source=None, model=small()) for d in (data, turned)]
+    rows = [prove(read(made.path), d, proof, source=None, model=small()) for d in (data, turned)]
     assert rows[0].clean == rows[1].clean
