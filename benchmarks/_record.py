@@ -18,7 +18,11 @@ _PACKAGES = ("hauberk", "torch", "numpy", "kmeans1d", "onnxruntime")
 
 
 def record(
-    path: Path | str, claim: str, results: Mapping[str, Any], seed: int | None = None
+    path: Path | str,
+    claim: str,
+    results: Mapping[str, Any],
+    seed: int | None = None,
+    command: str | None = None,
 ) -> None:
     """Write ``results`` beside their claim, command, versions, machine and date; print them too.
 
@@ -27,10 +31,11 @@ def record(
         claim: what the figures are said to show.
         results: plain numbers, strings, lists and mappings.
         seed: the seed of everything random, where there was one.
+        command: that gives all of it, where it was run in parts.
     """
     entry = {
         "claim": claim,
-        "command": " ".join(["python", *sys.argv]),
+        "command": command or " ".join(["python", *sys.argv]),
         "date": datetime.now(UTC).date().isoformat(),
         "seed": seed,
         "versions": _versions(),

@@ -77,9 +77,9 @@ def published() -> list[dict[str, Any]]:
 
 def publish() -> None:
     """The JSON and the shipped file, beside this script."""
-    results, claim = HERE / "results", (__doc__ or "").split("\n\n")[0]
+    results, (claim, command) = HERE / "results", (__doc__ or "").split("\n\n")[:2]
     rows = {"rows": SERIES.finished(), "published": published()}
-    record(results / "admm_mnist.json", claim, rows, seed=0)
+    record(results / "admm_mnist.json", claim, rows, seed=0, command=command.strip())
     if SERIES.file(SHIPPED).exists():
         shutil.copyfile(SERIES.file(SHIPPED), results / "admm_mnist_8to1.hbk")
 

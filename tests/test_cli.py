@@ -323,7 +323,10 @@ def test_a_network_of_one_s_own_from_its_own_weights(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["compress"], "compress was given no --data and no --threat; see hauberk compress --help."),
+        (
+            ["compress"],
+            "compress was given no --data and no --threat; see hauberk compress --help.",
+        ),
         (["inspect"], "inspect was given no file; see"),
         (["evaluate", "a.hbk", "--data", "digits"], "evaluate was given no --threat; see"),
     ],

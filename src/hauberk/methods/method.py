@@ -112,11 +112,11 @@ class Method(ABC):
             problem,
             solver,
             epochs,
-            self.batch_size,
-            self.shift,
-            self.reuse,
-            self.flip,
-            self.cutout,
+            batch_size=self.batch_size,
+            shift=self.shift,
+            reuse=self.reuse,
+            flip=self.flip,
+            cutout=self.cutout,
         )
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
