@@ -179,7 +179,6 @@ def _make(flags: Any, verb: str, start: str) -> None:
     net = api.start(start, own) if start else own
     assert net is not None
     place = _device(flags.device)
-    config.save(flags.out, verb, flags)
     with bars() as bar:
         what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
         run = _run(flags, place, what, bar)
@@ -187,6 +186,7 @@ def _make(flags: Any, verb: str, start: str) -> None:
             net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
         )
     assert made.path is not None
+    config.save(flags.out, verb, flags)
     files = {type(method).__name__: made.path}
     if not isinstance(method, DA):
         dense = api.encode(made.dense, data, Architecture.of(net))
