@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hauberk import cli, config
+from hauberk import config, said
 from hauberk.flags import Compress, parse, with_method
 from hauberk.methods import ATMC, DA
 from tests.test_cli import refused, run
@@ -24,7 +24,7 @@ def settings(path: Path, verb: str = "compress", method: type = ATMC) -> object:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_read(path: Path) -> None:
     found = config.read(path, "compress")
-    flags = settings(path, method=cli._method(str(found["method"])))
+    flags = settings(path, method=said.method(str(found["method"])))
     for key, value in found.items():
         owner = flags if hasattr(flags, key) else flags.settings
         given = str(value).rstrip("%")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hauberk import config
+from hauberk import config, said
 from hauberk.flags import (
     Compress,
     Demo,
@@ -31,16 +30,8 @@ from hauberk.flags import (
 )
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from hauberk.attack import Attack
-    from hauberk.console import Bars
-    from hauberk.evaluate import Proof, Report
+    from hauberk.evaluate import Report
     from hauberk.methods import Method
-    from hauberk.solve import Run
-    from hauberk.threat import Threat
-    from hauberk.types import Data
 
 USAGE = """\
 hauberk makes a neural network small while it keeps its accuracy and its adversarial robustness,
@@ -131,7 +122,7 @@ def _compress(words: list[str]) -> None:
     path, given, words = _configured(words, "compress")
     sized = peek(words, "size", "") or "size" in given
     named = peek(words, "method", str(given.get("method", "sized" if sized else "atmc")))
-    flags = _settings(Compress, _method(named), "compress", path, given, words)
+    flags = _settings(Compress, said.method(named), "compress", path, given, words)
     if not flags.from_ and not flags.model:
         raise ValueError(
             "compress was given neither --from nor --model; give a file to start from, "
@@ -158,8 +149,8 @@ def _settings(
 ) -> Any:
     """The flags of a verb and its method: those of the file, then those of the command line."""
     both = with_method(cls, method)
-    said = [] if path is None else config.words(given, both, path)
-    return parse(both, verb, [*said, *words])
+    first = [] if path is None else config.words(given, both, path)
+    return parse(both, verb, [*first, *words])
 
 
 def _make(flags: Any, verb: str, start: str) -> None:
@@ -170,18 +161,21 @@ def _make(flags: Any, verb: str, start: str) -> None:
     from hauberk.methods import DA
     from hauberk.runs import keep_rows, prove, publish, read
 
-    method, threat = flags.settings, _threat(flags.threat)
-    proof, data = _proof(flags, threat), _data(flags)
+    method, threat = flags.settings, said.threat(flags.threat)
+    proof, data = said.proof(flags, threat), said.data(flags)
+    own = said.own(flags)
+    net = own
     if start and Path(start).suffix.lower() not in api.PLAIN:
-        about = Artifact.load(start).about
-        data = data.under(about.labels, about.classes)
-    own = _own(flags)
-    net = api.start(start, own) if start else own
+        artifact = Artifact.load(start)
+        data = data.under(artifact.labels, artifact.classes)
+        net = api.module(artifact, start, own)
+    elif start:
+        net = api.start(start, own)
     assert net is not None
-    place = _device(flags.device)
+    place = said.device(flags.device)
     with bars() as bar:
         what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
-        run = _run(flags, place, what, bar)
+        run = said.run(flags, place, what, bar)
         made = api.compress(
             net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
         )
@@ -216,11 +210,11 @@ def _evaluate(words: list[str]) -> None:
     from hauberk.evaluate import Report
     from hauberk.runs import prove, read
 
-    proof = _proof(flags, _threat(flags.threat))
+    proof = said.proof(flags, said.threat(flags.threat))
     opened = read(flags.file)  # a bad file is named before the data are read
-    own = _own(flags)
+    own = said.own(flags)
     source = api.start(flags.dense, copy.deepcopy(own)) if flags.dense else None
-    data, place = _data(flags), _device(flags.device)
+    data, place = said.data(flags), said.device(flags.device)
     with bars(flags.file.name) as bar:
         row = prove(opened, data, proof, source=source, model=own, device=place, progress=bar.seen)
     if flags.json:
@@ -249,19 +243,15 @@ def _export(words: list[str]) -> None:
     flags = parse(Export, "export", words)
     from hauberk.export import export
 
-    made = export(flags.file, flags.format, flags.out, flags.data, _own(flags))
+    made = export(flags.file, flags.format, flags.out, flags.data, said.own(flags))
     print(json.dumps(made.json()) if flags.json else made.text())
 
 
 def _show_data(words: list[str]) -> None:
     flags = parse(Show, "data", words)
-    from hauberk.console import say
     from hauberk.contact import as_json, draw, table
-    from hauberk.data import load
 
-    data = load(flags.source, on_error=flags.on_error)
-    for note in data.notes:
-        say(note)
+    data = said.data(flags)
     if flags.picture is not None:
         draw(data, flags.picture, flags.each)
     if flags.json:
@@ -290,126 +280,6 @@ def _print(report: Report) -> None:
     console.print(report.table())
     for finding in report.findings():
         console.print(f"! {finding}")
-
-
-def _method(name: str) -> type[Method]:
-    from hauberk import methods
-
-    known: dict[str, type[Method]] = {
-        "atmc": methods.ATMC,
-        "al0": methods.AL0,
-        "alr": methods.ALR,
-        "ap": methods.AP,
-        "nap": methods.NAP,
-        "sized": methods.Sized,
-        "admm": methods.AdmmPrune,
-        "int8": methods.Int8,
-        "da": methods.DA,
-    }
-    if name.lower() not in known:
-        raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
-    return known[name.lower()]
-
-
-def _own(flags: Any) -> nn.Module | None:
-    """The network of --model."""
-    from hauberk import models
-
-    return models.network(flags.model, seed=getattr(flags, "seed", 0)) if flags.model else None
-
-
-def _data(flags: Any) -> Data:
-    """The data that the flags name; what was odd is said."""
-    from hauberk.console import say
-    from hauberk.data import load
-
-    data = load(flags.data, on_error=flags.on_error)
-    for note in data.notes:
-        say(note)
-    return data
-
-
-def _threat(text: str) -> Threat:
-    """``linf:8/255`` as a threat."""
-    from hauberk.threats import L2, Linf
-
-    known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
-    norm, _, size = text.partition(":")
-    number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:/(\d+\.?\d*))?", size.strip())
-    divisor = float(number[2] or 1) if number else 0.0
-    if norm.lower() not in known or not number or not divisor:
-        raise ValueError(
-            f"The threat {text!r} could not be read; write a norm ({', '.join(known)}), a colon "
-            "and a radius in pixel units of [0, 1], such as linf:8/255 or l2:0.5."
-        )
-    return known[norm.lower()](float(number[1]) / divisor)
-
-
-def _attack(text: str) -> Attack | None:
-    """``pgd:40`` or ``fgsm``; ``None`` for AutoAttack."""
-    from hauberk.attacks import FGSM, PGD
-
-    name, _, steps = text.lower().partition(":")
-    if name == "autoattack" and not steps:
-        return None
-    if name == "fgsm" and not steps:
-        return FGSM(track=True)
-    if name == "pgd" and (not steps or (steps.isdecimal() and int(steps) > 0)):
-        return PGD(int(steps or 40), track=True)
-    raise ValueError(
-        f"The attack {text!r} could not be read; write pgd:STEPS (such as pgd:40), fgsm "
-        "or autoattack."
-    )
-
-
-def _proof(flags: Any, threat: Threat) -> Proof:
-    """How the file is attacked."""
-    from hauberk.evaluate import Proof
-
-    attack = _attack(flags.attack)
-    if flags.limit < 0:
-        raise ValueError(f"--limit was given as {flags.limit}; give a count of 1 or more.")
-    return Proof(
-        threat,
-        flags.threat,
-        {} if attack is None else {flags.attack: attack},
-        autoattack=attack is None,
-        limit=flags.limit or None,
-        check_limit=200 if getattr(flags, "checks", True) else 0,
-        restarts=getattr(flags, "restarts", 1),
-        seed=flags.seed,
-    )
-
-
-def _run(flags: Any, place: torch.device, what: str, bar: Bars) -> Run:
-    from hauberk.solve import Run
-
-    return Run(
-        seed=flags.seed,
-        resume=flags.resume,
-        device=place,
-        bf16=flags.bf16,
-        tensorboard=flags.tensorboard,
-        identity=f"{what} seed={flags.seed} bf16={flags.bf16}",
-        watcher=bar,
-    )
-
-
-def _device(text: str) -> torch.device:
-    """The device named, if it is there."""
-    import torch
-
-    from hauberk.solve import Run
-
-    if not text:
-        return Run().place()
-    try:
-        return torch.zeros(0, device=text).device
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).splitlines()[0]
-        raise ValueError(
-            f"The device {text!r} is not to be had ({why}); give cpu, cuda or cuda:N."
-        ) from error
 
 
 def _complain(sentence: str) -> None:

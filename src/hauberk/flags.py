@@ -200,14 +200,14 @@ class Show:
     """Show what data hold: shapes, classes, how many images each has in every split.
 
     Attributes:
-        source: as --data of train.
+        data: as --data of train.
         on_error: what a corrupt image does: stop or skip.
         picture: draw a few images of each class as this PNG.
         each: how many images of each class the picture has.
         json: print one JSON object on stdout, and nothing else there.
     """
 
-    source: tyro.conf.Positional[str]
+    data: tyro.conf.Positional[str]
     on_error: Literal["stop", "skip"] = "stop"
     picture: Path | None = None
     each: int = 10

@@ -42,6 +42,11 @@ def compacted(weights: np.ndarray) -> onnx.ModelProto:
     return model
 
 
+STANDARD = {
+    "Cast", "ConstantOfShape", "CumSum", "Gather", "Less", "Reshape", "ScatterElements", "Where",
+}  # fmt: skip
+
+
 def kinds(model: onnx.ModelProto) -> set[str]:
     return {node.op_type for node in model.graph.node} - {"Add"}
 
@@ -56,7 +61,7 @@ def drawn(shape: tuple[int, ...], keep: float, values: int, seed: int = 0) -> np
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.02, 0.3, 1.0])
 @pytest.mark.parametrize("values", [1, 2, 15, 16, 17, 256, 257, 70_000])
 def test_every_density_and_codebook(keep: float, values: int) -> None:
-    compacted(drawn((40, 30, 5, 5), keep, values))
+    assert kinds(compacted(drawn((40, 30, 5, 5), keep, values))) <= STANDARD
 
 
 def test_the_form_is_the_shortest() -> None:
@@ -77,7 +82,8 @@ awkward = st.sampled_from([0.0, -0.0, 1.0, 1e-45, -3e38, 65504.0, 1 / 3, 2.0**-2
 @given(values=st.lists(awkward, min_size=1, max_size=200), axes=st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_every_bit_pattern_survives(values: list[float], axes: int) -> None:
-    compacted(np.array(values, np.float32).reshape(*[1] * (axes - 1), -1))
+    shaped = np.array(values, np.float32).reshape(*[1] * (axes - 1), -1)
+    assert kinds(compacted(shaped)) <= STANDARD
 
 
 def test_odd_values_survive_in_every_form() -> None:
@@ -85,9 +91,9 @@ def test_odd_values_survive_in_every_form() -> None:
     for odd in (-0.0, 1e-45, -1e-40, 3.4e38, 6e-8):
         sparse = np.zeros((30, 100), np.float32)
         sparse[::7, ::13] = odd
-        compacted(sparse)
+        assert kinds(compacted(sparse)) <= STANDARD
         sparse[0, 0] = 1
-        compacted(sparse)
+        assert kinds(compacted(sparse)) <= STANDARD
 
 
 @pytest.mark.parametrize("most", [15, 255])

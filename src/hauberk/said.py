@@ -1,0 +1,144 @@
+"""What the words of a command name: methods, threats, attacks, data, networks, devices.
+
+Each is one sentence where it names nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from hauberk.attack import Attack
+    from hauberk.console import Bars
+    from hauberk.evaluate import Proof
+    from hauberk.methods import Method
+    from hauberk.solve import Run
+    from hauberk.threat import Threat
+    from hauberk.types import Data
+
+
+def method(name: str) -> type[Method]:
+    """``atmc`` as a class, whose fields are its flags."""
+    from hauberk import methods
+
+    known: dict[str, type[Method]] = {
+        "atmc": methods.ATMC,
+        "al0": methods.AL0,
+        "alr": methods.ALR,
+        "ap": methods.AP,
+        "nap": methods.NAP,
+        "sized": methods.Sized,
+        "admm": methods.AdmmPrune,
+        "int8": methods.Int8,
+        "da": methods.DA,
+    }
+    if name.lower() not in known:
+        raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
+    return known[name.lower()]
+
+
+def own(flags: Any) -> nn.Module | None:
+    """The network of --model."""
+    from hauberk import models
+
+    return models.network(flags.model, seed=getattr(flags, "seed", 0)) if flags.model else None
+
+
+def data(flags: Any) -> Data:
+    """The data that the flags name; what was odd is said."""
+    from hauberk.console import say
+    from hauberk.data import load
+
+    data = load(flags.data, on_error=flags.on_error)
+    for note in data.notes:
+        say(note)
+    return data
+
+
+def threat(text: str) -> Threat:
+    """``linf:8/255`` as a threat."""
+    from hauberk.threats import L2, Linf
+
+    known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
+    norm, _, size = text.partition(":")
+    number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:/(\d+\.?\d*))?", size.strip())
+    divisor = float(number[2] or 1) if number else 0.0
+    if norm.lower() not in known or not number or not divisor:
+        raise ValueError(
+            f"The threat {text!r} could not be read; write a norm ({', '.join(known)}), a colon "
+            "and a radius in pixel units of [0, 1], such as linf:8/255 or l2:0.5."
+        )
+    return known[norm.lower()](float(number[1]) / divisor)
+
+
+def attack(text: str) -> Attack | None:
+    """``pgd:40`` or ``fgsm``; ``None`` for AutoAttack."""
+    from hauberk.attacks import FGSM, PGD
+
+    name, _, steps = text.lower().partition(":")
+    if name == "autoattack" and not steps:
+        return None
+    if name == "fgsm" and not steps:
+        return FGSM(track=True)
+    if name == "pgd" and (not steps or (steps.isdecimal() and int(steps) > 0)):
+        return PGD(int(steps or 40), track=True)
+    raise ValueError(
+        f"The attack {text!r} could not be read; write pgd:STEPS (such as pgd:40), fgsm "
+        "or autoattack."
+    )
+
+
+def proof(flags: Any, threat: Threat) -> Proof:
+    """How the file is attacked."""
+    from hauberk.evaluate import Proof
+
+    chosen = attack(flags.attack)
+    if flags.limit < 0:
+        raise ValueError(f"--limit was given as {flags.limit}; give a count of 1 or more.")
+    return Proof(
+        threat,
+        flags.threat,
+        {} if chosen is None else {flags.attack: chosen},
+        autoattack=chosen is None,
+        limit=flags.limit or None,
+        check_limit=200 if getattr(flags, "checks", True) else 0,
+        restarts=getattr(flags, "restarts", 1),
+        seed=flags.seed,
+    )
+
+
+def run(flags: Any, place: torch.device, what: str, bar: Bars) -> Run:
+    """Where and how a training goes; ``what`` tells one run from another."""
+    from hauberk.solve import Run
+
+    return Run(
+        seed=flags.seed,
+        resume=flags.resume,
+        device=place,
+        bf16=flags.bf16,
+        tensorboard=flags.tensorboard,
+        identity=f"{what} seed={flags.seed} bf16={flags.bf16}",
+        watcher=bar,
+    )
+
+
+def device(text: str) -> torch.device:
+    """The device named, if it is there."""
+    import torch
+
+    from hauberk.solve import Run
+
+    if not text:
+        return Run().place()
+    try:
+        return torch.zeros(0, device=text).device
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"The device {text!r} is not to be had ({why}); give cpu, cuda or cuda:N."
+        ) from error
