@@ -143,7 +143,7 @@ BAD = {
 def test_bad_arrays_are_one_sentence(tmp_path: Path, fault: str) -> None:
     x, y = BAD[fault]
     np.savez(tmp_path / "bad.npz", x=x, y=y)
-    assert "bad.npz" in _refused(tmp_path / "bad.npz")
+    assert "bad" in _refused(tmp_path / "bad.npz")
 
 
 def test_bad_parquet_is_one_sentence(tmp_path: Path, pictures: tuple) -> None:
