@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Sparsity,
         Support,
     )
+    from hauberk.group import Group, joined
     from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Method, Sized
     from hauberk.models import Normalized
     from hauberk.objectives import Adversarial, Natural, Trades
@@ -70,6 +71,7 @@ __all__ = [
     "Descent",
     "Examples",
     "Grid",
+    "Group",
     "HalfPrecision",
     "Int8",
     "Lattice",
@@ -99,6 +101,7 @@ __all__ = [
     "export_onnx",
     "export_onnx_int8",
     "factorise",
+    "joined",
     "load",
     "models",
     "slim",
@@ -113,6 +116,7 @@ _HOMES = {
         "Annealed", "Codebook", "Grid", "HalfPrecision", "Lattice", "PerTensor", "Rank",
         "Sparsity", "Support",
     ],
+    "group": ["Group", "joined"],
     "models": ["Normalized"],
     "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Sized"],
     "objectives": ["Adversarial", "Natural", "Trades"],

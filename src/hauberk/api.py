@@ -91,8 +91,8 @@ def compress(
     method = method or ATMC()
     if method.slim:
         _rehearse_slim(model, data)
-    if run.out:
-        files.ready(run.out)
+    if run.folder:
+        files.ready(run.folder)
     working = copy.deepcopy(model)
     dense = copy.deepcopy(model).cpu()
 
@@ -111,8 +111,9 @@ def compress(
         working = slim(working, torch.zeros(1, *data.shape))
     artifact = encode(working, data, Architecture.of(model), whole)
     path = run.out / FILE if run.out else None
-    if path:
+    if path and run.group.first:
         artifact.save(path)
+    run.group.wait()
     return Compressed(artifact, artifact.fill(copy.deepcopy(dense)), dense.eval(), path, history)
 
 

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from hauberk.files import write
+from hauberk.group import ALONE, Group
 
 _TENSOR = "\x00tensor"
 _PAIRS = "\x00pairs"
@@ -20,27 +22,38 @@ def save(path: Path, tree: dict[str, Any]) -> None:
     """Write nested dicts, lists, numbers, strings and tensors, atomically."""
     tensors: dict[str, Tensor] = {}
     skeleton = _pack(tree, tensors)
-    content = to_bytes(tensors, metadata={"tree": json.dumps(skeleton)})
-    write(path, content)
+    write(path, to_bytes(tensors, metadata={"tree": json.dumps(skeleton)}))
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, tensors on the CPU.
+def load(path: Path, group: Group = ALONE) -> dict[str, Any] | None:
+    """Read what `save` wrote, tensors on the CPU; None where there is no such file.
+
+    Args:
+        path: of the file.
+        group: its first process reads, and tells the others.
 
     Raises:
         ValueError: when the file is damaged or is no checkpoint.
     """
+    mine = group.first and path.exists()
+    content = group.told(path.read_bytes() if mine else None)
+    if content is None:
+        return None
     try:
-        with safe_open(path, "pt") as file:
-            skeleton = json.loads(file.metadata()["tree"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        tree = _unpack(skeleton, tensors)
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        tree = _unpack(json.loads(_metadata(content)["tree"]), from_bytes(content))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is no readable checkpoint ({error}); delete it and run without --resume."
         ) from error
     assert isinstance(tree, dict)
     return tree
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What a safetensors file says beside its tensors: its header is JSON, after its length."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
+    return found
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:

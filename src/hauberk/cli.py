@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +79,11 @@ def _guarded(words: list[str]) -> int:
         sys.stderr.close()
         return 1
     except KeyboardInterrupt as stop:
-        _complain(str(stop) or "Interrupted before anything was saved.")
+        if not _rank():
+            _complain(str(stop) or "Interrupted before anything was saved.")
         return 128 + getattr(stop, "signum", signal.SIGINT)
     except (ValueError, OSError) as error:
-        _complain(_sentence(error))
+        _complain_once(error)
         return 2
     return 0
 
@@ -115,19 +118,21 @@ def _train(words: list[str]) -> None:
     flags = _settings(Train, DA, "train", *_configured(words, "train"))
     if not flags.model:
         raise ValueError("train was given no --model; give one, such as --model digits-cnn.")
+    _share(flags, "train", words)
     _make(flags, "train", "")
 
 
 def _compress(words: list[str]) -> None:
-    path, given, words = _configured(words, "compress")
-    sized = peek(words, "size", "") or "size" in given
-    named = peek(words, "method", str(given.get("method", "sized" if sized else "atmc")))
-    flags = _settings(Compress, said.method(named), "compress", path, given, words)
+    path, given, rest = _configured(words, "compress")
+    sized = peek(rest, "size", "") or "size" in given
+    named = peek(rest, "method", str(given.get("method", "sized" if sized else "atmc")))
+    flags = _settings(Compress, said.method(named), "compress", path, given, rest)
     if not flags.from_ and not flags.model:
         raise ValueError(
             "compress was given neither --from nor --model; give a file to start from, "
             "or the name of a network to train first, such as --model digits-cnn."
         )
+    _share(flags, "compress", words)
     _make(flags, "compress", flags.from_)
 
 
@@ -153,14 +158,25 @@ def _settings(
     return parse(both, verb, [*first, *words])
 
 
+def _share(flags: Any, verb: str, words: list[str]) -> None:
+    """Where several processes are wanted, start them with the same words, and end with them."""
+    from hauberk.launch import launch, wanted
+
+    if wanted(flags.devices, flags.nodes, flags.head):
+        sys.exit(launch([verb, *words], flags.devices, flags.nodes, flags.head, flags.out))
+
+
 def _make(flags: Any, verb: str, start: str) -> None:
     """Train or compress, prove, report."""
     from hauberk import api
     from hauberk.artifact import Architecture, Artifact
-    from hauberk.console import bars
+    from hauberk.console import bars, stderr
+    from hauberk.group import joined, leave
     from hauberk.methods import DA
     from hauberk.runs import keep_rows, prove, publish, read
 
+    group = joined()
+    stderr.quiet = not group.first
     method, threat = flags.settings, said.threat(flags.threat)
     proof, data = said.proof(flags, threat), said.data(flags)
     own = said.own(flags)
@@ -172,13 +188,16 @@ def _make(flags: Any, verb: str, start: str) -> None:
     elif start:
         net = api.start(start, own)
     assert net is not None
-    place = said.device(flags.device)
+    place = said.device(flags.device, group)
     with bars() as bar:
         what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
-        run = said.run(flags, place, what, bar)
+        run = said.run(flags, place, what, bar, group)
         made = api.compress(
             net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
         )
+    leave()
+    if not group.first:
+        return
     assert made.path is not None
     config.save(flags.out, verb, flags)
     files = {type(method).__name__: made.path}
@@ -280,6 +299,26 @@ def _print(report: Report) -> None:
     console.print(report.table())
     for finding in report.findings():
         console.print(f"! {finding}")
+
+
+def _complain_once(error: ValueError | OSError) -> None:
+    """The sentence, from one process alone where several find the same fault."""
+    rank = _rank()
+    if not rank and "torch" not in sys.modules:
+        _complain(_sentence(error))
+        return
+    from hauberk.group import Lost
+    from hauberk.launch import is_child
+
+    if rank:
+        time.sleep(2)  # where the first one found it too, this process is ended meanwhile
+    if not (isinstance(error, Lost) and (rank or is_child())):
+        _complain(f"process {rank}: {_sentence(error)}" if rank else _sentence(error))
+
+
+def _rank() -> int:
+    """Which of a run's processes this is."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _complain(sentence: str) -> None:

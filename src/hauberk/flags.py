@@ -58,7 +58,11 @@ class Common:
         seed: of every shuffle and random start.
         resume: go on from the folder's checkpoint where there is one.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
-        bf16: train in bfloat16 where that is safe (autocast).
+        devices: processes of this machine that share each batch, one for each GPU; their number
+            does not change the run. torchrun -m hauberk train … does the same.
+        nodes: machines that share each batch; give the same command on each.
+        head: HOST:PORT of one of these machines, where they meet.
+        precision: bf16-mixed trains in bfloat16 where that is safe (autocast).
         tensorboard: also write TensorBoard events to the folder.
         json: print the report as one JSON object on stdout, and nothing else there.
     """
@@ -73,7 +77,10 @@ class Common:
     seed: int = 0
     resume: bool = False
     device: str = ""
-    bf16: bool = False
+    devices: int = 1
+    nodes: int = 1
+    head: str = ""
+    precision: Literal["32", "bf16-mixed"] = "32"
     tensorboard: bool = False
     json: bool = False
 

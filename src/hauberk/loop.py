@@ -22,6 +22,7 @@ from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import Chain
 from hauberk.ops.random import generator, permutation
+from hauberk.ops.statistics import synchronised
 from hauberk.problem import NotFinite
 from hauberk.signals import Interrupted
 from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
@@ -40,9 +41,9 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
         TrainingFailed: when a stage diverged or collapsed.
         Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
     """
-    log = Log(run.out, run.tensorboard)
-    if run.out and not run.resume:
-        _clear(run.out)
+    log = Log(run.folder, run.tensorboard)
+    if run.folder and not run.resume:
+        _clear(run.folder)
     ends = torch.empty(0)
     for number, stage in enumerate(stages):
         done = _ended(run, number)
@@ -66,12 +67,13 @@ def _clear(out: Path) -> None:
 
 
 def _ended(run: Run, number: int) -> dict[str, Any] | None:
-    path = run.out / f"stage-{number}.safetensors" if run.out and run.resume else None
-    return _mine(checkpoint.load(path), run) if path and path.exists() else None
+    return _kept(run, f"stage-{number}.safetensors")
 
 
-def _mine(tree: dict[str, Any], run: Run) -> dict[str, Any]:
-    if tree["identity"] != run.identity:
+def _kept(run: Run, name: str) -> dict[str, Any] | None:
+    """The checkpoint of this name, where the run resumes and has one."""
+    tree = checkpoint.load(run.out / name, run.group) if run.out and run.resume else None
+    if tree and tree["identity"] != run.identity:
         raise ValueError(
             f"{run.out} holds the checkpoint of a run with other settings; give the settings "
             "of that run, or another --out, or leave --resume out to start anew."
@@ -120,7 +122,15 @@ class _Leg:
         self.data = data.to(self.device)
         if not len(data.train):
             raise ValueError(f"{data.name} has no training examples; give data with a train split.")
+        self.group = run.group
+        self.size = min(stage.batch_size, len(data.train))
+        if self.size < self.group.size:
+            raise ValueError(
+                f"A batch of {self.size} cannot be shared by {self.group.size} processes; give a "
+                "larger batch_size or fewer of them."
+            )
         self.model = _placed(model, self.device, len(data.shape) == 3)
+        self.group.alike_(list(self.model.state_dict().values()))
         self.state = stage.solver.init(stage.problem, self.model)
         self.per_epoch = max(1, len(data.train) // stage.batch_size)
         self.total = self.per_epoch * stage.epochs
@@ -129,20 +139,22 @@ class _Leg:
         self.guard = CollapseGuard.of(self.data.train.y, data.classes)
         self.watch = self._watch()
         self.order = torch.empty(0)
+        self.shared = 0  # steps of this epoch whose ends every process has
         self.ends = self._first_ends(ends)
 
     def solve(self) -> Solution:
         self._restore()
         self.run.watcher.stage(self.stage.name, self.total, self.step)
         self._remember()
-        with signals.noted() as caught:
+        with signals.noted() as caught, synchronised(self.model, self.group):
             while self.step < self.total:
                 sentence = self._one_step()
                 if sentence:
                     return self._failed(sentence)
-                if caught and self.step < self.total:
+                signum = self.group.most(caught[0] if caught else 0)
+                if signum and self.step < self.total:
                     self._save("checkpoint.safetensors")
-                    raise Interrupted(self._farewell(caught[0]), caught[0])
+                    raise Interrupted(self._farewell(signum), signum)
         self.stage.solver.finish(self.stage.problem, self.model, self.state)
         self._save(f"stage-{self.number}.safetensors")
         self._forget()
@@ -153,7 +165,8 @@ class _Leg:
         self.model.train()
         if place == 0 or not len(self.order):
             self.order = self._shuffle(epoch)
-        torch.manual_seed(hash((self.run.seed, self.number, self.step)) & 0x7FFFFFFF)  # dropout
+        dropout = (self.run.seed, self.number, self.step, self.group.rank)
+        torch.manual_seed(hash(dropout) & 0x7FFFFFFF)
         try:
             with _autocast(self.device, self.run.bf16):
                 metrics = self.stage.solver.step(
@@ -166,20 +179,23 @@ class _Leg:
         self.step += 1
         seen = None
         if self.step % CHECK_EVERY == 0 or self.step % self.per_epoch == 0:
-            seen = {name: float(value) for name, value in metrics.items()}
+            whole = self.group.mean(metrics, self._share())
+            seen = {name: float(value) for name, value in whole.items()}
         self.run.watcher.step(seen)
         if seen and not all(math.isfinite(v) for v in seen.values()):
             return _nan(self.stage.name, self.step)
         return self._end_epoch(epoch) if self.step % self.per_epoch == 0 else ""
 
     def _shuffle(self, epoch: int) -> Tensor:
+        self.shared = 0
         rng = generator(self.run.seed, "shuffle", self.number, epoch)
         return permutation(len(self.data.train), rng).to(self.device)
 
     def _batch(self, epoch: int, place: int) -> Batch:
-        size = min(self.stage.batch_size, len(self.data.train))
-        index = self.order[place * size : (place + 1) * size]
+        part = self.group.part(self.size)
+        index = self.order[place * self.size : (place + 1) * self.size][part]
         rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
+        rng.part, rng.whole = part, self.size
         x = self.data.train.images(index)
         recall = self._recall(self.ends, index)
         if self.stage.augmented:
@@ -188,7 +204,20 @@ class _Leg:
             )
             x = moves(x)
             recall = recall and replace(recall, there=moves, back=moves.back())
-        return Batch(_laid_out(x), self.data.train.y[index], rng, self.step / self.total, recall)
+        return Batch(
+            _laid_out(x),
+            self.data.train.y[index],
+            rng,
+            self.step / self.total,
+            recall,
+            self.group,
+            self._share(),
+        )
+
+    def _share(self) -> float:
+        """Of this process's rows in a batch; 1 where it is alone."""
+        part = range(self.size)[self.group.part(self.size)]
+        return len(part) / self.size
 
     def _first_ends(self, before: Tensor | None) -> Tensor:
         """The last stage's ends where this one reuses them, too."""
@@ -205,7 +234,8 @@ class _Leg:
         return Recall(ends, index) if self.stage.reuse else None
 
     def _end_epoch(self, epoch: int) -> str:
-        means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
+        sums = self.group.mean(self.sums, self._share())
+        means = {name: float(value) / self.per_epoch for name, value in sums.items()}
         self.sums = {}
         row: dict[str, Any] = {
             "stage": self.stage.name,
@@ -268,15 +298,29 @@ class _Leg:
         }
 
     def _save(self, name: str) -> None:
-        if self.run.out:
-            checkpoint.save(self.run.out / name, self._tree())
+        """The first process writes what all have agreed on."""
+        self._share_ends()
+        self.sums = self.group.mean(self.sums, self._share())
+        if self.run.folder:
+            checkpoint.save(self.run.folder / name, self._tree())
+        self.group.wait()
+
+    def _share_ends(self) -> None:
+        """Every process learns where the others' attacks of this epoch ended."""
+        done = self.step % self.per_epoch or self.per_epoch
+        if self.group.size == 1 or not len(self.ends) or not len(self.order):
+            return
+        batches = self.order[: done * self.size].view(done, self.size)[self.shared :]
+        for rank in range(self.group.size):
+            rows = batches[:, replace(self.group, rank=rank).part(self.size)].reshape(-1)
+            ends = self.ends[rows]
+            self.group.alike_([ends], rank)
+            self.ends[rows] = ends
+        self.shared = done
 
     def _restore(self) -> None:
-        path = self.run.out / "checkpoint.safetensors" if self.run.out and self.run.resume else None
-        if not path or not path.exists():
-            return
-        tree = _mine(checkpoint.load(path), self.run)
-        if tree["stage"] != self.number:
+        tree = _kept(self.run, "checkpoint.safetensors")
+        if not tree or tree["stage"] != self.number:
             return
         self.model.load_state_dict(tree["model"])
         self.state.load(tree["state"])
@@ -287,8 +331,8 @@ class _Leg:
         self.watch = self._watch()
 
     def _forget(self) -> None:
-        if self.run.out:
-            (self.run.out / "checkpoint.safetensors").unlink(missing_ok=True)
+        if self.run.folder:
+            (self.run.folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
     def _farewell(self, signum: int) -> str:
         kept = f"; its checkpoint is in {self.run.out}: run the same command with --resume"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hauberk.attack import Attack
     from hauberk.console import Bars
     from hauberk.evaluate import Proof
+    from hauberk.group import Group
     from hauberk.methods import Method
     from hauberk.solve import Run
     from hauberk.threat import Threat
@@ -112,29 +113,37 @@ def proof(flags: Any, threat: Threat) -> Proof:
     )
 
 
-def run(flags: Any, place: torch.device, what: str, bar: Bars) -> Run:
+def run(flags: Any, place: torch.device, what: str, bar: Bars, group: Group) -> Run:
     """Where and how a training goes; ``what`` tells one run from another."""
-    from hauberk.solve import Run
+    from hauberk.solve import Run, Watcher
 
     return Run(
         seed=flags.seed,
         resume=flags.resume,
         device=place,
-        bf16=flags.bf16,
+        bf16=flags.precision == "bf16-mixed",
         tensorboard=flags.tensorboard,
-        identity=f"{what} seed={flags.seed} bf16={flags.bf16}",
-        watcher=bar,
+        identity=f"{what} seed={flags.seed} precision={flags.precision}",
+        watcher=bar if group.first else Watcher(),
+        group=group,
     )
 
 
-def device(text: str) -> torch.device:
-    """The device named, if it is there."""
+def device(text: str, group: Group | None = None) -> torch.device:
+    """The device named, if it is there; of several processes on GPUs each has its own."""
     import torch
 
+    from hauberk.group import ALONE
     from hauberk.solve import Run
 
-    if not text:
-        return Run().place()
+    several = group is not None and group.size > 1
+    if not text or (text == "cuda" and several):
+        return Run(group=group or ALONE).place()
+    if text.startswith("cuda:") and several:
+        raise ValueError(
+            f"The device was given as {text!r} for several processes; give cuda, and each has its "
+            "own, or cpu."
+        )
     try:
         return torch.zeros(0, device=text).device
     except (RuntimeError, AssertionError) as error:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from hauberk.group import ALONE, Group
 from hauberk.problem import Problem
 from hauberk.types import Batch
 
@@ -118,6 +119,8 @@ class Run:
         tensorboard: also write TensorBoard events to the folder.
         identity: what run this is; a checkpoint of another run is refused.
         watcher: told of progress.
+        group: the processes that share the run, see `hauberk.group.joined`; the first of them
+            reads and writes the folder.
     """
 
     out: Path | None = None
@@ -128,10 +131,17 @@ class Run:
     tensorboard: bool = False
     identity: str = ""
     watcher: Watcher = field(default_factory=Watcher)
+    group: Group = ALONE
 
     def place(self) -> torch.device:
         """The device this run computes on."""
-        return self.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        some = f"cuda:{self.group.local}" if self.group.size > 1 else "cuda"
+        return self.device or torch.device(some if torch.cuda.is_available() else "cpu")
+
+    @property
+    def folder(self) -> Path | None:
+        """Where this process writes, if it is the one that does."""
+        return self.out if self.group.first else None
 
 
 @dataclass(frozen=True)

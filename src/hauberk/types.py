@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from hauberk.group import ALONE, Group
+
 Images: TypeAlias = Float[Tensor, "batch *shape"]
 """Inputs in pixel units: every value in [0, 1]."""
 
@@ -91,6 +93,8 @@ class Batch:
             its place in the run.
         progress: how far the stage has come, in [0, 1]; schedules read it.
         recall: where earlier attacks on these examples ended, for attacks that go on from there.
+        group: the processes that share the step; these are one's own rows of their batch.
+        share: of these rows among theirs, in (0, 1].
     """
 
     x: Images
@@ -98,6 +102,8 @@ class Batch:
     rng: torch.Generator
     progress: float = 1.0
     recall: Recall | None = None
+    group: Group = ALONE
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

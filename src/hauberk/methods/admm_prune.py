@@ -43,6 +43,8 @@ class AdmmPrune(Compression):
         rho: ADMM's penalty weight at its start.
         growth: its penalty weight at its end, in multiples of rho.
         rounds: updates of Z and U.
+        retrain_warmup: share of the retraining over which eps grows from nothing to its full
+            size, for a cut that leaves little of the net.
         slim: dead filters and channels leave the network.
     """
 
@@ -55,6 +57,7 @@ class AdmmPrune(Compression):
     rho: float = 5.0
     growth: float = 20.0
     rounds: int = 10
+    retrain_warmup: float = 0.0
     slim: bool = True
 
     def __post_init__(self) -> None:
@@ -65,6 +68,10 @@ class AdmmPrune(Compression):
         for name in ("admm_epochs", "shrink_to_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} was given as {getattr(self, name)}; give 0 or more.")
+        if not 0 <= self.retrain_warmup <= 1:
+            raise ValueError(
+                f"retrain_warmup was given as {self.retrain_warmup}; give a share in [0, 1]."
+            )
         if self.shrink_to_width and not self._prunable.by_filter:
             raise ValueError(
                 f"shrink_to_width was given with the pattern {self.pattern}, which leaves a net as "
@@ -78,11 +85,11 @@ class AdmmPrune(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """ADMM, which ends with the cut; then the retraining."""
         example = sample.images(slice(1))
-        objective, ties = self.objective(threat), self._prunable.tied(model, example)
+        ties = self._prunable.tied(model, example)
         names = [name for tie in ties for name in tie]
 
-        def problem(**sets: Constraint) -> Problem:
-            return Problem(objective, sets, select=lambda _: names)
+        def problem(warmup: float = 0.0, **sets: Constraint) -> Problem:
+            return Problem(self.objective(threat, warmup), sets, select=lambda _: names)
 
         dense = problem().weights(model)
         pattern = self._prunable.at_most(self._share(model), ties, dense, self.across)
@@ -92,8 +99,9 @@ class AdmmPrune(Compression):
         if self.slim:
             shrink(model, example)
         support = Support.of(problem().weights(model))
-        retrain = ProjectedGradient(self.descent())
-        yield self.stage("retrain", problem(support=support), retrain, self.epochs)
+        retraining = problem(self.retrain_warmup, support=support)
+        solver = ProjectedGradient(self.descent())
+        yield self.stage("retrain", retraining, solver, self.epochs)
 
     @property
     def _prunable(self) -> Prunable:

@@ -22,24 +22,24 @@ class Shift:
     """A move of each image of a batch, by −pixels … pixels rows and columns.
 
     Attributes:
-        moves: (2, batch), rows and columns, each in 0 … 2 · pixels; the middle moves nothing.
+        moves: (batch, 2), rows and columns, each in 0 … 2 · pixels; the middle moves nothing.
         pixels: the largest move.
     """
 
-    moves: Int[Tensor, "2 batch"]
+    moves: Int[Tensor, "batch 2"]
     pixels: int
 
     @classmethod
     def draw(cls, x: Images, pixels: int, rng: torch.Generator) -> Shift:
         """Every move alike, for the images ``x``."""
-        sides = uniform_like(x.new_empty(2, len(x), dtype=torch.float32), rng) * (2 * pixels + 1)
+        sides = uniform_like(x.new_empty(len(x), 2, dtype=torch.float32), rng) * (2 * pixels + 1)
         return cls(sides.long(), pixels)
 
     def __call__(self, x: Images) -> Images:
         """``x``, (batch, channel, height, width), moved; zero where nothing was."""
         count, _, height, width = x.shape
-        rows = self.moves[0][:, None] + torch.arange(height, device=x.device)
-        columns = self.moves[1][:, None] + torch.arange(width, device=x.device)
+        rows = self.moves[:, :1] + torch.arange(height, device=x.device)
+        columns = self.moves[:, 1:] + torch.arange(width, device=x.device)
         padded = F.pad(x, (self.pixels,) * 4).permute(0, 2, 3, 1)
         which = torch.arange(count, device=x.device)[:, None, None]
         return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -99,9 +99,9 @@ class Cutout:
                 f"cutout was given as {pixels} and the images have {size} pixels; give a square "
                 "that fits."
             )
-        places = uniform_like(x.new_empty(2, count, dtype=torch.float32), rng)
+        places = uniform_like(x.new_empty(count, 2, dtype=torch.float32), rng)
         rows, columns = (
-            _stretch(place, side, pixels) for place, side in zip(places, sides, strict=True)
+            _stretch(place, side, pixels) for place, side in zip(places.T, sides, strict=True)
         )
         return cls(~(rows[:, None, :, None] & columns[:, None, None, :]))
 

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
+class Sliced(torch.Generator):
+    """Numbers for a whole batch, of which only some rows are looked at.
+
+    Processes that share a batch draw alike, and so the rows do not depend on how many there are.
+    """
+
+    part = slice(None)
+    """The rows that are looked at."""
+    whole = 0
+    """How many rows there are; 0 for a batch that nobody shares."""
+
+
 def uniform_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Uniform in [0, 1), shaped and placed like ``x``; drawn on the generator's own device."""
-    return torch.rand(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device)
+    """Uniform in [0, 1), shaped and placed like ``x``; drawn on the generator's own device.
+
+    The first axis of ``x`` is the batch's.
+    """
+    return _part(torch.rand(_whole(x, rng), **_drawn(x, rng)), rng).to(x.device)
 
 
 def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Standard normal, shaped and placed like ``x``."""
-    return torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device)
+    """Standard normal, shaped and placed like ``x``, whose first axis is the batch's."""
+    return _part(torch.randn(_whole(x, rng), **_drawn(x, rng)), rng).to(x.device)
+
+
+def _drawn(x: Tensor, rng: torch.Generator) -> dict[str, Any]:
+    return {"generator": rng, "device": rng.device, "dtype": x.dtype}
+
+
+def _whole(x: Tensor, rng: torch.Generator) -> tuple[int, ...]:
+    return (rng.whole, *x.shape[1:]) if isinstance(rng, Sliced) and rng.whole else x.shape
+
+
+def _part(x: Tensor, rng: torch.Generator) -> Tensor:
+    return x[rng.part] if isinstance(rng, Sliced) and rng.whole else x
 
 
 def permutation(count: int, rng: torch.Generator) -> Tensor:
@@ -23,10 +51,12 @@ def permutation(count: int, rng: torch.Generator) -> Tensor:
     return torch.randperm(count, generator=rng, device=rng.device)
 
 
-def generator(*place: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(*place: int | str, device: torch.device | str = "cpu") -> Sliced:
     """A generator seeded by a place in the run, such as ``(seed, stage, epoch, step)``.
 
     A resumed run needs no generator state: the same place always gives the same numbers.
     """
     digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
-    return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "big") >> 1)
+    rng = Sliced(device=device)
+    rng.manual_seed(int.from_bytes(digest, "big") >> 1)
+    return rng

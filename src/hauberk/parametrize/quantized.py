@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.group import ALONE, Group
 from hauberk.ops.straight_through import through
 from hauberk.parametrize.selection import layers
 from hauberk.types import Images
@@ -26,10 +27,11 @@ _MEMORY = 0.95
 
 
 class Rounded(nn.Module):
-    """Rounds what passes; in training mode it also follows the range."""
+    """Rounds what passes; in training mode it follows the range, of the group's batch."""
 
     low: Tensor
     high: Tensor
+    group: Group = ALONE
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,8 +47,10 @@ class Rounded(nn.Module):
     @torch.no_grad()
     def follow(self, x: Tensor) -> None:
         """Move the range towards that of a batch; the first one is taken as it is."""
-        ends = torch.stack(torch.aminmax(x.detach().float()))
-        seen = torch.stack([ends[0].clamp_max(0.0), ends[1].clamp_min(0.0)])
+        low, high = torch.aminmax(x.detach().float())
+        ends = torch.stack([-low, high]).clamp_min(0.0)
+        self.group.most_(ends)
+        seen = torch.stack([-ends[0], ends[1]])
         held = torch.stack([self.low, self.high])
         low, high = torch.where(self.high > self.low, held.lerp(seen, 1 - _MEMORY), seen)
         self.low.copy_(low)

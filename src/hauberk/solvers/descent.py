@@ -110,7 +110,7 @@ def descend(
     state: Descending,
     pull: Callable[[], None] | None = None,
 ) -> Metrics:
-    """One gradient step on the objective, in place.
+    """One gradient step on the objective, in place, over the batch of the whole group.
 
     Args:
         problem: whose objective is differentiated.
@@ -122,7 +122,8 @@ def descend(
     """
     state.optimizer.zero_grad(set_to_none=True)
     loss = problem.objective(model, batch)
-    torch.autograd.backward(loss.value)
+    torch.autograd.backward(loss.value * batch.share)
+    batch.group.add_([p.grad for p in model.parameters() if p.grad is not None])
     nn.utils.clip_grad_norm_(model.parameters(), state.descent.clip)
     if pull:
         pull()

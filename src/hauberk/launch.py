@@ -1,0 +1,99 @@
+"""Start the processes of a run on this machine, by torch's own launcher, and say how they ended.
+
+The same as ``torchrun --nproc-per-node N -m hauberk …``, but for the sentence at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+RUN_ID = "hauberk"
+
+
+def wanted(devices: int, nodes: int, head: str) -> bool:
+    """Whether this command has to start processes, and is not one of them itself.
+
+    Raises:
+        ValueError: counts that mean nothing, or several machines with no place to meet.
+    """
+    for name, count in {"devices": devices, "nodes": nodes}.items():
+        if count < 1:
+            raise ValueError(f"--{name} was given as {count}; give 1 or more.")
+    if nodes > 1 and not head:
+        raise ValueError(
+            f"--nodes was given as {nodes} with no --head; give HOST:PORT of one of the machines, "
+            "the same on all of them."
+        )
+    return devices * nodes > 1 and "RANK" not in os.environ
+
+
+def launch(words: Sequence[str], devices: int, nodes: int, head: str, out: Path) -> int:
+    """Run ``hauberk`` with these words in every process; the exit code.
+
+    Args:
+        words: the command, verb first.
+        devices: processes on this machine, one for each accelerator.
+        nodes: machines, each of which gives the same command.
+        head: HOST:PORT of one of them, where they meet.
+        out: the run's folder, for the sentence.
+    """
+    import torch
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _refuse_too_many(devices, torch.cuda.device_count())
+    logging.disable(logging.CRITICAL)  # the launcher retells at length what we say in a sentence
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=devices,
+        run_id=RUN_ID,
+        rdzv_backend="c10d",
+        rdzv_endpoint=head or "localhost:0",
+        local_addr="localhost" if nodes == 1 else None,
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "hauberk", *words)
+    except ChildFailedError as failed:
+        codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+        return _told(codes, devices * nodes, out)
+    except SignalException as stop:
+        return 128 + int(stop.sigval)
+    return 0
+
+
+def is_child() -> bool:
+    """Whether `launch` started this process, and will say how another one ended."""
+    return os.environ.get("TORCHELASTIC_RUN_ID") == RUN_ID
+
+
+def _told(codes: dict[int, int], count: int, out: Path) -> int:
+    """The exit code, and a sentence where no process could give it.
+
+    SIGTERM is the launcher's own, to the others once one of them has ended.
+    """
+    killed = {rank: -code for rank, code in codes.items() if code < 0}
+    rank, signum = max(killed.items(), key=lambda k: k[1] != signal.SIGTERM, default=(0, 0))
+    said = [code for code in codes.values() if code > 0]
+    if not signum or (signum == signal.SIGTERM and said):
+        return said[0]
+    print(
+        f"hauberk: Process {rank} of {count} was ended by {signal.Signals(signum).name}; the "
+        f"checkpoint of the last whole epoch is in {out}: run the same command with --resume, on "
+        "any number of processes.",
+        file=sys.stderr,
+    )
+    return 128 + signum
+
+
+def _refuse_too_many(devices: int, there: int) -> None:
+    if there and devices > there:
+        raise ValueError(f"--devices was given as {devices}; this machine has {there} GPUs.")

@@ -1,0 +1,90 @@
+"""What each process of `test_processes` runs: methods on digits; losses and messages as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+import hauberk as hb
+
+QUICK: dict[str, Any] = {"epochs": 2, "dense_epochs": 2, "lr": 5e-3}
+METHODS: dict[str, hb.Method] = {
+    "atmc": hb.ATMC(
+        keep=0.05, bits=3, codebook_epochs=1, batch_size=90, shift=1, reuse=True, **QUICK
+    ),
+    "admm": hb.AdmmPrune(
+        pattern="irregular", across=True, keep=0.3, admm_epochs=2, rounds=4, batch_size=128, **QUICK
+    ),
+    "long attack": hb.DA(epochs=1, attack_steps=6, batch_size=128),
+    "short attack": hb.DA(epochs=1, attack_steps=1, batch_size=128),
+}
+
+
+class Double(nn.Module):
+    """What follows computes in double precision: rounding then cannot part the two runs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.double()
+
+
+def net() -> nn.Module:
+    """With batch-norm after convolutions and after a linear layer."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        Double(),
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, padding=1, stride=2),
+        nn.BatchNorm2d(16, momentum=None),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(256, 32),
+        nn.BatchNorm1d(32, affine=False),
+        nn.ReLU(),
+        nn.Linear(32, 10),
+    ).double()
+
+
+def few() -> hb.Data:
+    """A part of digits, so that it takes seconds."""
+    data = hb.data.load("digits")
+    return replace(data, train=data.train.first(400), validation=data.validation.first(64))
+
+
+def follow(out: Path) -> None:
+    """Every method's losses; the first process writes them, and how often it sent something."""
+    group, found, sent = hb.joined(), {}, [0]
+    all_reduce = dist.all_reduce
+
+    def counted(*args: Any) -> None:
+        sent[0] += 1
+        all_reduce(*args)
+
+    dist.all_reduce = counted
+    for name, method in METHODS.items():
+        sent[0] = 0
+        made = hb.compress(
+            net(), few(), method=method, threat=hb.Linf(0.1), run=hb.Run(group=group)
+        )
+        found[name] = {
+            "loss": [row["loss"] for row in made.history],
+            "val_loss": [row["val_loss"] for row in made.history],
+            "kept": [row.get("kept") for row in made.history],
+            "sent": sent[0],
+            "weights": [float(p.detach().double().abs().sum()) for p in made.model.parameters()],
+        }
+    if group.first:
+        out.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    follow(Path(sys.argv[1]))
