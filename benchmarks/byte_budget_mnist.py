@@ -1,4 +1,4 @@
-"""A budget in bytes against the best uniform (keep, bits) at the same bytes. To show (not shown yet,
+"""A budget in bytes against the best uniform (keep, bits) at equal bytes. To show (not shown yet,
 no run of this script is published): at 0.5% and 0.25% of the dense bytes, over 3 seeds, layers with
 shares and codebooks of their own leave more robust accuracy than one share and one codebook.
 
