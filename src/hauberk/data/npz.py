@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from hauberk.data.assemble import Part, assemble
 from hauberk.data.split import TEST, TRAIN, lone
+from hauberk.data.store import Store
 from hauberk.types import Data
 
 _PAIR = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: Path, *, seed: int) -> Data:
+def load_npz(path: Path, *, seed: int, store: Store) -> Data:
     """The archive as `Data`; nothing in it is ever unpickled."""
     where = f"The file {str(path)!r}"
     arrays = _arrays(path, where)
@@ -28,7 +29,7 @@ def load_npz(path: Path, *, seed: int) -> Data:
         }
     else:
         parts = {lone(path.stem): Part(arrays["x"], arrays["y"], where)}
-    return assemble(path.stem, parts, seed)
+    return assemble(path.stem, parts, seed, store)
 
 
 def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
