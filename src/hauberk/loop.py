@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk import checkpoint, signals
+from hauberk.feed import Feed, check_ends
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import Chain
@@ -27,6 +28,7 @@ from hauberk.signals import Interrupted
 from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
 from hauberk.types import Batch, Data, Examples, Recall
 
+HELD_OUT = 1000  # examples that are watched
 REHEARSALS = 8  # attacks in a row on a held-out example, where each goes on from the last
 
 
@@ -117,9 +119,11 @@ class _Leg:
     ) -> None:
         self.stage, self.run, self.number, self.log = stage, run, number, log
         self.device = run.place()
-        self.data = data.to(self.device)
         if not len(data.train):
             raise ValueError(f"{data.name} has no training examples; give data with a train split.")
+        self.feed = Feed(data.train, self.device)
+        held_out = data.validation.first(HELD_OUT).to(self.device)
+        self.data = replace(data, train=self.feed.examples, validation=held_out)
         self.model = _placed(model, self.device, len(data.shape) == 3)
         self.state = stage.solver.init(stage.problem, self.model)
         self.per_epoch = max(1, len(data.train) // stage.batch_size)
@@ -132,6 +136,10 @@ class _Leg:
         self.ends = self._first_ends(ends)
 
     def solve(self) -> Solution:
+        with self.feed:
+            return self._solved()
+
+    def _solved(self) -> Solution:
         self._restore()
         self.run.watcher.stage(self.stage.name, self.total, self.step)
         self._remember()
@@ -174,13 +182,19 @@ class _Leg:
 
     def _shuffle(self, epoch: int) -> Tensor:
         rng = generator(self.run.seed, "shuffle", self.number, epoch)
-        return permutation(len(self.data.train), rng).to(self.device)
+        return permutation(len(self.data.train), rng).to(self.feed.place)
+
+    def _rows(self, place: int) -> Tensor | None:
+        """The examples of a step of this epoch; None past its end."""
+        size = min(self.stage.batch_size, len(self.data.train))
+        return self.order[place * size : (place + 1) * size] if place < self.per_epoch else None
 
     def _batch(self, epoch: int, place: int) -> Batch:
-        size = min(self.stage.batch_size, len(self.data.train))
-        index = self.order[place * size : (place + 1) * size]
+        index = self._rows(place)
+        assert index is not None
         rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
-        x = self.data.train.images(index)
+        x = self.feed.images(index, self._rows(place + 1))
+        index = index.to(self.device)
         recall = self._recall(self.ends, index)
         if self.stage.augmented:
             moves = Chain.draw(
@@ -194,6 +208,8 @@ class _Leg:
         """The last stage's ends where this one reuses them, too."""
         if self.stage.reuse and before is not None and len(before) == len(self.data.train):
             return before.to(self.device)
+        if self.stage.reuse:
+            check_ends(self.data.train, self.device)
         return self._untouched(self.data.train)
 
     def _untouched(self, examples: Examples) -> Tensor:
@@ -225,11 +241,11 @@ class _Leg:
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, float]:
-        """The same objective on (at most 1,000) held-out examples, by the training attack.
+        """The same objective on (at most `HELD_OUT`) held-out examples, by the training attack.
 
         One that goes on from its last end has gone on `REHEARSALS` times.
         """
-        held_out = self.data.validation.first(1000)
+        held_out = self.data.validation
         if not len(held_out):
             return {}
         rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)
