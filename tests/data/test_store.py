@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ def parquet(root: Path) -> Path:
     return write(root / "a.parquet", [encoded(i) for i in pictures()], [0, 1, 2] * 20)
 
 
+def npz(root: Path) -> Path:
+    root.mkdir()
+    np.savez_compressed(root / "a.npz", x=pictures(), y=np.arange(60) % 3)
+    return root / "a.npz"
+
+
+def npz_of_floats(root: Path) -> Path:
+    root.mkdir()
+    x = (pictures(80) / 255).astype(np.float32)
+    y = np.arange(80) % 3
+    np.savez(root / "a.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    return root / "a.npz"
+
+
 class Stream(IterableDataset[Any]):
     """Does not know its length: its pile grows."""
 
@@ -95,6 +110,8 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
     "gray splits and coloured ones": widened_between,
     "corrupt images": corrupt,
     "parquet": parquet,
+    "npz": npz,
+    "npz of floats": npz_of_floats,
     "stream": lambda _: Stream(),
     "floats": lambda _: Floats(),
     "arrays": lambda _: (pictures(), np.arange(60) % 3),
@@ -123,6 +140,31 @@ def test_a_user_s_arrays_stay_as_they_are(scratch: Path) -> None:
     for memory in (0, None):
         load((x, np.arange(60) % 3), memory=memory)
         assert np.array_equal(x, before)
+
+
+def test_a_user_s_own_map_is_read_where_it_is(tmp_path: Path, scratch: Path) -> None:
+    np.save(tmp_path / "x.npy", pictures())
+    np.save(tmp_path / "f.npy", (pictures() / 255).astype(np.float32))
+    y = np.arange(60) % 3
+    for name in ("x", "f"):
+        x = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+        data = load(((x, y), (x, y), (x, y)))
+        assert data.train.x.data_ptr() == x.ctypes.data  # type: ignore[union-attr]
+        carved = load((x, y), memory=0)
+        assert mapped(carved.train.x) and torch.equal(carved.train.x, load((x, y)).train.x)
+
+
+@pytest.mark.parametrize("shape", [b"(90, 5, 4)", b"(9**9,5,4)", b"(-1,-5, 4)", b"(12, 5, 4)"])
+def test_an_array_of_a_false_length_is_named(tmp_path: Path, scratch: Path, shape: bytes) -> None:
+    np.savez(tmp_path / "a.npz", x=pictures(), y=np.arange(60) % 3)
+    with zipfile.ZipFile(tmp_path / "a.npz") as right:
+        members = {name: right.read(name) for name in right.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as wrong:
+        for name, content in members.items():
+            wrong.writestr(name, content.replace(b"(60, 5, 4)", shape))
+    with pytest.raises(ValueError, match=r"no readable \.npz") as caught:
+        load(tmp_path / "b.npz")
+    assert "\n" not in str(caught.value)
 
 
 def test_splits_are_in_memory_while_they_fit(tmp_path: Path, scratch: Path) -> None:
@@ -168,7 +210,7 @@ def full(*_: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="a system without it")
-@pytest.mark.parametrize("name", ["folder", "parquet", "stream", "arrays"])
+@pytest.mark.parametrize("name", ["folder", "parquet", "npz", "stream", "arrays"])
 def test_a_full_disk_is_one_sentence(
     tmp_path: Path, scratch: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,4 +219,5 @@ def _array(value: Any) -> NDArray[Any]:
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()
     found = np.asarray(value)
-    return found.astype(np.float32) if found.dtype.kind == "f" and found.ndim > 1 else found
+    floats = found.dtype.kind == "f" and found.ndim > 1
+    return found.astype(np.float32, copy=False) if floats else found

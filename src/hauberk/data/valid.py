@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,9 @@ def _check_labels(y: NDArray[Any], where: str) -> None:
 
 def _tensor(x: NDArray[Any] | Tensor, where: str) -> Tensor:
     if not isinstance(x, Tensor):
-        return torch.from_numpy(_pixels(x, where))
+        with warnings.catch_warnings():  # a user's map of a file; nobody writes into arrays
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(_pixels(x, where))
     found = _pixels(x.numpy(), where)
     same = found.ctypes.data == x.data_ptr()
     return x.view(found.shape) if same else torch.from_numpy(found)
@@ -88,7 +91,7 @@ def _pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
                 f"{where} has pixels outside [0, 1] or not a number: "
                 "give uint8 (0 to 255) or float in [0, 1]."
             )
-        x = x.astype(np.float32, copy=not x.flags.writeable)
+        x = x.astype(np.float32, copy=False)
     return np.ascontiguousarray(x)
 
 
