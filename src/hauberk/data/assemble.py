@@ -67,7 +67,9 @@ def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> D
     if TRAIN in found:
         class_count([found[TRAIN]], None, parts[TRAIN].where)
     data = split(name, found, classes, seed, partial(store.arranged, own=TRAIN in own))
-    return replace(data, labels=_worth_keeping(names), notes=tuple(_notes(parts, found, names)))
+    held = (data.train.x, data.validation.x, data.test.x)
+    notes = (*_notes(parts, found, names), *store.notes(held))
+    return replace(data, labels=_worth_keeping(names), notes=notes)
 
 
 def _worth_keeping(names: tuple[str, ...]) -> tuple[str, ...]:

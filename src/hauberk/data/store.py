@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -94,6 +95,16 @@ class Store:
         for part in _chunks(rest):
             x[stay:][part] = rest[part]
         return x
+
+    def notes(self, held: Iterable[Tensor]) -> tuple[str, ...]:
+        """What a person should know of where ``held`` lie."""
+        nbytes = sum(x.nbytes for x in held if mapped(x))
+        if not nbytes:
+            return ()
+        return (
+            f"{memory.readable(nbytes)} of pixels are streamed from a file in {_folder()}: they do "
+            f"not fit in the {memory.readable(self.limit)} of memory that they may have.",
+        )
 
     def _map(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         count = math.prod(shape)
