@@ -19,7 +19,7 @@ from hauberk import memory
 from hauberk.types import Examples, Images, pixel_units
 
 _SHARE = 0.5  # of a device's free memory that images may take; what computes needs the rest
-_READERS = 4  # threads: a page that is not in memory yet keeps one of them waiting
+_READERS = 8  # threads: a page that is not in memory yet keeps one of them waiting
 
 
 def settled(examples: Examples, device: torch.device, resident: bool | None = None) -> Examples:

@@ -55,9 +55,10 @@ class Common:
         limit: attack only the first so many test examples.
         on_error: what a corrupt image does: stop names it and ends, skip leaves it out and says
             how many there were.
-        memory: what the data's pixels may take in memory, such as 4GB or 25% of what is free; by
-            default half of it. What does not fit is decoded once into a nameless file in TMPDIR
-            (else /var/tmp) and streamed from there, to the same results.
+        memory: what the data's pixels may take in the memory of a process, such as 4GB or 25% of
+            what is free; by default half of it, shared by the processes of this machine. What does
+            not fit is decoded once into a nameless file in TMPDIR (else /var/tmp) and streamed from
+            there, to the same results.
         seed: of every shuffle and random start.
         resume: go on from the folder's checkpoint where there is one.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.

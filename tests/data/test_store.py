@@ -22,7 +22,7 @@ from tests.data.test_folder import paint, zoo
 from tests.data.test_load import encoded, write
 from torch.utils.data import Dataset, IterableDataset
 
-from hauberk import cli
+from hauberk import cli, memory
 from hauberk.data import load, store
 from hauberk.data.store import NoRoom, Store
 from hauberk.memory import mapped
@@ -139,8 +139,8 @@ def test_streamed_data_are_the_same_to_the_bit(tmp_path: Path, scratch: Path, na
 
 def test_a_user_s_arrays_stay_as_they_are(scratch: Path) -> None:
     x, before = pictures(), pictures()
-    for memory in (0, None):
-        load((x, np.arange(60) % 3), memory=memory)
+    for limit in (0, None):
+        load((x, np.arange(60) % 3), memory=limit)
         assert np.array_equal(x, before)
 
 
@@ -171,9 +171,20 @@ def test_an_array_of_a_false_length_is_named(tmp_path: Path, scratch: Path, shap
 
 def test_splits_are_in_memory_while_they_fit(tmp_path: Path, scratch: Path) -> None:
     with_test(tmp_path / "zoo")
-    for memory, on_disk in ((600 + 240, 0), (600 + 239, 1), (599, 1), (239, 2)):
-        data = load(tmp_path / "zoo", memory=memory)  # 30 and 12 images of 20 bytes
+    for limit, on_disk in ((600 + 240, 0), (600 + 239, 1), (599, 1), (239, 2)):
+        data = load(tmp_path / "zoo", memory=limit)  # 30 and 12 images of 20 bytes
         assert sum(mapped(part.x) for part in (data.train, data.test)) == on_disk
+
+
+@pytest.mark.parametrize(("said", "limit"), [(None, 500), ("1", 500), ("4", 125), ("", 500)])
+def test_processes_of_one_machine_share_its_memory(
+    said: str | None, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if said is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", said)
+    monkeypatch.setattr(memory, "free", lambda: 1000)
+    assert Store().limit == limit and Store(70).limit == 70
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=40), st.data())
@@ -292,9 +303,9 @@ def test_loading_takes_no_more_memory_than_it_may(tmp_path: Path, scratch: Path)
     script = tmp_path / "load.py"
     script.write_text(textwrap.dedent(LOADING))
     took = {}
-    for memory in (1_000_000, 10**9):
-        words = [sys.executable, str(script), str(tmp_path / "zoo"), str(memory)]
+    for limit in (1_000_000, 10**9):
+        words = [sys.executable, str(script), str(tmp_path / "zoo"), str(limit)]
         out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-        took[memory] = (float(out[0]), out[1])
+        took[limit] = (float(out[0]), out[1])
     (streamed, a), (resident, b) = took.values()
     assert a == b and streamed < 80 and resident > 110

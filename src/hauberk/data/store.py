@@ -31,7 +31,8 @@ class Store:
     """Gives room for pixels.
 
     Args:
-        limit: bytes that they may take in memory, all together; by default half of what is free.
+        limit: bytes that they may take in memory, all together; by default half of what is free,
+            shared by the processes that torchrun started on this machine.
 
     Raises:
         ValueError: a negative limit.
@@ -40,7 +41,7 @@ class Store:
     def __init__(self, limit: int | None = None) -> None:
         if limit is not None and limit < 0:
             raise ValueError(f"memory was given as {limit} bytes; give 0 or more.")
-        self.limit = memory.free() // 2 if limit is None else limit
+        self.limit = memory.free() // (2 * _processes()) if limit is None else limit
         self.left = self.limit
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -139,6 +140,12 @@ def _reserve(handle: int, folder: Path, nbytes: int) -> None:
         os.posix_fallocate(handle, 0, nbytes)
     elif nbytes > shutil.disk_usage(folder).free:
         raise OSError(f"only {memory.readable(shutil.disk_usage(folder).free)} are free")
+
+
+def _processes() -> int:
+    """How many of a run read the same data on this machine at the same time."""
+    said = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(said)) if said.isdecimal() else 1
 
 
 def _folder() -> Path:
