@@ -55,6 +55,10 @@ class Common:
         limit: attack only the first so many test examples.
         on_error: what a corrupt image does: stop names it and ends, skip leaves it out and says
             how many there were.
+        memory: what the data's pixels may take in the memory of a process, such as 4GB or 25% of
+            what is free; by default half of it, shared by the processes of this machine. What does
+            not fit is decoded once into a nameless file in TMPDIR (else /var/tmp) and streamed from
+            there, to the same results.
         seed: of every shuffle and random start.
         resume: go on from the folder's checkpoint where there is one.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
@@ -74,6 +78,7 @@ class Common:
     attack: str = "pgd:40"
     limit: int = 0
     on_error: Literal["stop", "skip"] = "stop"
+    memory: str = ""
     seed: int = 0
     resume: bool = False
     device: str = ""
@@ -138,6 +143,7 @@ class Evaluate:
         model: your own network, package.module:function, where the file names none.
         checks: look for gradient masking, on up to 200 examples.
         on_error: what a corrupt image does: stop or skip.
+        memory: what the data's pixels may take in memory, as for train.
         seed: of every random start.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
         json: print one JSON object on stdout, and nothing else there.
@@ -153,6 +159,7 @@ class Evaluate:
     model: str = ""
     checks: bool = True
     on_error: Literal["stop", "skip"] = "stop"
+    memory: str = ""
     seed: int = 0
     device: str = ""
     json: bool = False
@@ -209,6 +216,7 @@ class Show:
     Attributes:
         data: as --data of train.
         on_error: what a corrupt image does: stop or skip.
+        memory: what the data's pixels may take in memory, as for train.
         picture: draw a few images of each class as this PNG.
         each: how many images of each class the picture has.
         json: print one JSON object on stdout, and nothing else there.
@@ -216,6 +224,7 @@ class Show:
 
     data: tyro.conf.Positional[str]
     on_error: Literal["stop", "skip"] = "stop"
+    memory: str = ""
     picture: Path | None = None
     each: int = 10
     json: bool = False

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk import checkpoint, signals
+from hauberk.feed import Feed, check_ends
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import Chain
@@ -28,6 +29,7 @@ from hauberk.signals import Interrupted
 from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
 from hauberk.types import Batch, Data, Examples, Recall
 
+HELD_OUT = 1000  # examples that are watched
 REHEARSALS = 8  # attacks in a row on a held-out example, where each goes on from the last
 
 
@@ -119,7 +121,6 @@ class _Leg:
     ) -> None:
         self.stage, self.run, self.number, self.log = stage, run, number, log
         self.device = run.place()
-        self.data = data.to(self.device)
         if not len(data.train):
             raise ValueError(f"{data.name} has no training examples; give data with a train split.")
         self.group = run.group
@@ -129,6 +130,9 @@ class _Leg:
                 f"A batch of {self.size} cannot be shared by {self.group.size} processes; give a "
                 "larger batch_size or fewer of them."
             )
+        self.feed = Feed(data.train, self.device)
+        held_out = data.validation.first(HELD_OUT).to(self.device)
+        self.data = replace(data, train=self.feed.examples, validation=held_out)
         self.model = _placed(model, self.device, len(data.shape) == 3)
         self.group.alike_(list(self.model.state_dict().values()))
         self.state = stage.solver.init(stage.problem, self.model)
@@ -143,6 +147,10 @@ class _Leg:
         self.ends = self._first_ends(ends)
 
     def solve(self) -> Solution:
+        with self.feed:
+            return self._solved()
+
+    def _solved(self) -> Solution:
         self._restore()
         self.run.watcher.stage(self.stage.name, self.total, self.step)
         self._remember()
@@ -189,14 +197,20 @@ class _Leg:
     def _shuffle(self, epoch: int) -> Tensor:
         self.shared = 0
         rng = generator(self.run.seed, "shuffle", self.number, epoch)
-        return permutation(len(self.data.train), rng).to(self.device)
+        return permutation(len(self.data.train), rng).to(self.feed.place)
+
+    def _rows(self, place: int) -> Tensor | None:
+        """This process's examples of a step of this epoch; None past its end."""
+        whole = self.order[place * self.size : (place + 1) * self.size]
+        return whole[self.group.part(self.size)] if place < self.per_epoch else None
 
     def _batch(self, epoch: int, place: int) -> Batch:
-        part = self.group.part(self.size)
-        index = self.order[place * self.size : (place + 1) * self.size][part]
+        index = self._rows(place)
+        assert index is not None
         rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
-        rng.part, rng.whole = part, self.size
-        x = self.data.train.images(index)
+        rng.part, rng.whole = self.group.part(self.size), self.size
+        x = self.feed.images(index, self._rows(place + 1))
+        index = index.to(self.device)
         recall = self._recall(self.ends, index)
         if self.stage.augmented:
             moves = Chain.draw(
@@ -223,6 +237,8 @@ class _Leg:
         """The last stage's ends where this one reuses them, too."""
         if self.stage.reuse and before is not None and len(before) == len(self.data.train):
             return before.to(self.device)
+        if self.stage.reuse:
+            check_ends(self.data.train, self.device)
         return self._untouched(self.data.train)
 
     def _untouched(self, examples: Examples) -> Tensor:
@@ -255,11 +271,11 @@ class _Leg:
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, float]:
-        """The same objective on (at most 1,000) held-out examples, by the training attack.
+        """The same objective on (at most `HELD_OUT`) held-out examples, by the training attack.
 
         One that goes on from its last end has gone on `REHEARSALS` times.
         """
-        held_out = self.data.validation.first(1000)
+        held_out = self.data.validation
         if not len(held_out):
             return {}
         rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)

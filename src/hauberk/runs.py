@@ -25,6 +25,7 @@ from hauberk.evaluate import (
     silent,
     tradeoff,
 )
+from hauberk.feed import settled
 from hauberk.solve import Run
 from hauberk.types import Data
 
@@ -113,7 +114,7 @@ def prove(
     data = data.under(opened.holds.about.labels, opened.holds.about.classes)
     api.check_fit(decoded, data)
     decoded, dense = decoded.to(place), dense and dense.to(place)
-    examples = data.test.to(place)
+    examples = settled(data.test, place)
     if opened.session is not None:
         agree(opened.session, decoded, examples, int8=opened.int8)
         if dense is not None:

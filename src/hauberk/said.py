@@ -55,10 +55,24 @@ def data(flags: Any) -> Data:
     from hauberk.console import say
     from hauberk.data import load
 
-    data = load(flags.data, on_error=flags.on_error)
+    data = load(flags.data, on_error=flags.on_error, memory=memory(flags.memory))
     for note in data.notes:
         say(note)
     return data
+
+
+def memory(text: str) -> int | None:
+    """``4GB`` or ``0.25`` of what is free, in bytes; None where nothing is said."""
+    from hauberk.memory import free
+    from hauberk.ops.units import size_bytes
+
+    try:
+        return size_bytes(text, free()) if text else None
+    except ValueError:
+        raise ValueError(
+            f"--memory was given as {text!r}; give bytes with a unit, such as 4GB, or a share of "
+            "what is free, such as 25%."
+        ) from None
 
 
 def threat(text: str) -> Threat:

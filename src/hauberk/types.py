@@ -108,11 +108,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled inputs in memory.
+    """Labelled inputs, in memory or in a mapped file; images are given out where the labels are.
 
     Attributes:
         x: uint8 (0 to 255), or float in [0, 1].
-        y: class indices.
+        y: class indices, on the device that computes.
         names: what the file will call the classes, for methods that plan its bytes.
     """
 
@@ -129,9 +129,9 @@ class Examples:
         return tuple(self.x.shape[1:])
 
     def images(self, index: Tensor | slice = slice(None)) -> Images:
-        """The chosen inputs in pixel units, [0, 1]."""
-        x = self.x[index]
-        return x.float().div_(255) if x.dtype == torch.uint8 else x
+        """The chosen inputs in pixel units, [0, 1], on the labels' device."""
+        x = self.x[index if isinstance(index, slice) else index.to(self.x.device)]
+        return pixel_units(x.to(self.y.device))
 
     def batches(self, size: int) -> Iterator[tuple[Images, Labels]]:
         """All examples in order, ``size`` at a time."""
@@ -146,6 +146,15 @@ class Examples:
     def to(self, device: torch.device | str) -> Examples:
         """The same examples, resident on ``device``."""
         return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+    def served(self, device: torch.device | str) -> Examples:
+        """The same examples, whose images come to ``device`` only when they are asked for."""
+        return replace(self, y=self.y.to(device))
+
+
+def pixel_units(x: Tensor) -> Images:
+    """uint8 (0 to 255) as float in [0, 1]; floats as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 @dataclass(frozen=True)

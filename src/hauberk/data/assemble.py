@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hauberk.data.split import TRAIN, split
+from hauberk.data.store import Store
 from hauberk.data.valid import class_count, examples
 from hauberk.types import Data, Examples
 
@@ -22,7 +25,8 @@ class Part:
     """What one place holds.
 
     Attributes:
-        x: images, (count, height, width) or (count, channel, height, width).
+        x: images, (count, height, width) or (count, channel, height, width); a tensor is the
+            store's, to be rearranged in place, an array is somebody's and stays as it is.
         y: one label for each: class indices, or names.
         where: the place, for the sentences.
         names: of the classes by index, where the source declares them.
@@ -30,7 +34,7 @@ class Part:
         notes: what a person should know of how it was read.
     """
 
-    x: NDArray[Any]
+    x: NDArray[Any] | Tensor
     y: NDArray[Any]
     where: str
     names: tuple[str, ...] = ()
@@ -38,7 +42,7 @@ class Part:
     notes: tuple[str, ...] = ()
 
 
-def assemble(name: str, parts: Mapping[str, Part], seed: int) -> Data:
+def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> Data:
     """Three splits of what ``parts`` hold; `hauberk.data.split.split` makes those that are missing.
 
     Names of classes become indices: in the order that the source declares, else sorted.
@@ -47,6 +51,7 @@ def assemble(name: str, parts: Mapping[str, Part], seed: int) -> Data:
         name: of the data.
         parts: by ``train``, ``validation``, ``test``.
         seed: moves the border between train and validation.
+        store: where pixels lie.
 
     Raises:
         ValueError: labels or pixels that cannot be, parts that do not fit together, one class.
@@ -55,13 +60,16 @@ def assemble(name: str, parts: Mapping[str, Part], seed: int) -> Data:
     found = {key: examples(part.x, labels[key], part.where) for key, part in parts.items()}
     where = " and ".join(dict.fromkeys(part.where for part in parts.values()))
     where = where.replace(" and The ", " and the ")
-    found = _alike(found, where)
+    own = {key for key, part in parts.items() if isinstance(part.x, Tensor)}
+    found = _alike(found, where, own, store)
     declared = [part.classes for part in parts.values() if part.classes is not None]
     classes = class_count(list(found.values()), len(names) or max(declared, default=None), where)
     if TRAIN in found:
         class_count([found[TRAIN]], None, parts[TRAIN].where)
-    data = split(name, found, classes, seed)
-    return replace(data, labels=_worth_keeping(names), notes=tuple(_notes(parts, found, names)))
+    data = split(name, found, classes, seed, partial(store.arranged, own=TRAIN in own))
+    held = (data.train.x, data.validation.x, data.test.x)
+    notes = (*_notes(parts, found, names), *store.notes(held))
+    return replace(data, labels=_worth_keeping(names), notes=notes)
 
 
 def _worth_keeping(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -125,21 +133,26 @@ def _words(part: Part) -> list[str]:
     return words
 
 
-def _alike(parts: Mapping[str, Examples], where: str) -> dict[str, Examples]:
-    """Parts of one shape; where some are gray and others RGB, all become RGB."""
+def _alike(
+    parts: Mapping[str, Examples], where: str, own: set[str], store: Store
+) -> dict[str, Examples]:
+    """Parts of one shape; where some are gray and others RGB, all become RGB, and the store's."""
     shapes = {part.shape for part in parts.values()}
+    found = dict(parts)
     if len(shapes) > 1 and {shape[0] for shape in shapes} == {1, 3}:
-        parts = {
-            key: replace(part, x=part.x.repeat(1, 3, 1, 1)) if part.shape[0] == 1 else part
-            for key, part in parts.items()
-        }
-        shapes = {part.shape for part in parts.values()}
+        for key, part in parts.items():
+            if part.shape[0] == 1:
+                found[key] = replace(part, x=store.widened(part.x))
+                if key in own:
+                    store.drop(part.x)
+                own.add(key)
+        shapes = {part.shape for part in found.values()}
     if len(shapes) > 1:
         raise ValueError(
             f"{where} have images of the shapes {' and '.join(map(str, shapes))}: "
             "give images of one shape."
         )
-    return dict(parts)
+    return found
 
 
 def _notes(

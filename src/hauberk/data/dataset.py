@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from hauberk.data.assemble import Part, assemble
-from hauberk.data.decode import OnError, Pile, left_out, pixels
+from hauberk.data.decode import OnError, left_out, pixels
+from hauberk.data.pile import Pile
 from hauberk.data.split import SPLITS, TEST, TRAIN, VALIDATION
+from hauberk.data.store import Store
 from hauberk.packages import gist
 from hauberk.types import Data
 
@@ -36,7 +38,7 @@ class _Faulty(NamedTuple):
     why: str
 
 
-def load_objects(source: Any, name: str, *, seed: int, on_error: OnError) -> Data:
+def load_objects(source: Any, name: str, *, seed: int, on_error: OnError, store: Store) -> Data:
     """A user's splits as `Data`.
 
     Args:
@@ -46,15 +48,17 @@ def load_objects(source: Any, name: str, *, seed: int, on_error: OnError) -> Dat
         name: of the data, for sentences.
         seed: of what is random in them, and of the validation split.
         on_error: what an example does that cannot be had from a map-style data set.
+        store: where the pixels will lie.
 
     Raises:
         ValueError: other objects, or one that fails, with its own error.
+        NoRoom: neither memory nor the disk can hold the images.
     """
     parts = {
-        split: _part(given, f"The {split} split of {name}", seed, on_error)
+        split: _part(given, f"The {split} split of {name}", seed, on_error, store)
         for split, given in _splits(source, name).items()
     }
-    return assemble(name, parts, seed)
+    return assemble(name, parts, seed, store)
 
 
 def _splits(source: Any, name: str) -> dict[str, Any]:
@@ -83,12 +87,12 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray)
 
 
-def _part(given: Any, where: str, seed: int, on_error: OnError) -> Part:
+def _part(given: Any, where: str, seed: int, on_error: OnError, store: Store) -> Part:
     if _is_pair(given):
         return Part(_array(given[0]), np.asarray(_array(given[1])), where)
     if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
         raise ValueError(f"{where} is of type {type(given).__name__}; give {_FORMS}.")
-    pile, labels, faults = Pile(where, _length(given)), [], []
+    pile, labels, faults = Pile(where, store, _length(given)), [], []
     with torch.random.fork_rng(devices=[]):  # a shuffling loader draws from the global generator
         torch.manual_seed(seed)
         for place, example in enumerate(_examples(given)):
@@ -104,7 +108,7 @@ def _part(given: Any, where: str, seed: int, on_error: OnError) -> Part:
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"{where} has names and numbers as labels: give one of them.")
     names, notes = _names(given), left_out(where, faults)
-    return Part(pile.array(), np.array(labels), where, names, len(names) or None, notes)
+    return Part(pile.tensor(), np.array(labels), where, names, len(names) or None, notes)
 
 
 def _names(given: Any) -> tuple[str, ...]:
@@ -215,4 +219,5 @@ def _array(value: Any) -> NDArray[Any]:
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()
     found = np.asarray(value)
-    return found.astype(np.float32) if found.dtype.kind == "f" and found.ndim > 1 else found
+    floats = found.dtype.kind == "f" and found.ndim > 1
+    return found.astype(np.float32, copy=False) if floats else found

@@ -1,4 +1,4 @@
-"""Encoded images as pixels, in a stream, into one uint8 array; nothing is cached on disk.
+"""Encoded images as pixels, in a stream, into one uint8 tensor, by a pool of threads.
 
 One rule for all of them: gray stays one channel, everything else becomes RGB (a palette too,
 whatever its colours), transparent pixels lie on white, 16 bits of gray keep their upper 8; where
@@ -8,20 +8,28 @@ gray and RGB meet, the gray ones become RGB. A rotation in EXIF is not applied.
 from __future__ import annotations
 
 import io
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
+
+from hauberk.data.pile import Pile
+from hauberk.data.store import Store
 
 OnError: TypeAlias = Literal["stop", "skip"]
 """What a corrupt image does: end with a sentence that names it, or be left out and counted."""
 
-_IN_FLIGHT = 2048  # images: a few MB of compressed ones, enough to keep the decoders busy
+_IN_FLIGHT = 1 << 25  # bytes of decoded images that may wait for those before them
+_WORKERS = min(32, (os.cpu_count() or 1) + 2)  # some wait for the disk while others compute
+_TASKS = 64  # at most, in which they are handed to the threads
 
 
 class Source(NamedTuple):
@@ -34,68 +42,14 @@ class Source(NamedTuple):
 class Decoded(NamedTuple):
     """Pixels (count, channel, height, width), which sources they are of, what was left out."""
 
-    x: NDArray[Any]
+    x: Tensor
     kept: NDArray[np.bool_]
     notes: tuple[str, ...]
 
 
-class Pile:
-    """Images of one size, one after the other, as one array.
-
-    Args:
-        where: the data, for the sentences.
-        room: how many will come; more may.
-    """
-
-    def __init__(self, where: str, room: int = 0) -> None:
-        self.where, self.room, self.count = where, max(1, room), 0
-        self._x: NDArray[Any] | None = None
-
-    def add(self, image: NDArray[Any], place: str) -> None:
-        """One more image, (channel, height, width), uint8 or float32."""
-        if self._x is None:
-            self._x = np.empty((self.room, *image.shape), image.dtype)
-        channels = self._x.shape[1]
-        if image.shape[1:] == self._x.shape[2:] and {channels, len(image)} == {1, 3}:
-            if channels == 1:
-                self._x = widened(self._x)
-            else:
-                image = image.repeat(3, 0)
-        self._check(image, self._x, place)
-        if self.count == len(self._x):
-            self._x = np.concatenate([self._x, np.empty_like(self._x)])
-        self._x[self.count] = image
-        self.count += 1
-
-    def array(self) -> NDArray[Any]:
-        """All of them.
-
-        Raises:
-            ValueError: there is none.
-        """
-        if self._x is None:
-            raise ValueError(f"{self.where} is empty: give at least one image and its label.")
-        return self._x[: self.count]
-
-    def _check(self, image: NDArray[Any], x: NDArray[Any], place: str) -> None:
-        if image.shape != x.shape[1:]:
-            raise ValueError(
-                f"{self.where} has images of different shapes, {x.shape[1:]} and {image.shape} "
-                f"{place}: give images of one shape."
-            )
-        if image.dtype != x.dtype:
-            raise ValueError(
-                f"{self.where} has pixels of type {x.dtype} and of type {image.dtype} {place}: "
-                "give one type, uint8 (0 to 255) or float in [0, 1]."
-            )
-
-
-def widened(x: NDArray[Any]) -> NDArray[Any]:
-    """Gray images (count, 1, height, width) as RGB."""
-    return x.repeat(3, 1)
-
-
-def decode(sources: Iterable[Source], count: int, where: str, on_error: OnError) -> Decoded:
+def decode(
+    sources: Iterable[Source], count: int, where: str, on_error: OnError, store: Store
+) -> Decoded:
     """Every image that can be read.
 
     Args:
@@ -103,11 +57,13 @@ def decode(sources: Iterable[Source], count: int, where: str, on_error: OnError)
         count: of them.
         where: the data, for the sentences.
         on_error: whether a corrupt one ends it.
+        store: where the pixels will lie.
 
     Raises:
         ValueError: a corrupt image, images of several sizes, or none at all.
+        NoRoom: neither memory nor the disk can hold them.
     """
-    pile, kept, faults = Pile(where, count), np.zeros(count, bool), []
+    pile, kept, faults = Pile(where, store, count), np.zeros(count, bool), []
     for row, (source, image) in enumerate(_opened(sources)):
         if not isinstance(image, str):
             pile.add(image, source.place)
@@ -118,7 +74,7 @@ def decode(sources: Iterable[Source], count: int, where: str, on_error: OnError)
             faults.append(f"{source.place} ({image})")
     if faults and not pile.count:
         raise ValueError(f"{where} has no image that can be read, the first {faults[0]}.")
-    return Decoded(pile.array(), kept, left_out(where, faults))
+    return Decoded(pile.tensor(), kept, left_out(where, faults))
 
 
 def unreadable(where: str, place: str, why: str) -> str:
@@ -164,11 +120,47 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _opened(sources: Iterable[Source]) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
-    """Each source with its pixels, or the reason why there are none."""
+    """Each source with its pixels, or the reason why there are none, in their order."""
     rest = iter(sources)
-    with ThreadPoolExecutor() as pool:  # the decoders of pillow release the interpreter's lock
-        while some := list(islice(rest, _IN_FLIGHT)):
-            yield from zip(some, pool.map(_read, (source.content for source in some)), strict=True)
+    for first in islice(rest, 1):
+        found = _read(first.content)
+        yield first, found
+        size, tasks = _plan(1 if isinstance(found, str) else found.nbytes)
+        pool = ThreadPoolExecutor(_WORKERS)  # pillow's decoders release the interpreter's lock
+        try:
+            yield from _ahead(pool, _groups(rest, size), tasks)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _groups(sources: Iterator[Source], size: int) -> Iterator[list[Source]]:
+    while group := list(islice(sources, size)):
+        yield group
+
+
+def _plan(nbytes: int) -> tuple[int, int]:
+    """How many images of that size are one task, and how many tasks are under way."""
+    images = max(_WORKERS, min(32 * _TASKS, _IN_FLIGHT // nbytes))
+    size = -(-images // _TASKS)
+    return size, images // size
+
+
+def _ahead(
+    pool: Executor, groups: Iterator[list[Source]], tasks: int
+) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
+    """The groups, decoded by the pool, some tasks ahead."""
+    waiting: deque[tuple[list[Source], Future[list[NDArray[np.uint8] | str]]]] = deque()
+    for group in groups:
+        waiting.append((group, pool.submit(_all, group)))
+        if len(waiting) >= tasks:
+            sources, found = waiting.popleft()
+            yield from zip(sources, found.result(), strict=True)
+    for sources, found in waiting:
+        yield from zip(sources, found.result(), strict=True)
+
+
+def _all(sources: list[Source]) -> list[NDArray[np.uint8] | str]:
+    return [_read(source.content) for source in sources]
 
 
 def _read(content: bytes | Path | None) -> NDArray[np.uint8] | str:

@@ -13,12 +13,13 @@ import numpy as np
 from hauberk.data.assemble import Part, assemble
 from hauberk.data.decode import OnError, Source, decode
 from hauberk.data.split import SPLITS, TEST, TRAIN, lone
+from hauberk.data.store import Store
 from hauberk.types import Data
 
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-def load_folder(path: Path, *, seed: int, on_error: OnError) -> Data:
+def load_folder(path: Path, *, seed: int, on_error: OnError, store: Store) -> Data:
     """The images below ``path`` as `Data`; files of other endings are left out and counted.
 
     Raises:
@@ -27,8 +28,8 @@ def load_folder(path: Path, *, seed: int, on_error: OnError) -> Data:
     """
     splits = _splits(path) or {lone(path.resolve().name): path}
     names = tuple(sorted({each.name for folder in splits.values() for each in _folders(folder)}))
-    parts = {split: _part(folder, names, on_error) for split, folder in splits.items()}
-    return assemble(path.resolve().name, parts, seed)
+    parts = {split: _part(folder, names, on_error, store) for split, folder in splits.items()}
+    return assemble(path.resolve().name, parts, seed, store)
 
 
 def _splits(path: Path) -> dict[str, Path]:
@@ -56,7 +57,7 @@ def _splits(path: Path) -> dict[str, Path]:
     return found
 
 
-def _part(folder: Path, names: tuple[str, ...], on_error: OnError) -> Part:
+def _part(folder: Path, names: tuple[str, ...], on_error: OnError, store: Store) -> Part:
     """The images of one split, class by class, in the order of their names."""
     where = f"The folder {str(folder)!r}"
     strange = [0]
@@ -75,7 +76,7 @@ def _part(folder: Path, names: tuple[str, ...], on_error: OnError) -> Part:
         raise ValueError(
             f"{where} holds no folder of images: give <class>/*.png, or train/<class>/*.png."
         )
-    x, kept, notes = decode(sources, len(sources), where, on_error)
+    x, kept, notes = decode(sources, len(sources), where, on_error, store)
     if strange[0]:
         number = "1 file that is" if strange[0] == 1 else f"{strange[0]} files that are"
         notes += (f"{where} has {number} not called like an image, left out.",)

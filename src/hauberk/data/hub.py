@@ -11,13 +11,14 @@ from typing import Any
 
 from hauberk.data.dataset import load_objects
 from hauberk.data.decode import OnError
+from hauberk.data.store import Store
 from hauberk.packages import gist, need
 from hauberk.types import Data
 
 PREFIX = "hub:"
 
 
-def load_hub(source: str, *, seed: int, on_error: OnError) -> Data:
+def load_hub(source: str, *, seed: int, on_error: OnError, store: Store) -> Data:
     """``hub:owner/name``, or ``hub:owner/name:configuration``, as `Data`.
 
     Raises:
@@ -29,7 +30,8 @@ def load_hub(source: str, *, seed: int, on_error: OnError) -> Data:
         raise ValueError(
             f"The data {source!r} name nothing on the Hub; give them as in hub:ylecun/mnist."
         )
-    return load_objects(_splits(name, configuration), source, seed=seed, on_error=on_error)
+    splits = _splits(name, configuration)
+    return load_objects(splits, source, seed=seed, on_error=on_error, store=store)
 
 
 def _splits(name: str, configuration: str) -> Mapping[str, Any]:

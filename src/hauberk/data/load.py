@@ -15,6 +15,7 @@ from hauberk.data.folder import load_folder
 from hauberk.data.hub import PREFIX, load_hub
 from hauberk.data.npz import load_npz
 from hauberk.data.parquet import load_parquet
+from hauberk.data.store import Store
 from hauberk.packages import find, gist, here, is_place
 from hauberk.types import Data
 
@@ -36,8 +37,10 @@ _ALLOWED = (
 )
 
 
-def load(source: Given, *, seed: int = 0, on_error: OnError = "stop") -> Data:
-    """The data set that ``source`` names or is, in memory, split into train, validation and test.
+def load(
+    source: Given, *, seed: int = 0, on_error: OnError = "stop", memory: int | None = None
+) -> Data:
+    """The data set that ``source`` names or is, decoded, split into train, validation and test.
 
     Args:
         source: ``"digits"``; a folder with ``train/<class>/*.png`` (and ``val``, ``test``) or
@@ -51,28 +54,34 @@ def load(source: Given, *, seed: int = 0, on_error: OnError = "stop") -> Data:
             (and ``digits`` does not at all).
         on_error: what a corrupt image does: ``"stop"`` with a sentence that names it, or
             ``"skip"``: it is left out, and `Data.notes` says how many were.
+        memory: bytes that the pixels may take in memory, by default half of what is free. Those of
+            a split that does not fit are decoded into a nameless file in ``TMPDIR`` (else in
+            /var/tmp) and read from there; nothing else changes.
 
     Raises:
         FileNotFoundError: a path that does not exist.
         ValueError: an unknown name, a foreign or damaged file, pixels or labels that cannot be, or
             a function that fails, with its own error.
+        OSError: a file that cannot be read, or no room on the disk for what does not fit in memory.
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error was given as {on_error!r}; give stop or skip.")
     if isinstance(source, Data):
         return source
+    store = Store(memory)
     if not isinstance(source, str | Path):
-        return _made(source, getattr(source, "__name__", type(source).__name__), seed, on_error)
+        name = getattr(source, "__name__", type(source).__name__)
+        return _made(source, name, seed, on_error, store)
     if str(source) == "digits":
         return load_digits()
     if str(source).startswith(PREFIX):
-        return load_hub(str(source), seed=seed, on_error=on_error)
+        return load_hub(str(source), seed=seed, on_error=on_error, store=store)
     if isinstance(source, str) and is_place(source) and not Path(source).exists():
-        return _made(find(source), source, seed, on_error)
-    return _file(Path(source), str(source), seed, on_error)
+        return _made(find(source), source, seed, on_error, store)
+    return _file(Path(source), str(source), seed, on_error, store)
 
 
-def _made(source: Any, name: str, seed: int, on_error: OnError) -> Data:
+def _made(source: Any, name: str, seed: int, on_error: OnError, store: Store) -> Data:
     """What a user's function gives, or what is given in its place."""
     with here():  # it may import more while it runs
         if callable(source):
@@ -84,20 +93,20 @@ def _made(source: Any, name: str, seed: int, on_error: OnError) -> Data:
                 ) from error
         if isinstance(source, Data):
             return source
-        return load_objects(source, name, seed=seed, on_error=on_error)
+        return load_objects(source, name, seed=seed, on_error=on_error, store=store)
 
 
-def _file(path: Path, source: str, seed: int, on_error: OnError) -> Data:
+def _file(path: Path, source: str, seed: int, on_error: OnError, store: Store) -> Data:
     siblings = _pair(path)
     if siblings:
-        return load_parquet(*siblings, seed=seed, on_error=on_error)
+        return load_parquet(*siblings, seed=seed, on_error=on_error, store=store)
     if source and path.is_dir():
-        return load_folder(path, seed=seed, on_error=on_error)
+        return load_folder(path, seed=seed, on_error=on_error, store=store)
     if path.suffix not in {".parquet", ".npz"}:
         raise ValueError(f"The data {source!r} are unknown: give {_ALLOWED}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file {str(path)!r}: give {_ALLOWED}.")
-    return load_npz(path, seed=seed)
+    return load_npz(path, seed=seed, store=store)
 
 
 def _pair(path: Path) -> list[Path]:

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 from zlib import error as ZlibError
 
 import numpy as np
+import torch
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hauberk.data.assemble import Part, assemble
 from hauberk.data.split import TEST, TRAIN, lone
+from hauberk.data.store import NoRoom, Store
 from hauberk.types import Data
 
+_KINDS = {np.dtype(np.uint8): torch.uint8, np.dtype(np.float32): torch.float32}
+_PIECE = 1 << 24  # bytes that are read at a time
 _PAIR = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: Path, *, seed: int) -> Data:
+def load_npz(path: Path, *, seed: int, store: Store) -> Data:
     """The archive as `Data`; nothing in it is ever unpickled."""
     where = f"The file {str(path)!r}"
-    arrays = _arrays(path, where)
+    arrays = _arrays(path, where, store)
     if set(_PAIR) <= set(arrays):
         parts = {
-            TRAIN: Part(arrays["x_train"], arrays["y_train"], where),
-            TEST: Part(arrays["x_test"], arrays["y_test"], where),
+            TRAIN: _part(arrays, "_train", where),
+            TEST: _part(arrays, "_test", where),
         }
     else:
-        parts = {lone(path.stem): Part(arrays["x"], arrays["y"], where)}
-    return assemble(path.stem, parts, seed)
+        parts = {lone(path.stem): _part(arrays, "", where)}
+    return assemble(path.stem, parts, seed, store)
 
 
-def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
-    """The arrays that we know, read once."""
+def _part(arrays: Mapping[str, NDArray[Any] | Tensor], ending: str, where: str) -> Part:
+    return Part(arrays[f"x{ending}"], np.asarray(arrays[f"y{ending}"]), where)
+
+
+def _arrays(path: Path, where: str, store: Store) -> dict[str, NDArray[Any] | Tensor]:
+    """The arrays that we know, read once; pixels into the store."""
     wanted = {"x", "y", *_PAIR}
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if not isinstance(archive, NpzFile):
                 raise ValueError("it is a single array")
             with archive:
-                arrays = {name: archive[name] for name in wanted & set(archive.files)}
+                found = sorted(wanted & set(archive.files))
+                arrays = {name: _array(archive, name, store) for name in found}
+    except NoRoom:
+        raise
     # a damaged archive fails in any of these ways, a false shape by asking for too much memory
     except (ValueError, OSError, EOFError, KeyError, BadZipFile, ZlibError, MemoryError) as error:
         raise ValueError(
@@ -58,6 +74,38 @@ def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
             "write it with numpy.savez(path, x=images, y=labels)."
         )
     return arrays
+
+
+def _array(archive: NpzFile, name: str, store: Store) -> NDArray[Any] | Tensor:
+    """Pixels of a usual type piece by piece into the store; all else as NumPy reads it."""
+    members, file = archive.zip, f"{name}.npy"
+    if members is None or not name.startswith("x") or file not in members.namelist():
+        return archive[name]
+    with members.open(file) as member:
+        header = _header(member)
+        if header is None:
+            return archive[name]
+        shape, kind = header
+        nbytes = math.prod(shape) * kind.itemsize
+        if members.getinfo(file).file_size != member.tell() + nbytes:
+            raise ValueError(f"{name} has another length than its shape says")
+        x = store.empty(shape, kind)
+        content = x.view(-1).view(torch.uint8).numpy()
+        for start in range(0, nbytes, _PIECE):
+            piece = content[start : start + _PIECE]
+            found = member.read(len(piece))
+            if len(found) < len(piece):
+                raise ValueError(f"{name} ends early")
+            piece[:] = np.frombuffer(found, np.uint8)
+    return x
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], torch.dtype] | None:
+    """Shape and type; None where they are not in the usual order or of another type."""
+    readers = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+    read = readers.get(read_magic(member))
+    shape, columns, kind = read(member) if read else ((), True, np.dtype(object))
+    return None if columns or kind not in _KINDS else (shape, _KINDS[kind])
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,30 +15,34 @@ from numpy.typing import NDArray
 from hauberk.data.assemble import Part, assemble
 from hauberk.data.decode import OnError, Source, decode
 from hauberk.data.split import TEST, TRAIN, lone
+from hauberk.data.store import NoRoom, Store
 from hauberk.types import Data
 
-_ROWS = 2048  # a few MB of compressed images at a time
+_ROWS = 256  # some MB of compressed images at a time
 
 
-def load_parquet(*paths: Path, seed: int, on_error: OnError) -> Data:
+def load_parquet(*paths: Path, seed: int, on_error: OnError, store: Store) -> Data:
     """One file, or the train file and the test file of one data set, as `Data`."""
-    parts = [_read(path, on_error) for path in paths]
+    parts = [_read(path, on_error, store) for path in paths]
     name = paths[0].stem
     if len(parts) == 1:
-        return assemble(name, {lone(name): parts[0]}, seed)
-    return assemble(name.removesuffix("-train"), {TRAIN: parts[0], TEST: parts[1]}, seed)
+        return assemble(name, {lone(name): parts[0]}, seed, store)
+    both = {TRAIN: parts[0], TEST: parts[1]}
+    return assemble(name.removesuffix("-train"), both, seed, store)
 
 
-def _read(path: Path, on_error: OnError) -> Part:
+def _read(path: Path, on_error: OnError, store: Store) -> Part:
     """All rows of a file, and the classes that its schema declares."""
     where = f"The file {str(path)!r}"
     try:
         with pq.ParquetFile(path) as file:
             _check_schema(file.schema_arrow, where)
             y = _labels(file, where)
-            x, kept, notes = decode(_sources(file), len(y), where, on_error)
+            x, kept, notes = decode(_sources(file), len(y), where, on_error, store)
             names, classes = _declared(file.schema_arrow)
             return Part(x, y[kept], where, names, classes, notes)
+    except NoRoom:
+        raise
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
         raise ValueError(

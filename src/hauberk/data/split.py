@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from hauberk.ops.random import generator, permutation
 from hauberk.types import Data, Examples, Labels
+
+Arranged: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
+"""Rows, their new order, and how many of the first in it ascend: the rows in that order."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
@@ -32,7 +36,9 @@ def stratified(y: Labels, *place: int | str) -> Tensor:
     return by_class[way.argsort(stable=True)]
 
 
-def split(name: str, parts: Mapping[str, Examples], classes: int, seed: int) -> Data:
+def split(
+    name: str, parts: Mapping[str, Examples], classes: int, seed: int, arranged: Arranged
+) -> Data:
     """The given splits, and those that are missing, from the training examples.
 
     A test split that is not given is 10% of them, the same for every seed, so that no seed ever
@@ -44,26 +50,35 @@ def split(name: str, parts: Mapping[str, Examples], classes: int, seed: int) -> 
         parts: by ``train``, ``validation``, ``test``.
         classes: of the data.
         seed: moves the border between train and validation.
+        arranged: gives the training pixels in another order, of which the first ``stay`` ascend.
 
     Raises:
         ValueError: too few examples for that, or nothing to train on or test on.
     """
     none = next(iter(parts.values())).first(0)
-    train, test = parts.get(TRAIN, none), parts.get(TEST)
-    tenth = round(0.1 * len(train))
-    if test is not None:
+    whole, splits = parts.get(TRAIN, none), {VALIDATION: none, TEST: none, **parts}
+    train, tenth = torch.arange(len(whole)), round(0.1 * len(whole))
+    held: dict[str, Tensor] = {}
+    if TEST in parts:
         tenth = min(5000, tenth)
     elif not tenth:
         raise ValueError(
-            f"The data {name} have {len(train)} training images, too few to hold out a tenth of "
+            f"The data {name} have {len(whole)} training images, too few to hold out a tenth of "
             "them as a test split: give more, or a test split."
         )
     else:
-        train, test = _carve(train, tenth, "test")
-    validation = parts.get(VALIDATION, none)
+        train, held[TEST] = _carved(whole.y, train, tenth, "test")
     if VALIDATION not in parts and tenth:
-        train, validation = _carve(train, tenth, "validation", seed)
-    return Data(name, train=train, validation=validation, test=test, classes=classes)
+        train, held[VALIDATION] = _carved(whole.y, train, tenth, "validation", seed)
+    if held:
+        splits |= _parted(whole, {TRAIN: train, **held}, arranged)
+    return Data(
+        name,
+        train=splits.get(TRAIN, none),
+        validation=splits[VALIDATION],
+        test=splits[TEST],
+        classes=classes,
+    )
 
 
 def lone(name: str) -> str:
@@ -71,7 +86,16 @@ def lone(name: str) -> str:
     return TEST if name.lower().endswith("test") else TRAIN
 
 
-def _carve(examples: Examples, count: int, *place: int | str) -> tuple[Examples, Examples]:
-    order = stratified(examples.y, *place)
-    part, rest = order[:count], order[count:].sort().values
-    return tuple(Examples(examples.x[i], examples.y[i]) for i in (rest, part))  # type: ignore[return-value]
+def _carved(y: Labels, rows: Tensor, count: int, *place: int | str) -> tuple[Tensor, Tensor]:
+    """Of ``rows``, which ascend: those that stay, which ascend too, and those that leave."""
+    order = stratified(y[rows], *place)
+    return rows[order[count:].sort().values], rows[order[:count]]
+
+
+def _parted(whole: Examples, rows: Mapping[str, Tensor], arranged: Arranged) -> dict[str, Examples]:
+    """The rows of each part, training first, as stretches of one tensor."""
+    order = torch.cat(list(rows.values()))
+    x = arranged(whole.x, order, len(rows[TRAIN]))
+    sizes = [len(part) for part in rows.values()]
+    each = zip(rows, torch.split(x, sizes), torch.split(whole.y[order], sizes), strict=True)
+    return {name: Examples(pixels, y) for name, pixels, y in each}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hauberk.types import Examples
 
 _CLASSES = 65536  # a label above is an identifier or damage, and tables by class would fill memory
 
 
-def examples(x: NDArray[Any], y: NDArray[Any], where: str) -> Examples:
+def examples(x: NDArray[Any] | Tensor, y: NDArray[Any], where: str) -> Examples:
     """Arrays of one file as `Examples`, uint8 or float32, shape (count, channel, height, width).
+
+    A tensor stays where it is, in memory or in a mapped file.
 
     Args:
         x: uint8, or float in [0, 1]; (count, height, width) or (count, channel, height, width).
@@ -29,7 +33,7 @@ def examples(x: NDArray[Any], y: NDArray[Any], where: str) -> Examples:
         )
     if len(x) == 0:
         raise ValueError(f"{where} is empty: give at least one image and its label.")
-    return Examples(_pixels(x, where), torch.from_numpy(y.astype(np.int64)))
+    return Examples(_tensor(x, where), torch.from_numpy(y.astype(np.int64)))
 
 
 def class_count(parts: Sequence[Examples], declared: int | None, where: str) -> int:
@@ -62,7 +66,17 @@ def _check_labels(y: NDArray[Any], where: str) -> None:
         )
 
 
-def _pixels(x: NDArray[Any], where: str) -> torch.Tensor:
+def _tensor(x: NDArray[Any] | Tensor, where: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        with warnings.catch_warnings():  # a user's map of a file; nobody writes into arrays
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(_pixels(x, where))
+    found = _pixels(x.numpy(), where)
+    same = found.ctypes.data == x.data_ptr()
+    return x.view(found.shape) if same else torch.from_numpy(found)
+
+
+def _pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise ValueError(
             f"{where} has pixels of type {x.dtype}: give uint8 (0 to 255) or float in [0, 1]."
@@ -77,8 +91,8 @@ def _pixels(x: NDArray[Any], where: str) -> torch.Tensor:
                 f"{where} has pixels outside [0, 1] or not a number: "
                 "give uint8 (0 to 255) or float in [0, 1]."
             )
-        x = x.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(x))
+        x = x.astype(np.float32, copy=False)
+    return np.ascontiguousarray(x)
 
 
 def _layout(x: NDArray[Any], where: str) -> NDArray[Any]:

@@ -74,13 +74,15 @@ def autoattack(
     left = robust.nonzero()[:, 0]
     if len(left) == 0:
         return Verdict(robust, ())
-    x, y = _as_maps(examples.images(left)), examples.y[left]
+    device = examples.y.device
+    held = examples.served(examples.x.device)  # the official code takes its batches to the device
+    x, y = _as_maps(held.images(left)), held.y[left.to(held.y.device)]
     with torch.no_grad():
         classes = sealed(examples.images(left[:1])).shape[1]
-    with _undisturbed(x.device), _listening(progress) as warnings:
-        official = _official(_Maps(sealed, examples.shape), norm, eps, classes, seed, x.device)
+    with _undisturbed(device), _listening(progress) as warnings:
+        official = _official(_Maps(sealed, examples.shape), norm, eps, classes, seed, device)
         _, y_adv = official.run_standard_evaluation(x, y, batch_size=batch_size)
-    robust[left] = y_adv == y
+    robust[left] = (y_adv == y).to(device)
     return Verdict(robust, tuple(dict.fromkeys(warnings)))
 
 

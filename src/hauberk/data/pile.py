@@ -1,0 +1,89 @@
+"""Images that come one after the other, as one tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hauberk.data.store import Store
+
+
+class Pile:
+    """Images of one size; where gray and RGB meet, the gray ones become RGB.
+
+    Args:
+        where: the data, for the sentences.
+        store: where they will lie, chosen when the first image tells their size.
+        room: how many will come; more may.
+    """
+
+    def __init__(self, where: str, store: Store, room: int = 0) -> None:
+        self.where, self.store, self.room, self.count = where, store, max(1, room), 0
+        self._held: Tensor | None = None
+
+    def add(self, image: NDArray[Any], place: str) -> None:
+        """One more image, (channel, height, width), uint8 or float32.
+
+        Raises:
+            ValueError: another shape or type than those before.
+            NoRoom: neither memory nor the disk can hold them.
+        """
+        if self._held is None:
+            self._hold(self.store.empty((self.room, *image.shape), self._kind(image, place)))
+        channels = self._x.shape[1]
+        if image.shape[1:] == self._x.shape[2:] and {channels, len(image)} == {1, 3}:
+            if channels == 1:
+                self._widen()
+            else:
+                image = image.repeat(3, 0)
+        self._check(image, self._x, place)
+        if self.count == len(self._x):
+            self._hold(self.store.grown(self._tensor(), 2 * self.count))
+        self._x[self.count] = image
+        self.count += 1
+
+    def tensor(self) -> Tensor:
+        """All of them.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return self._tensor()[: self.count]
+
+    def _tensor(self) -> Tensor:
+        if self._held is None:
+            raise ValueError(f"{self.where} is empty: give at least one image and its label.")
+        return self._held
+
+    def _hold(self, held: Tensor) -> None:
+        self._held, self._x = held, held.numpy()
+
+    def _widen(self) -> None:
+        gray = self._tensor()
+        self._hold(self.store.widened(gray))
+        self.store.drop(gray)
+
+    def _kind(self, image: NDArray[Any], place: str) -> torch.dtype:
+        try:
+            return torch.from_numpy(np.empty(0, image.dtype)).dtype
+        except TypeError as error:
+            raise ValueError(
+                f"{self.where} has pixels of type {image.dtype} {place}: give uint8 (0 to 255) or "
+                "float in [0, 1]."
+            ) from error
+
+    def _check(self, image: NDArray[Any], x: NDArray[Any], place: str) -> None:
+        if image.shape != x.shape[1:]:
+            raise ValueError(
+                f"{self.where} has images of different shapes, {x.shape[1:]} and {image.shape} "
+                f"{place}: give images of one shape."
+            )
+        if image.dtype != x.dtype:
+            raise ValueError(
+                f"{self.where} has pixels of type {x.dtype} and of type {image.dtype} {place}: "
+                "give one type, uint8 (0 to 255) or float in [0, 1]."
+            )

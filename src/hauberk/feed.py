@@ -1,0 +1,137 @@
+"""Training images, batch by batch: from the device where they fit, else read ahead of the step.
+
+While step k computes, threads copy the images of step k + 1 out of memory or of the mapped file;
+for CUDA into pinned memory, from where they go over without waiting. The images are the same bits
+either way.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk import memory
+from hauberk.types import Examples, Images, pixel_units
+
+_SHARE = 0.5  # of a device's free memory that images may take; what computes needs the rest
+_READERS = 8  # threads: a page that is not in memory yet keeps one of them waiting
+
+
+def settled(examples: Examples, device: torch.device, resident: bool | None = None) -> Examples:
+    """The examples for work on ``device``: there, or where they fit not, with their labels alone.
+
+    Args:
+        examples: on the CPU.
+        device: that computes.
+        resident: whether they move; by default, if their bytes are at most half of what is free
+            there. On the CPU those in memory are there already, and a mapped file stays one.
+    """
+    if resident is None:
+        resident = _fit(examples.x, device)
+    return examples.to(device) if resident else examples.served(device)
+
+
+def _fit(x: Tensor, device: torch.device) -> bool:
+    if device.type == "cpu":
+        return not memory.mapped(x)
+    return x.nbytes <= _SHARE * memory.free(device)
+
+
+class _Read(NamedTuple):
+    """A batch under way."""
+
+    rows: Tensor
+    x: Tensor
+    parts: list[Future[None]]
+
+    def wait(self) -> Tensor:
+        """The batch, once it is whole; an error of a reader is raised here."""
+        for part in self.parts:
+            part.result()
+        return self.x
+
+
+class Feed:
+    """Gives out the images of a training split; a context, which ends its threads.
+
+    Args:
+        examples: on the CPU.
+        device: where images are wanted.
+        resident: as in `settled`; those in memory are read ahead too where it is False.
+    """
+
+    def __init__(
+        self, examples: Examples, device: torch.device, resident: bool | None = None
+    ) -> None:
+        if resident is None:
+            resident = _fit(examples.x, device)
+        self.examples, self.device = settled(examples, device, resident), device
+        self._ahead: _Read | None = None
+        self._pool = None if resident else ThreadPoolExecutor(_READERS, "hauberk-feed")
+
+    @property
+    def place(self) -> torch.device:
+        """Where indices are wanted: where the images lie."""
+        return self.examples.x.device
+
+    def images(self, index: Tensor, ahead: Tensor | None = None) -> Images:
+        """The chosen images in pixel units, on the device.
+
+        Args:
+            index: of the examples, at `place`.
+            ahead: the index of the next call, to be read meanwhile.
+        """
+        if self._pool is None:
+            return self.examples.images(index)
+        read = self._ahead
+        if read is None or not torch.equal(read.rows, index):
+            read = self._read(self._pool, index)
+        x = read.wait()
+        self._ahead = None if ahead is None else self._read(self._pool, ahead)
+        return pixel_units(x.to(self.device, non_blocking=True))
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the threads; what they still read is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._ahead = None
+
+    def _read(self, pool: ThreadPoolExecutor, index: Tensor) -> _Read:
+        source = self.examples.x
+        shape = (len(index), *source.shape[1:])
+        x = torch.empty(shape, dtype=source.dtype, pin_memory=self.device.type == "cuda")
+        share = max(1, -(-len(index) // _READERS))
+        parts = zip(index.split(share), x.split(share), strict=True)  # type: ignore[no-untyped-call]
+        return _Read(index, x, [pool.submit(_copy, source, part, to) for part, to in parts])
+
+
+def _copy(source: Tensor, index: Tensor, to: Tensor) -> None:
+    """By NumPy: torch would start threads of its own in each of ours."""
+    np.take(source.numpy(), index.numpy(), axis=0, out=to.numpy())
+
+
+def check_ends(examples: Examples, device: torch.device) -> None:
+    """Refuse to keep a perturbation of every example, in half precision, where it does not fit.
+
+    Raises:
+        ValueError: it does not.
+    """
+    needed, left = 2 * examples.x.numel(), memory.free(device)
+    if needed > left:
+        raise ValueError(
+            f"reuse keeps a perturbation of each training example, {memory.readable(needed)} in "
+            f"all, and {device} has {memory.readable(left)} free; leave --reuse out."
+        )
