@@ -311,7 +311,7 @@ def _complain_once(error: ValueError | OSError) -> None:
     from hauberk.launch import is_child
 
     if rank:
-        time.sleep(2)  # where the first one found it too, this process is ended meanwhile
+        time.sleep(20)  # where the first one found it too, this process is ended meanwhile
     if not (isinstance(error, Lost) and (rank or is_child())):
         _complain(f"process {rank}: {_sentence(error)}" if rank else _sentence(error))
 
