@@ -31,7 +31,19 @@ if TYPE_CHECKING:
         Sparsity,
         Support,
     )
-    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Method, Sized
+    from hauberk.methods import (
+        AL0,
+        ALR,
+        AP,
+        ATMC,
+        DA,
+        NAP,
+        AdmmPrune,
+        Int8,
+        Method,
+        Reweighted,
+        Sized,
+    )
     from hauberk.models import Normalized
     from hauberk.objectives import Adversarial, Natural, Trades
     from hauberk.parametrize import factorise
@@ -84,6 +96,7 @@ __all__ = [
     "Problem",
     "ProjectedGradient",
     "Rank",
+    "Reweighted",
     "Run",
     "Sized",
     "Solver",
@@ -114,7 +127,10 @@ _HOMES = {
         "Sparsity", "Support",
     ],
     "models": ["Normalized"],
-    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Sized"],
+    "methods": [
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Reweighted",
+        "Sized",
+    ],
     "objectives": ["Adversarial", "Natural", "Trades"],
     "parametrize": ["factorise"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
