@@ -21,7 +21,6 @@ from hauberk.ops.topk import keep_largest
 from hauberk.problem import Constraint
 from hauberk.types import Weights
 
-
 _DEAD = 1e-12
 """Of a layer's largest group: what is smaller can set no scale (averages leave such weights)."""
 

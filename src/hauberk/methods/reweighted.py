@@ -5,7 +5,7 @@
 
 Source: Zhang, Ma, Zhan et al., 2020, arXiv 2004.05531. What is small is pressed harder in the next
 round and what is large is let go, so the cut removes little that mattered.
-Departures: the adversary; magnitudes are counted in means of their layer (see `penalties`); one
+Departures: the adversary; magnitudes are counted in a mean of theirs (see `penalties`); one
 budget over all layers at the cut, which LAMP weighs, in place of ratios for each. The penalty is
 met by its prox with the learning rate γ after AdamW's step, decoupled as AdamW's weight decay is:
 for plain descent that is proximal gradient, exactly; under Adam a weight rests where its gradient's
@@ -48,7 +48,7 @@ class Reweighted(Compression):
         rounds: times that the penalty is built from the weights.
         round_epochs: passes in each round; ``epochs`` are those of the retraining.
         strength: λ.
-        eps: ε, in mean magnitudes of a layer (squared ones, for groups).
+        eps: ε, in mean magnitudes of all weights (of groups: squared).
         bits: of a codebook index, in the same problem by ADMM, 1 to 16; 0 is without a codebook.
         rho: ADMM's penalty weight for the codebook.
         slim: dead filters and channels leave the network before it is retrained.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite
 
 from torch import Tensor
@@ -27,6 +28,12 @@ def refuse_eps(eps: float) -> None:
         raise ValueError(f"eps was given as {eps}; give a positive number of mean magnitudes.")
 
 
-def relative(magnitudes: Tensor) -> Tensor:
-    """Magnitudes in multiples of their mean; all 0 where all are 0."""
-    return magnitudes / magnitudes.mean().clamp_min(1e-30)
+def unit(magnitudes: Iterable[Tensor]) -> float:
+    """The mean of them all; 1 where all are 0.
+
+    One for the whole tree: a layer of larger weights is then pressed less than its neighbours. The
+    dead count: as weights die the mean falls, and those that live are let go.
+    """
+    every = [m.double() for m in magnitudes]
+    count = sum(m.numel() for m in every)
+    return sum(float(m.sum()) for m in every) / max(1, count) or 1.0

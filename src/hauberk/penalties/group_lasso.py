@@ -2,7 +2,8 @@
 
 Static: P_g = √|g| (Yuan and Lin, 2006). Reweighted: P_g = √|g| / (‖w⁰_g‖² + ε) at weights w⁰ that
 are then held (Zhang et al., 2020, arXiv 2004.05531). Departures: √|g|, and ‖w⁰_g‖ is counted in
-means of its own tensor, so that one λ and one ε serve groups of any size and layers of any scale.
+m̄, the mean of ‖w⁰‖ over all groups: λ and ε then depend neither on their size nor on the network's
+scale.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hauberk.ops.groups import Grouping, Split
-from hauberk.penalties.checks import refuse_eps, refuse_strength, relative
+from hauberk.penalties.checks import refuse_eps, refuse_strength, unit
 from hauberk.problem import Penalty
 from hauberk.types import Scalar, Weights
 
@@ -57,16 +58,19 @@ class GroupLasso(Penalty):
     @classmethod
     @torch.no_grad()
     def reweighted(cls, strength: float, groups: Grouping, w: Weights, eps: float) -> GroupLasso:
-        """``P = √|g| / ((‖w_g‖ / mean‖w_h‖)² + ε)`` on each tensor of ``w``, which is then held.
+        """``P = √|g| / ((‖w_g‖ / m̄)² + ε)`` on each tensor of ``w``, which is then held.
 
         Raises:
             ValueError: for an ``eps`` that is not positive, or groups of which a part lives.
         """
         refuse_eps(eps)
-        factors = {}
-        for name, t in w.items():
-            split = _split(groups, t)
-            factors[name] = split.size**0.5 / (relative(_norms(t, split)).square() + eps)
+        splits = {name: _split(groups, t) for name, t in w.items()}
+        norms = {name: _norms(t, splits[name]) for name, t in w.items()}
+        mean = unit(norms.values())
+        factors = {
+            name: splits[name].size ** 0.5 / ((norm / mean).square() + eps)
+            for name, norm in norms.items()
+        }
         return cls(strength, groups, factors)
 
     def value(self, w: Weights) -> Scalar:

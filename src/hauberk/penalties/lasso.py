@@ -2,8 +2,8 @@
 
 Static: P = 1 (Tibshirani, 1996). Reweighted: P_j = 1 / (|w⁰_j| + ε) at weights w⁰ that are then
 held, which majorises Σ log(|w_j| + ε) (Candès, Wakin and Boyd, 2008, arXiv 0711.1612; for networks
-Zhang et al., 2020, arXiv 2004.05531). Departure: |w⁰_j| is counted in means of its own tensor, so
-that one λ and one ε serve layers of any scale.
+Zhang et al., 2020, arXiv 2004.05531). Departure: |w⁰_j| is counted in m̄, the mean of |w⁰|
+over all tensors: λ and ε then do not depend on the network's scale.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.penalties.checks import refuse_eps, refuse_strength, relative
+from hauberk.penalties.checks import refuse_eps, refuse_strength, unit
 from hauberk.problem import Penalty
 from hauberk.types import Scalar, Weights
 
@@ -45,13 +45,14 @@ class Lasso(Penalty):
     @classmethod
     @torch.no_grad()
     def reweighted(cls, strength: float, w: Weights, eps: float) -> Lasso:
-        """``P = 1 / (|w| / mean|w| + ε)`` on each tensor of ``w``, which is then held.
+        """``P = 1 / (|w| / m̄ + ε)`` on each tensor of ``w``, which is then held.
 
         Raises:
             ValueError: for an ``eps`` that is not positive.
         """
         refuse_eps(eps)
-        return cls(strength, {name: 1 / (relative(t.abs()) + eps) for name, t in w.items()})
+        mean = unit(t.abs() for t in w.values())
+        return cls(strength, {name: 1 / (t.abs() / mean + eps) for name, t in w.items()})
 
     def value(self, w: Weights) -> Scalar:
         """``λ Σ_j P_j |w_j|``."""
