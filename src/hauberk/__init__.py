@@ -45,8 +45,9 @@ if TYPE_CHECKING:
         Sized,
     )
     from hauberk.models import Normalized
-    from hauberk.objectives import Adversarial, Natural, Trades
+    from hauberk.objectives import Adversarial, Distilled, Natural, Teacher, Trades
     from hauberk.parametrize import factorise
+    from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
     from hauberk.solve import Run, Solver, Stage, TrainingFailed
     from hauberk.solvers import ADMM, Descent, ProjectedGradient
@@ -80,10 +81,13 @@ __all__ = [
     "Constraint",
     "Data",
     "Descent",
+    "Distilled",
     "Examples",
     "Grid",
+    "GroupLasso",
     "HalfPrecision",
     "Int8",
+    "Lasso",
     "Lattice",
     "Linf",
     "Method",
@@ -104,6 +108,7 @@ __all__ = [
     "Stage",
     "Structure",
     "Support",
+    "Teacher",
     "Threat",
     "Trades",
     "TrainingFailed",
@@ -131,8 +136,9 @@ _HOMES = {
         "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Reweighted",
         "Sized",
     ],
-    "objectives": ["Adversarial", "Natural", "Trades"],
+    "objectives": ["Adversarial", "Distilled", "Natural", "Teacher", "Trades"],
     "parametrize": ["factorise"],
+    "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
     "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
     "solvers": ["ADMM", "Descent", "ProjectedGradient"],

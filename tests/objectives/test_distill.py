@@ -10,6 +10,7 @@ import torch
 from tests.contracts.rows import METHODS
 from tests.contracts.test_methods import mlp
 from tests.objectives.test_objectives import batch, net
+from tests.test_solve import net as conv
 from tests.test_solve import toy
 from torch import nn
 from torch.nn import functional as F
@@ -180,6 +181,16 @@ def test_self_is_the_dense_network_after_its_training(monkeypatch) -> None:
     (teacher,) = asked
     assert teacher.digest() == Teacher(made.dense).digest() != Teacher(mlp()).digest()
     assert {row["stage"] for row in made.history} == {"dense", "sparse"}
+
+
+def test_a_run_that_teaches_itself_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    method = hb.AL0(keep=0.5, teacher="self", **QUICK)
+    common = {"method": method, "threat": hb.Linf(0.1), "out": tmp_path}
+    first = hb.compress(conv(), toy(), **common)
+    (tmp_path / "stage-1.safetensors").unlink()
+    again = hb.compress(conv(), toy(), run=Run(resume=True), **common)
+    state = first.artifact.state()
+    assert all(torch.equal(t, state[n]) for n, t in again.artifact.state().items())
 
 
 def _shipped(path: Path, model: nn.Module, **about: object) -> Path:

@@ -35,6 +35,8 @@ class Teacher:
 
     def __init__(self, net: nn.Module, device: torch.device | None = None) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False).to(device)
+        for t in (*self.net.parameters(), *self.net.buffers()):
+            t.data = t.data.contiguous()  # a resumed run lays it out alike, and rounds alike
 
     @torch.no_grad()
     def __call__(self, x: Images) -> Tensor:
@@ -96,8 +98,9 @@ class Distilled(Objective):
         teacher: who teaches; asked once a batch, on the images as they were augmented.
         share: of the teacher in the loss, in (0, 1]; the labels have the rest.
         temperature: τ.
-        attack: whether the training attack raises the divergence from the teacher; else the
-            cross-entropy with the labels.
+        attack: whether the training attack raises the divergence from the teacher, as in RSLAD;
+            else the cross-entropy with the labels, which also has a gradient where a student still
+            agrees with its teacher.
 
     Raises:
         ValueError: for settings outside their range, or an objective that has no target.
