@@ -37,9 +37,7 @@ def ways(keep: float) -> Mapping[str, hb.Method]:
     """How the net is brought to the cut; none of them retrains."""
     return {
         "one-shot": hb.AP(keep=keep, epochs=0, **HOW),
-        "static": hb.Reweighted(
-            keep=keep, static=True, rounds=1, round_epochs=20, strength=0.6, **ROUNDS
-        ),
+        "static": hb.Reweighted(keep=keep, static=True, rounds=1, round_epochs=20, **ROUNDS),
         "reweighted": hb.Reweighted(keep=keep, rounds=4, round_epochs=5, **ROUNDS),
         "admm": hb.AdmmPrune(keep=keep, across=True, admm_epochs=20, **ROUNDS),
     }

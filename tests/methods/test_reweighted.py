@@ -91,6 +91,17 @@ def test_static_is_one_factor_for_all() -> None:
     assert all((p == 1).all() for p in penalty.factors.values())
 
 
+def test_a_strength_of_its_own_for_each_kind() -> None:
+    def chosen(**settings: object) -> float:
+        legs = hb.Reweighted(**settings).stages(mlp(), hb.Linf(0.1), toy().train)
+        return next(legs).problem.structures["penalty"].strength
+
+    assert chosen() == 2.0
+    assert chosen(static=True) == 0.6
+    assert chosen(pattern="column") == chosen(pattern="column", static=True) == 0.2
+    assert chosen(strength=0.7) == chosen(pattern="column", strength=0.7) == 0.7
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

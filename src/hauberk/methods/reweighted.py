@@ -32,6 +32,8 @@ from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.types import Examples, Weights
 
+_WEIGHTS, _STATIC, _GROUPS = 2.0, 0.6, 0.2
+"""λ that served on digits: single weights at 90 and 97% sparsity, filters and columns at 70%."""
 _UPDATES = 40
 """Of a codebook's duplicate and dual, in each stage: each is a k-means."""
 
@@ -47,7 +49,8 @@ class Reweighted(Compression):
         static: P stays 1, the plain (group) lasso: the baseline.
         rounds: times that the penalty is built from the weights.
         round_epochs: passes in each round; ``epochs`` are those of the retraining.
-        strength: λ.
+        strength: λ; 0 chooses 2 for single weights (static: 0.6) and 0.2 for groups, whose norms
+            differ less.
         eps: ε, in mean magnitudes of all weights (of groups: squared).
         bits: of a codebook index, in the same problem by ADMM, 1 to 16; 0 is without a codebook.
         rho: ADMM's penalty weight for the codebook.
@@ -60,7 +63,7 @@ class Reweighted(Compression):
     static: bool = False
     rounds: int = 4
     round_epochs: int = 5
-    strength: float = 2.0
+    strength: float = 0.0
     eps: float = 0.1
     bits: int = 0
     rho: float = 20.0
@@ -120,13 +123,14 @@ class Reweighted(Compression):
         groups = self._prunable.groups
         if isinstance(groups, Weight):
             if self.static:
-                return Lasso.static(self.strength, w)
-            return Lasso.reweighted(self.strength, w, self.eps)
+                return Lasso.static(self.strength or _STATIC, w)
+            return Lasso.reweighted(self.strength or _WEIGHTS, w, self.eps)
+        strength = self.strength or _GROUPS
         tree = join(w, ties) if self._prunable.by_filter else w
         if self.static:
-            penalty = GroupLasso.static(self.strength, groups, tree)
+            penalty = GroupLasso.static(strength, groups, tree)
         else:
-            penalty = GroupLasso.reweighted(self.strength, groups, tree, self.eps)
+            penalty = GroupLasso.reweighted(strength, groups, tree, self.eps)
         return TiedPenalty(penalty, ties) if self._prunable.by_filter else penalty
 
     def _solver(self, share: float = 1.0) -> Solver[Any]:
