@@ -257,6 +257,39 @@ def test_what_admm_cannot_do_is_refused_before_any_training(
     assert not (tmp_path / "out" / "model.hbk").exists()
 
 
+def test_reweighted_and_a_teacher_by_flags_alone(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = str(shipped / "rows" / "dense.hbk")
+    run(
+        "compress", "--method", "reweighted", "--pattern", "column", "--keep", "40%", "--rounds",
+        "2", "--round-epochs", "1", "--epochs", "1", "--from", start, *FAST, "--teacher", "self",
+        "--teacher-share", "0.7", "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40",
+        "--out", str(tmp_path), "--json",
+    )  # fmt: skip
+    dense, small = json.loads(capsys.readouterr().out)["rows"]
+    assert small["bytes"] < 0.4 * dense["bytes"]
+    assert 'teacher = "self"' in (tmp_path / "run.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "sentence"),
+    [("absent.hbk", "absent.hbk"), ("absent.pt", "absent.pt"), ("notes.hbk", "notes.hbk")],
+)
+def test_a_bad_teacher_is_refused_before_any_training(
+    teacher: str,
+    sentence: str,
+    shipped: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "notes.hbk").write_text("a file of something else")
+    start = ("--from", str(shipped / "rows" / "dense.hbk"), "--out", str(tmp_path / "out"))
+    words = ("--teacher", str(tmp_path / teacher))
+    assert sentence in refused(capsys, "compress", *FAST, *start, *words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_size_is_met_on_disk_and_used(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,10 +32,23 @@ if TYPE_CHECKING:
         Support,
     )
     from hauberk.group import Group, joined
-    from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Method, Sized
+    from hauberk.methods import (
+        AL0,
+        ALR,
+        AP,
+        ATMC,
+        DA,
+        NAP,
+        AdmmPrune,
+        Int8,
+        Method,
+        Reweighted,
+        Sized,
+    )
     from hauberk.models import Normalized
-    from hauberk.objectives import Adversarial, Natural, Trades
+    from hauberk.objectives import Adversarial, Distilled, Natural, Teacher, Trades
     from hauberk.parametrize import factorise
+    from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
     from hauberk.solve import Run, Solver, Stage, TrainingFailed
     from hauberk.solvers import ADMM, Descent, ProjectedGradient
@@ -69,11 +82,14 @@ __all__ = [
     "Constraint",
     "Data",
     "Descent",
+    "Distilled",
     "Examples",
     "Grid",
     "Group",
+    "GroupLasso",
     "HalfPrecision",
     "Int8",
+    "Lasso",
     "Lattice",
     "Linf",
     "Method",
@@ -86,6 +102,7 @@ __all__ = [
     "Problem",
     "ProjectedGradient",
     "Rank",
+    "Reweighted",
     "Run",
     "Sized",
     "Solver",
@@ -93,6 +110,7 @@ __all__ = [
     "Stage",
     "Structure",
     "Support",
+    "Teacher",
     "Threat",
     "Trades",
     "TrainingFailed",
@@ -118,9 +136,13 @@ _HOMES = {
     ],
     "group": ["Group", "joined"],
     "models": ["Normalized"],
-    "methods": ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Sized"],
-    "objectives": ["Adversarial", "Natural", "Trades"],
+    "methods": [
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Reweighted",
+        "Sized",
+    ],
+    "objectives": ["Adversarial", "Distilled", "Natural", "Teacher", "Trades"],
     "parametrize": ["factorise"],
+    "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
     "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
     "solvers": ["ADMM", "Descent", "ProjectedGradient"],

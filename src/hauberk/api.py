@@ -27,6 +27,7 @@ from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.loop import follow
 from hauberk.methods import ATMC, Method
+from hauberk.objectives import Teacher
 from hauberk.parametrize import state
 from hauberk.solve import Run, Stage
 from hauberk.threat import Threat
@@ -89,6 +90,14 @@ def compress(
     run = replace(run or Run(), out=Path(out) if out else None)
     check_fit(model, data)
     method = method or ATMC()
+    if method.teacher == "self" and not pretrained and not any(method.dense(threat)):
+        raise ValueError(
+            f"teacher was given as self to {type(method).__name__}, whose network is not trained "
+            "before it starts; give the file of a trained one, or start from one (--from)."
+        )
+    teacher = _teacher(method.teacher, model, data, run.place())
+    if teacher:
+        run = replace(run, identity=f"{run.identity} teacher={teacher.digest()}")
     if method.slim:
         _rehearse_slim(model, data)
     if run.folder:
@@ -101,7 +110,10 @@ def compress(
             yield from method.dense(threat)
             dense.load_state_dict(working.state_dict())
         sample = replace(data.train.first(SAMPLE), names=data.labels)
-        yield from method.stages(working, threat, sample)
+        stages = method.stages(working, threat, sample)
+        if method.teacher:  # self is copied now: the first stage may change the network
+            stages = method.taught(stages, teacher or Teacher(working, run.place()))
+        yield from stages
 
     history = follow(legs(), working, data, run)
     if method.half:
@@ -132,6 +144,29 @@ def encode(
         dense_bytes=whole,
         labels=data.labels,
     )
+
+
+def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> Teacher | None:
+    """The network in a teacher's file; none for ``self``, which is still to come."""
+    if named in ("", "self"):
+        return None
+    path, own = Path(named), copy.deepcopy(model)
+    if path.suffix.lower() in PLAIN:
+        net = fill_plain(own, path)
+    else:
+        artifact = Artifact.load(path)
+        if data.labels and artifact.labels and data.labels != artifact.labels:
+            raise ValueError(
+                f"The teacher {path} knows other classes than {data.name}, or in another order; "
+                "give a teacher of the same classes."
+            )
+        net = module(artifact, path, None if artifact.architecture else own)
+    if check_fit(net, data, "teacher") != check_fit(model, data):
+        raise ValueError(
+            f"The teacher {path} and the network have different numbers of outputs; give a teacher "
+            "of the same classes."
+        )
+    return Teacher(net, place)
 
 
 @torch.no_grad()
@@ -289,8 +324,17 @@ def round_half(model: nn.Module) -> None:
         p.copy_(rounded[name])
 
 
-def check_fit(model: nn.Module, data: Data) -> None:
-    """Refuse data whose shape or classes the model cannot take."""
+def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
+    """How many outputs the model has; data whose shape or classes it cannot take are refused.
+
+    Args:
+        model: that is tried.
+        data: for which.
+        who: it is, in the sentence.
+
+    Raises:
+        ValueError: it does not fit.
+    """
     example = torch.zeros(2, *data.shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     trial = copy.deepcopy(model).eval()
@@ -301,11 +345,12 @@ def check_fit(model: nn.Module, data: Data) -> None:
         shape = " × ".join(map(str, data.shape))
         why = str(error).splitlines()[0]
         raise ValueError(
-            f"The model cannot take the images of {data.name}, which are {shape} ({why}); "
-            "give a model for this shape, or other data."
+            f"The {who} cannot take the images of {data.name}, which are {shape} ({why}); "
+            f"give a {who} for this shape, or other data."
         ) from error
     if logits.ndim != 2 or logits.shape[1] < data.classes:
         raise ValueError(
-            f"The model gives outputs of shape {tuple(logits.shape[1:])} and {data.name} has "
-            f"{data.classes} classes; give a model with at least one output per class."
+            f"The {who} gives outputs of shape {tuple(logits.shape[1:])} and {data.name} has "
+            f"{data.classes} classes; give a {who} with at least one output per class."
         )
+    return int(logits.shape[1])

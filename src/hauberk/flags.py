@@ -112,8 +112,8 @@ class Compress(Common):
     leaves such a run.toml beside its results, which reproduces it.
 
     Attributes:
-        method: atmc, sized (the one for --size), admm, al0, alr, ap, nap, int8 or da; its own
-            flags are listed below.
+        method: atmc, sized (the one for --size), admm, reweighted, al0, alr, ap, nap, int8 or da;
+            its own flags are listed below.
         from_: the trained net to start from: an .hbk file, or plain weights of --model, as
             .safetensors or as a state_dict in .pt; without it a dense net is trained first.
         out: folder for the file, checkpoints, logs, report and picture.

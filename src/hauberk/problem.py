@@ -88,6 +88,10 @@ class Penalty(Structure):
     def value(self, w: Weights) -> Scalar:
         """``r(w)``."""
 
+    def at(self, progress: float) -> Penalty:
+        """The term in force when ``progress`` in [0, 1] of the stage is done."""
+        return self
+
 
 @dataclass(frozen=True)
 class Bound:

@@ -35,6 +35,7 @@ def method(name: str) -> type[Method]:
         "nap": methods.NAP,
         "sized": methods.Sized,
         "admm": methods.AdmmPrune,
+        "reweighted": methods.Reweighted,
         "int8": methods.Int8,
         "da": methods.DA,
     }

@@ -47,5 +47,15 @@ def test_balanced_scales_cut_where_lamp_does() -> None:
     assert {n: int(t.count_nonzero()) for n, t in found.items()} == {n: kept.count(n) for n in w}
 
 
+def test_a_budget_beyond_what_lives_keeps_all_that_lives() -> None:
+    """Averaged weights are full of numbers that are almost 0; one over them is no scale."""
+    w = {"a": torch.ones(10), "b": torch.full((10,), 1e-40), "c": torch.full((10,), 1e-3)}
+    w["a"][5:], w["a"][9], w["b"][0], w["c"][8:] = 1e-42, 0.0, 3.0, 0.0
+    sparsity = Sparsity(17)
+    found = sparsity.balanced(w).project(w)
+    assert all(torch.equal(found[n][t > 1e-6], t[t > 1e-6]) for n, t in w.items())
+    assert sum(int(t.count_nonzero()) for t in found.values()) <= 17
+
+
 def test_a_zero_tensor_has_a_scale_too() -> None:
     assert Sparsity(3).balanced({"d": torch.zeros(4, 4)}).scales == {"d": 1.0}

@@ -27,8 +27,10 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Sized
-from hauberk.problem import Constraint
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Reweighted, Sized
+from hauberk.ops.ties import join
+from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
+from hauberk.problem import Constraint, Penalty
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
 from hauberk.threats import L2, Linf
 from hauberk.types import Weights
@@ -212,6 +214,35 @@ CONSTRAINTS = [
         lambda w: all(torch.equal(t.half().to(t.dtype), t) for t in w.values()),
     ),
 ]
+
+
+@dataclass(frozen=True)
+class PenaltyRow:
+    """A penalty, and how to make it at a tree."""
+
+    name: str
+    make: Callable[[Weights], Penalty]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _tied_lasso(w: Weights) -> Penalty:
+    same = len({len(t) for t in w.values()}) == 1
+    families = (tuple(sorted(w)),) if same else ()
+    return TiedPenalty(GroupLasso.static(0.8, Filter(), join(w, families)), families)
+
+
+PENALTIES = [
+    PenaltyRow("lasso", lambda w: Lasso.static(0.7, w)),
+    PenaltyRow("reweighted lasso", lambda w: Lasso.reweighted(0.7, w, 0.1)),
+    PenaltyRow("filters", lambda w: GroupLasso.static(0.5, Filter(), w)),
+    PenaltyRow("reweighted filters", lambda w: GroupLasso.reweighted(0.5, Filter(), w, 0.2)),
+    PenaltyRow("reweighted columns", lambda w: GroupLasso.reweighted(0.5, Column(), w, 0.2)),
+    PenaltyRow("reweighted channels", lambda w: GroupLasso.reweighted(0.5, Channel(), w, 0.2)),
+    PenaltyRow("reweighted blocks", lambda w: GroupLasso.reweighted(0.5, Block(2, 2), w, 0.2)),
+    PenaltyRow("tied filters", _tied_lasso),
+]
 THREATS = [Linf(0.1), L2(0.7), Linf(1.0)]
 ATTACKS = [
     PGD(5, track=True),
@@ -246,5 +277,11 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Int8(**_QUICK), 780),
     (Int8(bits=4, per_channel=True, revive=True, **_QUICK), 780),
     (Sized(size="30%", codebook_epochs=1, **_QUICK), 780),
+    (Reweighted(keep=0.2, rounds=2, round_epochs=2, **_QUICK), 156),
+    (Reweighted(keep=0.2, static=True, rounds=1, round_epochs=2, **_QUICK), 156),
+    (Reweighted(keep=0.3, bits=3, rounds=2, round_epochs=2, **_QUICK), 234),
+    (Reweighted(pattern="filter", keep=0.5, rounds=2, round_epochs=2, **_QUICK), 390),
+    (Reweighted(pattern="column", keep=0.5, across=False, round_epochs=1, **_QUICK), 390),
+    (Reweighted(pattern="block:1x4", keep=0.3, round_epochs=1, **_QUICK), 234),
     (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
 ]

@@ -21,6 +21,9 @@ from hauberk.ops.topk import keep_largest
 from hauberk.problem import Constraint
 from hauberk.types import Weights
 
+_DEAD = 1e-12
+"""Of a layer's largest group: what is smaller can set no scale (averages leave such weights)."""
+
 
 @dataclass(frozen=True)
 class Sparsity(Constraint):
@@ -67,12 +70,17 @@ class Sparsity(Constraint):
     def weighed(self, w: Weights, counts: Mapping[str, int]) -> Sparsity:
         """The same set with scales under which ``w`` keeps so many groups of each tensor.
 
-        A layer's scale is one over the smallest group it keeps; one that is zero has scale 1.
+        A layer's scale is one over the smallest group it keeps. Where that is dead, or as good as
+        dead beside the largest, the scale is so large that all that live come before others'.
         """
         scales = {}
         for name, t in w.items():
-            size, kept = self._sizes(t), max(1, counts[name])
-            scales[name] = 1 / (float(size[min(kept, len(size)) - 1]) or 1.0) if len(size) else 1.0
+            size, kept = self._sizes(t).double(), max(1, counts[name])
+            if not size.any():
+                scales[name] = 1.0
+                continue
+            least = float(size[min(kept, len(size)) - 1])
+            scales[name] = 1 / max(least, _DEAD * float(size[0]), 1e-30)
         return replace(self, scales=scales)
 
     def _sizes(self, t: Tensor) -> Tensor:

@@ -7,7 +7,20 @@ from hauberk.methods.int8 import Int8
 from hauberk.methods.low_rank import ALR
 from hauberk.methods.method import Method
 from hauberk.methods.pruned import AP, NAP
+from hauberk.methods.reweighted import Reweighted
 from hauberk.methods.sized import Sized
 from hauberk.methods.sparse import AL0
 
-__all__ = ["AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Sized"]
+__all__ = [
+    "AL0",
+    "ALR",
+    "AP",
+    "ATMC",
+    "DA",
+    "NAP",
+    "AdmmPrune",
+    "Int8",
+    "Method",
+    "Reweighted",
+    "Sized",
+]

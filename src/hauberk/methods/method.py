@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from hauberk.attacks import PGD
-from hauberk.objectives import Adversarial
+from hauberk.objectives import Adversarial, Distilled, Teacher
+from hauberk.objectives.distill import refuse_lesson
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
 from hauberk.solve import Solver, Stage
@@ -43,6 +44,12 @@ class Method(ABC):
         cutout: a square of so many pixels a side becomes black in each training image.
         half: ship biases, norms and values outside a codebook as float16.
         slim: drop dead filters and channels from the file; needs a traceable graph.
+        teacher: whose answers on clean images are learnt: self, the dense net that the compression
+            starts from, or a file (.hbk, or plain weights of --model); by default the labels alone.
+        teacher_share: of the teacher in the loss, in (0, 1]; the labels have the rest.
+        temperature: by which both nets' logits are divided before they are compared.
+        soft_attack: the training attack raises the divergence from the teacher, in place of the
+            cross-entropy with the labels.
     """
 
     epochs: int = 20
@@ -59,6 +66,10 @@ class Method(ABC):
     cutout: int = 0
     half: bool = True
     slim: bool = False
+    teacher: str = ""
+    teacher_share: float = 1.0
+    temperature: float = 1.0
+    soft_attack: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -79,6 +90,7 @@ class Method(ABC):
             raise ValueError(f"warmup was given as {self.warmup}; give a share in [0, 1].")
         if not 0 <= self.q <= 1:
             raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
+        refuse_lesson(self.teacher_share, self.temperature)
         self.descent()
 
     @abstractmethod
@@ -118,6 +130,19 @@ class Method(ABC):
             flip=self.flip,
             cutout=self.cutout,
         )
+
+    def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
+        """The same legs, with this teacher's soft labels as their targets."""
+        for stage in stages:
+            problem = stage.problem
+            taught = Distilled(
+                problem.objective,
+                teacher,
+                self.teacher_share,
+                self.temperature,
+                self.soft_attack,
+            )
+            yield replace(stage, problem=replace(problem, objective=taught))
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """What comes first for a model that is not trained: nothing, unless a method says so."""

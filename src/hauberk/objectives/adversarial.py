@@ -11,28 +11,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hauberk.attack import Attack, frozen
 from hauberk.attacks import PGD
-from hauberk.objectives.natural import accuracy
-from hauberk.problem import Loss, Objective
+from hauberk.objectives.target import Supervised, Target, accuracy
+from hauberk.problem import Loss
 from hauberk.threat import Threat
-from hauberk.types import Batch, Images, Labels, SampleLoss
+from hauberk.types import Batch, Images, SampleLoss
 
 
 @dataclass(frozen=True)
-class Adversarial(Objective):
-    """Cross-entropy on inputs that an attack made worse.
+class Adversarial(Supervised):
+    """The loss on inputs that an attack made worse: cross-entropy, against labels.
 
     Attributes:
         threat: what the adversary may do.
         attack: how it searches while training.
         clean: share ``c`` of the clean loss, in [0, 1); the ATMC code uses 0.5.
         warmup: share of the stage over which the threat grows from nothing to its full size.
-        q: of the adversarial loss, in [0, 1]; the attack maximises cross-entropy whatever it is.
+        q: of the adversarial loss, in [0, 1]; the attack maximises what it would at 0.
     """
 
     threat: Threat
@@ -53,25 +51,18 @@ class Adversarial(Objective):
         if not 0 <= self.q <= 1:
             raise ValueError(f"Adversarial was given q={self.q}; give an exponent in [0, 1].")
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
         """The mixed loss, with ``robust`` (and, where it is computed, ``clean``) accuracy."""
-        x_adv = attacked(
-            model, batch, self.attack, warmed(self.threat, self.warmup, batch.progress)
-        )
+        threat = warmed(self.threat, self.warmup, batch.progress)
+        x_adv = attacked(model, batch, self.attack, threat, target)
         logits = model(x_adv).float()
-        value = generalised(logits, batch.y, self.q)
+        value = target.loss(logits, self.q)
         metrics = {"robust": accuracy(logits, batch.y)}
         if self.clean:
             logits = model(batch.x).float()
-            value = (1 - self.clean) * value + self.clean * F.cross_entropy(logits, batch.y)
+            value = (1 - self.clean) * value + self.clean * target.loss(logits)
             metrics["clean"] = accuracy(logits, batch.y)
         return Loss(value, metrics)
-
-
-def generalised(logits: Tensor, y: Labels, q: float) -> Tensor:
-    """The batch's mean of ``(1 − p_y^q) / q``; cross-entropy where ``q`` is 0."""
-    values = F.cross_entropy(logits, y, reduction="none")
-    return (-torch.expm1(-q * values) / q if q else values).mean()
 
 
 def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
@@ -79,11 +70,13 @@ def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
     return threat.scaled(progress / warmup) if progress < warmup else threat
 
 
-def attacked(model: nn.Module, batch: Batch, attack: Attack, threat: Threat) -> Images:
-    """Inputs that raise the cross-entropy of the network as it would ship."""
+def attacked(
+    model: nn.Module, batch: Batch, attack: Attack, threat: Threat, target: Target
+) -> Images:
+    """Inputs that are worst for the network as it would ship."""
 
     def loss(x: Images) -> Tensor:
-        return F.cross_entropy(model(x).float(), batch.y, reduction="none")
+        return target.worst(model(x).float())
 
     with frozen(model):
         return search(loss, batch, attack, threat)

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from hauberk.problem import Loss, Objective
-from hauberk.types import Batch, Labels
+from hauberk.objectives.target import Supervised, Target, accuracy
+from hauberk.problem import Loss
+from hauberk.types import Batch
 
 
 @dataclass(frozen=True)
-class Natural(Objective):
+class Natural(Supervised):
     """``E CE(f_w(x), y)``, the cross-entropy on clean inputs."""
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
-        """The mean cross-entropy and the clean accuracy of the batch."""
+    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
+        """The mean loss and the clean accuracy of the batch."""
         logits = model(batch.x).float()
-        return Loss(F.cross_entropy(logits, batch.y), {"clean": accuracy(logits, batch.y)})
-
-
-def accuracy(logits: Tensor, y: Labels) -> Tensor:
-    """Share of rows whose largest logit is the label's, as a detached scalar in [0, 1]."""
-    with torch.no_grad():
-        return (logits.argmax(1) == y).float().mean()
+        return Loss(target.loss(logits), {"clean": accuracy(logits, batch.y)})

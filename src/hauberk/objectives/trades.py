@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hauberk.attack import Attack, frozen
 from hauberk.attacks import PGD
 from hauberk.objectives.adversarial import search, warmed
-from hauberk.objectives.natural import accuracy
-from hauberk.problem import Loss, Objective
+from hauberk.objectives.target import Supervised, Target, accuracy, divergence
+from hauberk.problem import Loss
 from hauberk.threat import Threat
 from hauberk.types import Batch, Images
 
 
 @dataclass(frozen=True)
-class Trades(Objective):
+class Trades(Supervised):
     """Clean loss, and how far the prediction can be pushed away from its own clean value.
 
     Attributes:
@@ -41,24 +39,19 @@ class Trades(Objective):
         if not self.beta >= 0:
             raise ValueError(f"Trades was given beta={self.beta}; give a weight of 0 or more.")
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
         """The regularised loss, with ``clean`` and ``robust`` accuracy."""
         threat = warmed(self.threat, self.warmup, batch.progress)
         with frozen(model):
             reference = model(batch.x).float().log_softmax(1).detach()
 
-            def divergence(x: Images) -> Tensor:
-                return _kl(reference, model(x).float().log_softmax(1))
+            def pushed(x: Images) -> Tensor:
+                return divergence(reference, model(x).float().log_softmax(1))
 
-            x_adv = search(divergence, batch, self.attack, threat)
+            x_adv = search(pushed, batch, self.attack, threat)
         clean, robust = model(batch.x).float(), model(x_adv).float()
-        spread = _kl(clean.log_softmax(1), robust.log_softmax(1)).mean()
+        spread = divergence(clean.log_softmax(1), robust.log_softmax(1)).mean()
         return Loss(
-            F.cross_entropy(clean, batch.y) + self.beta * spread,
+            target.loss(clean) + self.beta * spread,
             {"clean": accuracy(clean, batch.y), "robust": accuracy(robust, batch.y)},
         )
-
-
-def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """``KL(p ‖ q)`` per row, from log-probabilities."""
-    return torch.sum(log_p.exp() * (log_p - log_q), 1)

@@ -1,0 +1,144 @@
+"""A robust teacher: its soft labels on clean inputs are what the student shall say under attack.
+
+min_w E [ (1 − s) · loss(f_w, x', y) + s · τ² KL( p_T(x) ‖ p_w(x') ) ],   p = softmax(logits / τ)
+x' = argmax_{x' ∈ Δ(x)} KL( p_T(x) ‖ p_w(x') ), or of the cross-entropy with the labels
+
+Sources: Hinton et al., 2015, arXiv 1503.02531, for τ; RSLAD (Zi et al., 2021, arXiv 2108.07969, eq.
+5) at s = 1, τ = 1, whose share of 1/6 for the same loss on clean inputs is ``clean`` of the
+objective that is taught. Departure: any `Supervised` objective can be taught, natural ones too.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hauberk.objectives.target import Supervised, Target, divergence, generalised
+from hauberk.problem import Loss, Objective
+from hauberk.types import Batch, Images, Labels, PerSample, Scalar
+
+
+@final
+class Teacher:
+    """A frozen copy of a network, in eval mode; it is no part of the student or its checkpoint.
+
+    Args:
+        net: what is copied, as it is now.
+        device: where the copy is put; ``None`` leaves it where ``net`` is.
+    """
+
+    def __init__(self, net: nn.Module, device: torch.device | None = None) -> None:
+        self.net = copy.deepcopy(net).eval().requires_grad_(False).to(device)
+        for t in (*self.net.parameters(), *self.net.buffers()):
+            t.data = t.data.contiguous()  # a resumed run lays it out alike, and rounds alike
+
+    @torch.no_grad()
+    def __call__(self, x: Images) -> Tensor:
+        """The logits, (batch, classes)."""
+        logits: Tensor = self.net(x).float()
+        return logits
+
+    def digest(self) -> str:
+        """A name that only these weights have."""
+        found = hashlib.sha256()
+        for name, t in self.net.state_dict().items():
+            content = t.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            found.update(f"{name} {tuple(t.shape)} {t.dtype} ".encode() + content.numpy().tobytes())
+        return found.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Soft(Target):
+    """Labels, and a teacher's probabilities.
+
+    Attributes:
+        y: class indices.
+        logits: the teacher's, (batch, classes).
+        share: of the teacher in the loss, in [0, 1].
+        temperature: τ, by which both nets' logits are divided.
+        attack: whether the adversary raises the divergence from the teacher; else cross-entropy.
+    """
+
+    y: Labels
+    logits: Tensor
+    share: float
+    temperature: float
+    attack: bool
+
+    def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
+        """The mixture's mean; ``q`` saturates the labels' part."""
+        soft = self.temperature**2 * self._divergence(logits).mean()
+        if self.share == 1:
+            return soft
+        return (1 - self.share) * generalised(logits, self.y, q) + self.share * soft
+
+    def worst(self, logits: Tensor) -> PerSample:
+        """The divergence from the teacher, or the cross-entropy with the labels."""
+        if self.attack:
+            return self._divergence(logits)
+        return F.cross_entropy(logits, self.y, reduction="none")
+
+    def _divergence(self, logits: Tensor) -> PerSample:
+        taught, own = self.logits / self.temperature, logits / self.temperature
+        return divergence(taught.log_softmax(1), own.log_softmax(1))
+
+
+@dataclass(frozen=True)
+class Distilled(Objective):
+    """An objective whose targets are a teacher's soft labels on the batch's clean images.
+
+    Attributes:
+        objective: what is taught; its threat, attack, clean share and warm-up stay.
+        teacher: who teaches; asked once a batch, on the images as they were augmented.
+        share: of the teacher in the loss, in (0, 1]; the labels have the rest.
+        temperature: τ.
+        attack: whether the training attack raises the divergence from the teacher, as in RSLAD;
+            else the cross-entropy with the labels, which also has a gradient where a student still
+            agrees with its teacher.
+
+    Raises:
+        ValueError: for settings outside their range, or an objective that has no target.
+    """
+
+    objective: Objective
+    teacher: Teacher
+    share: float = 1.0
+    temperature: float = 1.0
+    attack: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        refuse_lesson(self.share, self.temperature)
+        self._taught()
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """The objective's loss against the teacher, with the objective's own accuracies."""
+        logits = self.teacher(batch.x)
+        soft = Soft(batch.y, logits, self.share, self.temperature, self.attack)
+        return self._taught().against(model, batch, soft)
+
+    def _taught(self) -> Supervised:
+        if not isinstance(self.objective, Supervised):
+            raise ValueError(
+                f"A teacher was given for {type(self.objective).__name__}, which compares no "
+                "logits with a target; leave the teacher out, or give a Supervised objective."
+            )
+        return self.objective
+
+
+def refuse_lesson(share: float, temperature: float) -> None:
+    """Raise where a teacher's share or temperature means nothing.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"The teacher's share was given as {share}; give one in (0, 1].")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"The temperature was given as {temperature}; give a positive number.")

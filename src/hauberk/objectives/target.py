@@ -1,0 +1,79 @@
+"""What a network is asked for on a batch: its labels, or what a teacher makes of them.
+
+An objective that compares logits with a target is `Supervised`: where the inputs come from is its
+own affair, what they are compared with is the target's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hauberk.problem import Loss, Objective
+from hauberk.types import Batch, Labels, PerSample, Scalar
+
+
+class Target(ABC):
+    """What logits are compared with."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
+        """The batch's mean, which training minimises; ``q`` saturates it, see `generalised`."""
+
+    @abstractmethod
+    def worst(self, logits: Tensor) -> PerSample:
+        """What an adversary raises."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hard(Target):
+    """The labels themselves: cross-entropy.
+
+    Attributes:
+        y: class indices.
+    """
+
+    y: Labels
+
+    def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
+        """``(1 − p_y^q) / q``, which is cross-entropy at ``q = 0``."""
+        return generalised(logits, self.y, q)
+
+    def worst(self, logits: Tensor) -> PerSample:
+        """Cross-entropy."""
+        return F.cross_entropy(logits, self.y, reduction="none")
+
+
+class Supervised(Objective):
+    """An objective that compares logits with a target."""
+
+    @final
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """The loss against the labels."""
+        return self.against(model, batch, Hard(batch.y))
+
+    @abstractmethod
+    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
+        """The loss against this target, with accuracies for the log."""
+
+
+def generalised(logits: Tensor, y: Labels, q: float) -> Scalar:
+    """The batch's mean of ``(1 − p_y^q) / q``; cross-entropy where ``q`` is 0."""
+    values = F.cross_entropy(logits, y, reduction="none")
+    return (-torch.expm1(-q * values) / q if q else values).mean()
+
+
+def accuracy(logits: Tensor, y: Labels) -> Tensor:
+    """Share of rows whose largest logit is the label's, as a detached scalar in [0, 1]."""
+    with torch.no_grad():
+        return (logits.argmax(1) == y).float().mean()
+
+
+def divergence(log_p: Tensor, log_q: Tensor) -> PerSample:
+    """``KL(p ‖ q)`` per row, from log-probabilities."""
+    return torch.sum(log_p.exp() * (log_p - log_q), 1)

@@ -1,0 +1,112 @@
+"""The (reweighted) group lasso: ``r(w) = λ Σ_g P_g ‖w_g‖₂``, with a factor P_g for each group.
+
+Static: P_g = √|g| (Yuan and Lin, 2006). Reweighted: P_g = √|g| / (‖w⁰_g‖² + ε) at weights w⁰ that
+are then held (Zhang et al., 2020, arXiv 2004.05531). Departures: √|g|, and ‖w⁰_g‖ is counted in
+m̄, the mean of ‖w⁰‖ over all groups: λ and ε then depend neither on their size nor on the network's
+scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.ops.groups import Grouping, Split
+from hauberk.penalties.checks import refuse_eps, refuse_strength, unit
+from hauberk.problem import Penalty
+from hauberk.types import Scalar, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class GroupLasso(Penalty):
+    """``λ Σ_g P_g ‖w_g‖₂``, whose gradient is ``λ P_g w_g / ‖w_g‖₂``.
+
+    Attributes:
+        strength: λ, 0 or more.
+        groups: what is shrunk together, and vanishes together.
+        factors: P by name, one number for each group in the shape of the tensor's
+            ``Split.view`` with 1 on the axes inside of a group; tensors that have none are free.
+
+    Raises:
+        ValueError: for a strength that is negative or no number, or groups of which a part lives.
+    """
+
+    strength: float
+    groups: Grouping
+    factors: Weights
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        refuse_strength(self.strength)
+
+    @classmethod
+    @torch.no_grad()
+    def static(cls, strength: float, groups: Grouping, w: Weights) -> GroupLasso:
+        """``P = √|g|`` on each tensor of ``w``."""
+        splits = {name: _split(groups, t) for name, t in w.items()}
+        return cls(
+            strength,
+            groups,
+            {
+                n: torch.ones_like(_norms(t, splits[n])) * splits[n].size ** 0.5
+                for n, t in w.items()
+            },
+        )
+
+    @classmethod
+    @torch.no_grad()
+    def reweighted(cls, strength: float, groups: Grouping, w: Weights, eps: float) -> GroupLasso:
+        """``P = √|g| / ((‖w_g‖ / m̄)² + ε)`` on each tensor of ``w``, which is then held.
+
+        Raises:
+            ValueError: for an ``eps`` that is not positive, or groups of which a part lives.
+        """
+        refuse_eps(eps)
+        splits = {name: _split(groups, t) for name, t in w.items()}
+        norms = {name: _norms(t, splits[name]) for name, t in w.items()}
+        mean = unit(norms.values())
+        factors = {
+            name: splits[name].size ** 0.5 / ((norm / mean).square() + eps)
+            for name, norm in norms.items()
+        }
+        return cls(strength, groups, factors)
+
+    def value(self, w: Weights) -> Scalar:
+        """``λ Σ_g P_g ‖w_g‖₂``."""
+        known = [(t, self.factors[name]) for name, t in w.items() if name in self.factors]
+        terms = [(p.to(t) * _norms(t, _split(self.groups, t))).sum() for t, p in known]
+        return self.strength * torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def prox(self, w: Weights, step: float) -> dict[str, Tensor]:
+        """``w_g · max(1 − step λ P_g / ‖w_g‖, 0)``: the group shrinkage."""
+        return {name: self._shrunk(name, t, step * self.strength) for name, t in w.items()}
+
+    def _shrunk(self, name: str, t: Tensor, scale: float) -> Tensor:
+        if name not in self.factors or not scale:
+            return t.detach().clone()
+        split = _split(self.groups, t)
+        norms, less = _norms(t, split), scale * self.factors[name].to(t)
+        share = torch.where(norms > less, 1 - less / norms, 0)
+        return (t.reshape(split.view) * share).reshape(t.shape)
+
+
+def _split(groups: Grouping, t: Tensor) -> Split:
+    split = groups.split(t.shape)
+    if split.at_most < split.size:
+        raise ValueError(
+            f"{groups} lets a part of each group live, which no group norm asks for; give whole "
+            "groups, such as filters, columns, channels or blocks."
+        )
+    return split
+
+
+def _norms(t: Tensor, split: Split) -> Tensor:
+    """``‖w_g‖₂`` in the shape of the view, 1 on the axes inside of a group."""
+    viewed = t.reshape(split.view)
+    if not split.inside:
+        return viewed.abs()
+    norms: Tensor = torch.linalg.vector_norm(viewed, dim=split.inside, keepdim=True)
+    return norms
