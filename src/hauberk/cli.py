@@ -155,52 +155,9 @@ def _settings(
 
 def _make(flags: Any, verb: str, start: str) -> None:
     """Train or compress, prove, report."""
-    from hauberk import api
-    from hauberk.artifact import Architecture, Artifact
-    from hauberk.console import bars
-    from hauberk.methods import DA
-    from hauberk.runs import keep_rows, prove, publish, read
+    from hauberk.job import make
 
-    method, threat = flags.settings, said.threat(flags.threat)
-    proof, data = said.proof(flags, threat), said.data(flags)
-    own = said.own(flags)
-    net = own
-    if start and Path(start).suffix.lower() not in api.PLAIN:
-        artifact = Artifact.load(start)
-        data = data.under(artifact.labels, artifact.classes)
-        net = api.module(artifact, start, own)
-    elif start:
-        net = api.start(start, own)
-    assert net is not None
-    place = said.device(flags.device)
-    with bars() as bar:
-        what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
-        run = said.run(flags, place, what, bar)
-        made = api.compress(
-            net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
-        )
-    assert made.path is not None
-    config.save(flags.out, verb, flags)
-    files = {type(method).__name__: made.path}
-    if not isinstance(method, DA):
-        dense = api.encode(made.dense, data, Architecture.of(net))
-        files = keep_rows(flags.out, {"dense": dense}) | files
-    rows = []
-    for name, path in files.items():
-        with bars(name) as bar:
-            rows.append(
-                prove(
-                    read(path),
-                    data,
-                    proof,
-                    source=made.dense,
-                    name=name,
-                    model=copy.deepcopy(own),
-                    device=place,
-                    progress=bar.seen,
-                )
-            )
-    _show(publish(flags.out, rows, data, flags.seed, place), flags.out, flags.json)
+    _show(make(flags, verb, start), flags.out, flags.json)
 
 
 def _evaluate(words: list[str]) -> None:
