@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ from hauberk.flags import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hauberk.evaluate import Report
     from hauberk.methods import Method
 
@@ -40,6 +43,7 @@ and proves it on the file that ships.
   hauberk demo                 the whole story on embedded data, in about three minutes
   hauberk train                a dense, adversarially trained network
   hauberk compress             a small one: sparsity, rank and codebook in one problem
+  hauberk sweep                methods × sizes × seeds, every run in one table
   hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
   hauberk data D               shapes, classes and their counts, a sheet of examples
@@ -90,6 +94,7 @@ def _verb(name: str) -> Callable[[list[str]], None]:
         "demo": _demo,
         "train": _train,
         "compress": _compress,
+        "sweep": _sweep,
         "evaluate": _evaluate,
         "inspect": _inspect,
         "export": _export,
@@ -160,6 +165,24 @@ def _make(flags: Any, verb: str, start: str) -> None:
     _show(make(flags, verb, start), flags.out, flags.json)
 
 
+def _sweep(words: list[str]) -> None:
+    from hauberk.console import say
+    from hauberk.grid import Grid
+    from hauberk.sweep import sweep
+
+    grid = Grid.read(words)
+    table = sweep(grid, shlex.join(["hauberk", "sweep", *words]))
+    if grid.flags.json:
+        print(json.dumps(table.json()))
+    else:
+        _print(table.table(), table.failures())
+    if not table.done:
+        raise ValueError(
+            f"None of the {len(table.rows)} runs succeeded; {grid.flags.out}/sweep.csv says why."
+        )
+    say(f"{grid.flags.out}/sweep.csv has a row for each run; beside it tradeoff.png.")
+
+
 def _evaluate(words: list[str]) -> None:
     flags = parse(Evaluate, "evaluate", words)
     from hauberk import api
@@ -177,7 +200,7 @@ def _evaluate(words: list[str]) -> None:
     if flags.json:
         print(json.dumps(row.json()))
     else:
-        _print(Report([row]))
+        _print(Report([row]).table(), Report([row]).findings())
 
 
 def _inspect(words: list[str]) -> None:
@@ -226,16 +249,16 @@ def _show(report: Report, out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.json()))
     else:
-        _print(report)
+        _print(report.table(), report.findings())
     say(f"{out}/model.hbk is the file that ships; beside it report.md and tradeoff.png.")
 
 
-def _print(report: Report) -> None:
+def _print(table: Table, findings: Sequence[str]) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(report.table())
-    for finding in report.findings():
+    console.print(table)
+    for finding in findings:
         console.print(f"! {finding}")
 
 

@@ -112,7 +112,7 @@ def make(
             threat=threat,
             out=flags.out,
             pretrained=given.trained,
-            run=said.run(flags, place, what, bar),
+            run=said.run(flags, place, " ".join(map(str, what)), bar),
         )
     config.save(flags.out, verb, flags)
     proving = _Proving(given, proof, made.dense, place, shown)
