@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from hauberk import cli, config, job, loop
+from hauberk import cli, config, job, loop, outcomes
 from hauberk.evaluate import Proof
 from hauberk.grid import Grid
 from tests.sweeps import NAMES, sameness, table, words
@@ -51,6 +53,23 @@ def test_means_over_seeds(swept: Path) -> None:
     both = [row["report"]["bytes"] for row in table(swept)[:2]]
     assert group["bytes"]["mean"] == sum(both) / 2
     assert group["bytes"]["sd"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+
+
+def test_the_printed_table_has_runs_means_and_failures(swept: Path) -> None:
+    kept, out = outcomes.load(swept), io.StringIO()
+    Console(file=out, width=110).print(kept.table())
+    lines = out.getvalue().splitlines()
+    [mean] = [line for line in lines if "atmc-3%, 2 seeds" in line]
+    assert mean.count("±") == 3
+    assert sum(line.lstrip().startswith("dense ") for line in lines) == 1
+    row = kept.rows[0].row
+    assert row is not None
+    [line] = [line for line in lines if NAMES[0] in line]
+    low, high = row.robust.ci95
+    assert f"{row.bytes:,}" in line and f"({100 * low:.1f}–{100 * high:.1f})" in line
+    assert sum("failed" in line for line in lines) == 2
+    assert [sentence.split()[0] for sentence in kept.failures()] == NAMES[2:]
+    assert [row.name for row in kept.labelled()] == ["atmc-3%", " "]
 
 
 @pytest.mark.usefixtures("unchecked")

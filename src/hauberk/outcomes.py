@@ -107,11 +107,10 @@ class Outcomes:
         """How many runs need not be done."""
         return sum(row.over for row in self.rows)
 
-    def starts(self) -> list[Row]:
-        """The nets that runs started from, each once."""
+    def start(self) -> list[Row]:
+        """The net that runs started from, where it was the same for all that succeeded."""
         seen = [_row(o.dense, "dense") for o in self.rows if o.dense]
-        unlike = {(r.bytes, r.clean, r.robust): r for r in reversed(seen)}
-        return list(unlike.values())
+        return seen[:1] if len({(row.bytes, row.clean) for row in seen}) == 1 else []
 
     def labelled(self) -> list[Row]:
         """What was measured, for a picture: the runs of a group have its name once."""
@@ -170,7 +169,7 @@ class Outcomes:
         shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self._about())
         for head in ("", "bytes", "of dense", "clean", "robust", "seconds"):
             shown.add_column(head, justify="right" if head else "left", no_wrap=bool(head))
-        for start in self.starts():
+        for start in self.start():
             shown.add_row(*_cells(start), "", style="dim")
         for name, group in itertools.groupby(self.rows, lambda row: row.group):
             for outcome in group:

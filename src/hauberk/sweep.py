@@ -53,8 +53,7 @@ def sweep(grid: Grid, command: str) -> Outcomes:
     with cluster.joined(flags.ray) if flags.ray else nullcontext():
         table = _done(grid, replace(_begun(grid), command=command), given)
     if table.done:
-        rows = [*(table.starts() if flags.from_ else ()), *table.labelled()]
-        tradeoff(rows, flags.out / PICTURE)
+        tradeoff([*table.start(), *table.labelled()], flags.out / PICTURE)
     return table
 
 
