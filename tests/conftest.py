@@ -1,5 +1,38 @@
 """One thread a process: the tests' tensors are small, and workers share the cores."""
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
+from sklearn.datasets import load_digits
+
+import hauberk as hb
+from hauberk import api, cli
+from tests.sweeps import words
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a net (what it has learned does not matter) and 220 digits."""
+    folder = tmp_path_factory.mktemp("start")
+    found = load_digits()
+    x, y = np.float32(found.images / 16), found.target
+    np.savez(
+        folder / "few.npz", x_train=x[:200], y_train=y[:200], x_test=x[200:220], y_test=y[200:220]
+    )
+    net, data = hb.models.build("digits-cnn"), hb.data.load(str(folder / "few.npz"))
+    api.encode(net, data, hb.Architecture.of(net)).save(folder / "dense.hbk")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def swept(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an undisturbed sweep left."""
+    out = tmp_path_factory.mktemp("swept")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words(start, out))
+    assert stop.value.code == 0
+    return out

@@ -51,12 +51,12 @@ def test_help_is_quick_and_teaches() -> None:
     )
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert text.stdout.endswith("False\n")
-    for verb in ("demo", "train", "compress", "evaluate", "inspect", "export", "data"):
+    for verb in ("demo", "train", "compress", "sweep", "evaluate", "inspect", "export", "data"):
         assert f"hauberk {verb}" in text.stdout
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "train", "compress", "evaluate", "inspect", "export", "data"]
+    "verb", ["demo", "train", "compress", "sweep", "evaluate", "inspect", "export", "data"]
 )
 def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(verb, "--help")

@@ -1,7 +1,6 @@
 """``hauberk export`` and ``hauberk evaluate FILE.onnx`` as a person meets them."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -129,15 +128,6 @@ def test_bad_exports_get_one_sentence_and_write_nothing(
     ):
         assert mention in refused(capsys, "export", *words)
     assert [path.name for path in tmp_path.iterdir()] == ["cut.hbk"]
-
-
-def test_a_missing_extra_is_named(
-    shipped: Path, onnx_file: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for words in (["export", str(shipped / "model.hbk")], ["evaluate", str(onnx_file), *ASK]):
-        assert "pip install 'hauberk[onnx]'" in refused(capsys, *words)
 
 
 def test_a_network_of_one_s_own_is_exported_from_python(shipped: Path, tmp_path: Path) -> None:

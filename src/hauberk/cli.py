@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -32,6 +33,8 @@ from hauberk.flags import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hauberk.evaluate import Report
     from hauberk.methods import Method
 
@@ -42,6 +45,7 @@ and proves it on the file that ships.
   hauberk demo                 the whole story on embedded data, in about three minutes
   hauberk train                a dense, adversarially trained network
   hauberk compress             a small one: sparsity, rank and codebook in one problem
+  hauberk sweep                methods × sizes × seeds, every run in one table
   hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
   hauberk data D               shapes, classes and their counts, a sheet of examples
@@ -93,6 +97,7 @@ def _verb(name: str) -> Callable[[list[str]], None]:
         "demo": _demo,
         "train": _train,
         "compress": _compress,
+        "sweep": _sweep,
         "evaluate": _evaluate,
         "inspect": _inspect,
         "export": _export,
@@ -168,58 +173,38 @@ def _share(flags: Any, verb: str, words: list[str]) -> None:
 
 def _make(flags: Any, verb: str, start: str) -> None:
     """Train or compress, prove, report."""
-    from hauberk import api
-    from hauberk.artifact import Architecture, Artifact
-    from hauberk.console import bars, stderr
-    from hauberk.group import joined, leave
-    from hauberk.methods import DA
-    from hauberk.runs import keep_rows, prove, publish, read
+    from hauberk.console import stderr
+    from hauberk.group import joined
+    from hauberk.job import make
 
     group = joined()
     stderr.quiet = not group.first
-    method, threat = flags.settings, said.threat(flags.threat)
-    proof, data = said.proof(flags, threat), said.data(flags)
-    own = said.own(flags)
-    net = own
-    if start and Path(start).suffix.lower() not in api.PLAIN:
-        artifact = Artifact.load(start)
-        data = data.under(artifact.labels, artifact.classes)
-        net = api.module(artifact, start, own)
-    elif start:
-        net = api.start(start, own)
-    assert net is not None
-    place = said.device(flags.device, group)
-    with bars() as bar:
-        what = f"{method} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
-        run = said.run(flags, place, what, bar, group)
-        made = api.compress(
-            net, data, method=method, threat=threat, out=flags.out, pretrained=bool(start), run=run
+    report = make(flags, verb, start, group=group)
+    if report:
+        _show(report, flags.out, flags.json)
+
+
+def _sweep(words: list[str]) -> None:
+    from hauberk.console import say
+    from hauberk.grid import Grid
+    from hauberk.sweep import sweep
+
+    grid = Grid.read(words)
+    if grid.flags.devices * grid.flags.nodes != 1 or "RANK" in os.environ:
+        raise ValueError(
+            "A sweep shares no run among processes; leave --devices, --nodes and torchrun out, and "
+            "give --ray to go through several runs at a time."
         )
-    leave()
-    if not group.first:
-        return
-    assert made.path is not None
-    config.save(flags.out, verb, flags)
-    files = {type(method).__name__: made.path}
-    if not isinstance(method, DA):
-        dense = api.encode(made.dense, data, Architecture.of(net))
-        files = keep_rows(flags.out, {"dense": dense}) | files
-    rows = []
-    for name, path in files.items():
-        with bars(name) as bar:
-            rows.append(
-                prove(
-                    read(path),
-                    data,
-                    proof,
-                    source=made.dense,
-                    name=name,
-                    model=copy.deepcopy(own),
-                    device=place,
-                    progress=bar.seen,
-                )
-            )
-    _show(publish(flags.out, rows, data, flags.seed, place), flags.out, flags.json)
+    table = sweep(grid, shlex.join(["hauberk", "sweep", *words]))
+    if grid.flags.json:
+        print(json.dumps(table.json()))
+    else:
+        _print(table.table(), table.failures())
+    if not table.done:
+        raise ValueError(
+            f"None of the {len(table.rows)} runs succeeded; {grid.flags.out}/sweep.csv says why."
+        )
+    say(f"{grid.flags.out}/sweep.csv has a row for each run; beside it tradeoff.png.")
 
 
 def _evaluate(words: list[str]) -> None:
@@ -239,7 +224,7 @@ def _evaluate(words: list[str]) -> None:
     if flags.json:
         print(json.dumps(row.json()))
     else:
-        _print(Report([row]))
+        _print(Report([row]).table(), Report([row]).findings())
 
 
 def _inspect(words: list[str]) -> None:
@@ -288,16 +273,16 @@ def _show(report: Report, out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.json()))
     else:
-        _print(report)
+        _print(report.table(), report.findings())
     say(f"{out}/model.hbk is the file that ships; beside it report.md and tradeoff.png.")
 
 
-def _print(report: Report) -> None:
+def _print(table: Table, findings: Sequence[str]) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(report.table())
-    for finding in report.findings():
+    console.print(table)
+    for finding in findings:
         console.print(f"! {finding}")
 
 

@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,13 +22,18 @@ from hauberk.flags import number
 from hauberk.packages import gist
 
 NAME = "run.toml"
-Value: TypeAlias = str | int | float | bool | list[str]
+Value: TypeAlias = str | int | float | bool | list[str | int | float]
 _SAID_ELSEWHERE = ("settings", "json", "resume", "verb")
 """Fields that are no setting of the run itself."""
 
 
-def read(path: Path, verb: str) -> dict[str, Value]:
+def read(path: Path, verb: str, *, tables: bool = False) -> dict[str, Value]:
     """The settings in a file, by the names of their flags.
+
+    Args:
+        path: of the file.
+        verb: that it must be for, where it says for which it is.
+        tables: whether keys may stand in tables; ``keep`` in ``[atmc]`` is then ``atmc.keep``.
 
     Raises:
         ValueError: no TOML, a file for another verb, or a value that is none for a flag.
@@ -42,14 +47,24 @@ def read(path: Path, verb: str) -> dict[str, Value]:
     wanted = found.pop("verb", verb)
     if wanted != verb:
         raise ValueError(f"{path} is for hauberk {wanted}; give one for {verb}, or use that verb.")
+    if tables:
+        found = dict(_flat(found))
     for key, value in found.items():
-        several = isinstance(value, list) and all(isinstance(v, str) for v in value)
+        several = isinstance(value, list) and all(isinstance(v, str | int | float) for v in value)
         if not several and not isinstance(value, str | int | float | bool):
             raise ValueError(
                 f"{path} has {key} = {gist(ValueError(str(value)), 40)}; give text, a number, "
-                "true or false, or a list of texts."
+                "true or false, or a list of texts or numbers."
             )
     return {key.replace("-", "_"): value for key, value in found.items()}
+
+
+def _flat(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value
 
 
 def words(found: dict[str, Value], cls: type[Any], path: Path) -> list[str]:
@@ -72,23 +87,39 @@ def _words(key: str, value: Value, known: set[str], path: Path) -> list[str]:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(sorted(known))}."
         raise ValueError(f"{path} has the key {key!r}, which is no flag; {hint}")
+    return flag_words(key, value)
+
+
+def flag_words(key: str, value: Value) -> list[str]:
+    """One setting as words of a command line."""
     flag = key.replace("_", "-")
     if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
+        method, dot, switch = flag.rpartition(".")
+        return [f"--{method}{dot}{'' if value else 'no-'}{switch}"]
     if isinstance(value, list):
-        return [f"--{flag}", *value]
+        return [f"--{flag}", *(number(str(v)) for v in value)]
     return [number(f"--{flag}={value}")]
 
 
 def text(verb: str, flags: Any) -> str:
     """What `read` reads: every setting of a run, defaults included."""
-    lines = [f"verb = {json.dumps(verb)}"]
-    for part in (flags, flags.settings):
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            if field.name not in _SAID_ELSEWHERE and value not in ("", ()):
-                lines.append(f"{_flag(field.name)} = {_toml(value)}")
-    return "\n".join(dict.fromkeys(lines)) + "\n"
+    return as_toml(verb, resolved(flags))
+
+
+def resolved(flags: Any) -> dict[str, Any]:
+    """Every setting of a run by its flag; what is empty is left out."""
+    return {
+        _flag(field.name): getattr(part, field.name)
+        for part in (flags, flags.settings)
+        for field in dataclasses.fields(part)
+        if field.name not in _SAID_ELSEWHERE and getattr(part, field.name) not in ("", ())
+    }
+
+
+def as_toml(verb: str, found: Mapping[str, Any]) -> str:
+    """Settings as `read` reads them."""
+    lines = [f"{key} = {_toml(value)}" for key, value in {"verb": verb, **found}.items()]
+    return "\n".join(lines) + "\n"
 
 
 def save(out: Path, verb: str, flags: Any) -> None:
@@ -105,7 +136,7 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(json.dumps(v, ensure_ascii=False) for v in value)}]"
     return json.dumps(str(value), ensure_ascii=False)
 

@@ -5,6 +5,7 @@ Everything goes to stderr, so that stdout carries results alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -68,9 +69,64 @@ class Bars(Watcher):
         self.progress.update(self.task, completed=done, total=max(1, total), description=title)
 
 
+class Tally:
+    """Counts runs on the display that has the bars of those under way.
+
+    Args:
+        progress: where the bars are drawn.
+        total: runs there are.
+        done: runs that were done before.
+    """
+
+    def __init__(self, progress: Progress, total: int, done: int) -> None:
+        self.progress, self.total, self.before, self.done = progress, total, done, done
+        self.began = time.monotonic()
+        self.task = progress.add_task("", total=total, completed=done, note="")
+        self._draw()
+
+    @contextmanager
+    def bars(self, label: str = "") -> Iterator[Bars]:
+        """Bars below the count, as long as they are needed."""
+        below = Bars(self.progress, label)
+        try:
+            yield below
+        finally:
+            below.close()
+
+    def count(self, sentence: str) -> None:
+        """One run more, and what is to be said of it."""
+        self.done += 1
+        self._draw()
+        say(f"[{self.done}/{self.total}] {sentence}{self._left()}")
+
+    def _draw(self) -> None:
+        title = f"{self.done} of {self.total} runs"
+        note = self._left().removeprefix("; ")
+        self.progress.update(self.task, completed=self.done, description=title, note=note)
+
+    def _left(self) -> str:
+        """By the mean of the runs so far: rich's own guess forgets what is half a minute old."""
+        made, left = self.done - self.before, self.total - self.done
+        if not made or not left:
+            return ""
+        return f"; about {_span((time.monotonic() - self.began) / made * left)} left"
+
+
+@contextmanager
+def tally(total: int, done: int) -> Iterator[Tally]:
+    """A count that vanishes when it is done."""
+    with _progress() as progress:
+        yield Tally(progress, total, done)
+
+
 @contextmanager
 def bars(label: str = "") -> Iterator[Bars]:
     """Bars that vanish when they are done."""
+    with _progress() as progress:
+        yield Bars(progress, label)
+
+
+def _progress() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -80,13 +136,19 @@ def bars(label: str = "") -> Iterator[Bars]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim"),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        yield Bars(bar, label)
+    return Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
 
 
 def say(text: str) -> None:
     """One line for a person."""
     stderr.print(text, soft_wrap=True)
+
+
+def _span(seconds: float) -> str:
+    """``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _line(metrics: Mapping[str, float]) -> str:

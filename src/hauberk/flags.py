@@ -125,6 +125,47 @@ class Compress(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sweep(Common):
+    """Compress in many ways, methods × sizes × seeds, and put every run into one table.
+
+    Every flag of the methods may be given, too (hauberk compress --method NAME --help shows them):
+    it reaches those that have it. --atmc.keep 8% is for atmc alone. Several values, separated by
+    commas, make a run for each combination: --bits 3,4. So does a file, hauberk sweep run.toml,
+    where [atmc] begins the settings of atmc.
+
+    Each run is a folder in --out, as compress leaves it. A run that fails stays in the table, with
+    its sentence, and the others go on; the command ends with 0 if any run succeeded, else with 2.
+    With --resume, runs whose row is in the table are not done again (delete a run's folder to have
+    it done again), and the one that was under way goes on from its checkpoint.
+
+    Attributes:
+        methods: atmc, sized, admm, al0, alr, ap, nap, int8 or da, separated by commas.
+        sizes: --size for sized; for methods that have --keep, the share of the weights that is
+            kept, which is not yet a size: the table shows the bytes of each file. Methods with
+            neither (alr, int8, da) make one run whatever the sizes.
+        seeds: of every shuffle and random start, a run for each.
+        from_: the trained net that all start from: an .hbk file, or plain weights of --model, as
+            .safetensors or as a state_dict in .pt; without it every run trains its own first.
+        out: folder for sweep.csv, sweep.json, tradeoff.png, and a folder for each run.
+        resume: go on where the sweep in the folder stopped; without it, all runs start anew.
+        ray: run on Ray, as many at a time as it has room for: --ray alone starts a cluster on this
+            machine, --ray auto or --ray HOST:PORT joins one, whose machines share these folders.
+        threads: torch threads of a run, and processors that it takes on Ray; by default torch's own
+            choice here, 1 on Ray.
+        json: print the table as one JSON object on stdout, and nothing else there.
+    """
+
+    methods: tuple[str, ...]
+    sizes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    out: Path = Path("runs/sweep")
+    ray: str = ""
+    threads: int = 0
+    seed: tyro.conf.Suppress[int] = 0  # there are seeds
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Prove a file: what it weighs, what it knows, what it withstands, how fast it is.
 

@@ -150,10 +150,16 @@ def _dense(model: nn.Module) -> nn.Module:
 
 
 def publish(
-    out: Path, rows: list[Row], data: Data, seed: int, device: torch.device, title: str = ""
+    out: Path,
+    rows: list[Row],
+    data: Data,
+    seed: int,
+    device: torch.device,
+    title: str = "",
+    command: str = "",
 ) -> Report:
     """Write ``report.json``, ``report.md`` and ``tradeoff.png`` into the folder."""
-    command = " ".join(["hauberk", *sys.argv[1:]])
+    command = command or " ".join(["hauberk", *sys.argv[1:]])
     origin = provenance(command=command, seed=seed, data=data.name, device=str(device))
     report = Report(rows, origin)
     report.save(out)

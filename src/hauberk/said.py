@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from hauberk.types import Data
 
 
-def method(name: str) -> type[Method]:
-    """``atmc`` as a class, whose fields are its flags."""
+def methods() -> dict[str, type[Method]]:
+    """Every method by the name that its users write."""
     from hauberk import methods
 
-    known: dict[str, type[Method]] = {
+    return {
         "atmc": methods.ATMC,
         "al0": methods.AL0,
         "alr": methods.ALR,
@@ -39,6 +39,11 @@ def method(name: str) -> type[Method]:
         "int8": methods.Int8,
         "da": methods.DA,
     }
+
+
+def method(name: str) -> type[Method]:
+    """``atmc`` as a class, whose fields are its flags."""
+    known = methods()
     if name.lower() not in known:
         raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
     return known[name.lower()]

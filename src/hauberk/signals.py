@@ -39,3 +39,28 @@ def noted() -> Iterator[list[int]]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Interrupted` at once, where nothing needs to be saved first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    caught: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        caught.append(signum)
+        raise Interrupted("", signum)
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if caught and not isinstance(error, Interrupted):  # Ray makes a plain one of it
+            raise Interrupted("", caught[0]) from error
+        raise
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hauberk import cli
 from hauberk.data import load
 
 
@@ -75,13 +74,3 @@ def test_what_the_hub_does_not_have_is_one_sentence(name: str, says: str) -> Non
     with pytest.raises(ValueError, match=says) as caught:
         load(name)
     assert "\n" not in str(caught.value)
-
-
-def test_a_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    words = ["train", "--data", "hub:some/zoo", "--model", "digits-cnn", "--threat", "linf:0.1"]
-    with pytest.raises(SystemExit) as stop:
-        cli.main(words)
-    assert stop.value.code == 2 and "pip install 'hauberk[hub]'" in capsys.readouterr().err
