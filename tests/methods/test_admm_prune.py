@@ -45,6 +45,26 @@ def test_a_wide_lenet_shrinks_to_the_shapes_of_a_narrow_one(tmp_path: Path) -> N
     assert made.artifact.dense_bytes == 4 * sum(p.numel() for p in made.dense.parameters())
 
 
+@pytest.mark.parametrize("slim", [True, False])
+def test_several_cuts_end_where_one_would(slim: bool) -> None:
+    made = pruned(
+        "lenet:8",
+        images(1, 28, 28),
+        pattern="filter",
+        shrink_to_width=1,
+        cuts=3,
+        cut_epochs=1,
+        slim=slim,
+    )
+    alive = [int((p.flatten(1) != 0).any(1).sum()) for p in made.model.parameters() if p.ndim > 1]
+    assert alive == [2, 4, 64, 10]
+    kept = {row["stage"]: row["kept"] for row in made.history if "kept" in row}
+    assert list(kept) == [f"{leg} {n}" for n in (1, 2, 3) for leg in ("admm", "retrain")]
+    if not slim:
+        halves = [kept[f"retrain {n}"] for n in (1, 2, 3)]
+        assert halves == pytest.approx([1 / 2, 1 / 4, 1 / 8], abs=1e-3)
+
+
 @pytest.mark.parametrize("pattern", ["filter", "bn-filter"])
 def test_a_residual_net_gets_thinner_through_its_sums(pattern: str) -> None:
     made = pruned("resnet18:2", images(3, 32, 32), pattern=pattern, shrink_to_width=1)
@@ -127,6 +147,9 @@ def test_what_cannot_be_had_is_one_sentence(
         ({"growth": 0.5}, "growth was given as 0.5"),
         ({"admm_epochs": -1}, "admm_epochs was given as -1"),
         ({"shrink_to_width": 1}, "leaves a net as wide as it is"),
+        ({"cuts": 0}, "cuts was given as 0; give 1 or more"),
+        ({"cut_epochs": -1}, "cut_epochs was given as -1"),
+        ({"retrain_warmup": 1.5}, "retrain_warmup was given as 1.5"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], sentence: str) -> None:

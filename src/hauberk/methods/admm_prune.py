@@ -25,7 +25,7 @@ from hauberk.problem import Constraint, Objective, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Examples
+from hauberk.types import Examples, Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,9 @@ class AdmmPrune(Compression):
         rho: ADMM's penalty weight at its start.
         growth: its penalty weight at its end, in multiples of rho.
         rounds: updates of Z and U.
+        cuts: by how many the share is reached, each by as much as the others: a net that is to
+            lose most of itself (lenet:8 to 1) survives three halvings, and not one cut.
+        cut_epochs: passes of the retraining after each cut but the last.
         retrain_warmup: share of the retraining over which eps grows from nothing to its full
             size, for a cut that leaves little of the net.
         slim: dead filters and channels leave the network.
@@ -57,6 +60,8 @@ class AdmmPrune(Compression):
     rho: float = 5.0
     growth: float = 20.0
     rounds: int = 10
+    cuts: int = 1
+    cut_epochs: int = 10
     retrain_warmup: float = 0.0
     slim: bool = True
 
@@ -65,9 +70,12 @@ class AdmmPrune(Compression):
         super().__post_init__()
         Sparsity(self.keep, self._prunable.groups)
         ADMM(frozenset(), self.rho, self.growth, self.rounds)
-        for name in ("admm_epochs", "shrink_to_width"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} was given as {getattr(self, name)}; give 0 or more.")
+        least = {"admm_epochs": 0, "cut_epochs": 0, "shrink_to_width": 0, "cuts": 1}
+        for name, count in least.items():
+            if getattr(self, name) < count:
+                raise ValueError(
+                    f"{name} was given as {getattr(self, name)}; give {count} or more."
+                )
         if not 0 <= self.retrain_warmup <= 1:
             raise ValueError(
                 f"retrain_warmup was given as {self.retrain_warmup}; give a share in [0, 1]."
@@ -83,25 +91,34 @@ class AdmmPrune(Compression):
         return Natural() if self.natural else super().objective(threat, warmup)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """ADMM, which ends with the cut; then the retraining."""
+        """For each cut ADMM, which ends with it; then the retraining."""
         example = sample.images(slice(1))
+        share, whole = self._share(model), self._prunable.count(model, example)
+        for number in range(1, self.cuts + 1):
+            now = self._prunable.count(model, example)  # filters may have left
+            keep = min(1.0, share ** (number / self.cuts) * whole / now)
+            yield from self._cut(model, threat, example, keep, number)
+
+    def _cut(
+        self, model: nn.Module, threat: Threat, example: Images, keep: float, number: int
+    ) -> Iterator[Stage]:
         ties = self._prunable.tied(model, example)
         names = [name for tie in ties for name in tie]
 
         def problem(warmup: float = 0.0, **sets: Constraint) -> Problem:
             return Problem(self.objective(threat, warmup), sets, select=lambda _: names)
 
-        dense = problem().weights(model)
-        pattern = self._prunable.at_most(self._share(model), ties, dense, self.across)
+        last, mark = number == self.cuts, f" {number}" if self.cuts > 1 else ""
+        pattern = self._prunable.at_most(keep, ties, problem().weights(model), self.across)
         admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, self.rounds, self.descent(0.5))
-        yield self.stage("admm", problem(pattern=pattern), admm, self.admm_epochs)
+        yield self.stage(f"admm{mark}", problem(pattern=pattern), admm, self.admm_epochs)
         refuse_emptied(problem().weights(model))
         if self.slim:
             shrink(model, example)
         support = Support.of(problem().weights(model))
-        retraining = problem(self.retrain_warmup, support=support)
-        solver = ProjectedGradient(self.descent())
-        yield self.stage("retrain", retraining, solver, self.epochs)
+        retraining = problem(self.retrain_warmup if last else 0.0, support=support)
+        solver, epochs = ProjectedGradient(self.descent()), self.epochs if last else self.cut_epochs
+        yield self.stage(f"retrain{mark}", retraining, solver, epochs)
 
     @property
     def _prunable(self) -> Prunable:

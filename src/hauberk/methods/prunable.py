@@ -8,6 +8,7 @@ from torch import nn
 
 from hauberk.artifact import families
 from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Tied, pattern
+from hauberk.ops.ties import join
 from hauberk.parametrize import Selection, layers
 from hauberk.problem import Constraint
 from hauberk.types import Images, Weights
@@ -58,6 +59,13 @@ class Prunable:
             self._refuse_grouped(model, {name for ties in found for name in ties})
         return found
 
+    def count(self, model: nn.Module, example: Images) -> int:
+        """How many groups there are in all layers together."""
+        ties, parameters = tuple(self.tied(model, example)), dict(model.named_parameters())
+        w = {name: parameters[name] for tie in ties for name in tie}
+        tree = join(w, ties) if self.by_filter else w
+        return sum(self.groups.split(t.shape).groups for t in tree.values())
+
     def at_most(
         self, keep: float, ties: list[tuple[str, ...]], w: Weights, across: bool
     ) -> Constraint:
@@ -73,7 +81,7 @@ class Prunable:
             ValueError: a layer would be left empty.
         """
         each = Sparsity(keep, self.groups)
-        tree = Tied(each, tuple(ties)).joined(w) if self.by_filter else w
+        tree = join(w, tuple(ties)) if self.by_filter else w
         for name, t in {} if across else tree.items():
             count = self.groups.split(t.shape).groups
             if keep * count < 1 - 1e-9:
