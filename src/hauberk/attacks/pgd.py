@@ -9,7 +9,8 @@ the attack; `PGD.soft` steps along the gradient itself, clipped, and falls as it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import torch
@@ -17,6 +18,9 @@ import torch
 from hauberk.attack import Attack, input_gradient
 from hauberk.threat import Threat
 from hauberk.types import Images, PerSample, SampleLoss
+
+_LEG = 5
+"""Steps between two looks at who is fooled: dropping examples costs a copy of the others."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,14 @@ class PGD(Attack):
                 "give positive ones."
             )
 
+    def legs(self, threat: Threat) -> Sequence[PGD]:
+        """Pieces of a few steps that walk the same path; falling steps stay in one piece."""
+        if self.falling or self.steps <= _LEG:
+            return (self,)
+        pieces = [min(_LEG, self.steps - done) for done in range(0, self.steps, _LEG)]
+        alpha = self._step(threat)
+        return [replace(self, steps=n, step_size=alpha, track=False) for n in pieces]
+
     def search(
         self,
         loss: SampleLoss,
@@ -77,7 +89,7 @@ class PGD(Attack):
         start: Images | None = None,
     ) -> Images:
         """The iterates themselves."""
-        alpha = self.step_size or self.reach * threat.radius() / max(self.steps, 1)
+        alpha = self._step(threat)
         x_adv = start
         if x_adv is None:
             x_adv = threat.sample(x, rng) if self.random_start else x
@@ -93,6 +105,9 @@ class PGD(Attack):
             return x_adv
         best.see(x_adv, loss(x_adv))
         return best.x
+
+    def _step(self, threat: Threat) -> float:
+        return self.step_size or self.reach * threat.radius() / max(self.steps, 1)
 
 
 class _Best:
