@@ -81,3 +81,11 @@ def test_a_tied_weight_is_named_once() -> None:
             self.b.weight = self.a.weight
 
     assert matrices(Tied()) == ["a.weight"]
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_kernels_come_channels_last_even_with_one_channel(rank: int | None) -> None:
+    """Strides that torch takes for channels-last; of a gray kernel both layouts are contiguous."""
+    net = factorise(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3)), rank)
+    strides = [layer.weight.stride() for layer in net]
+    assert strides == [(9, 1, 3, 1), (36, 1, 12, 4)]
