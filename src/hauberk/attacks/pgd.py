@@ -53,7 +53,7 @@ class PGD(Attack):
         """For training, where steps are dear; it starts from the clean image.
 
         On MNIST's LeNet at eps 76/255 four of these do what eight signed ones do, and eight what
-        forty do (benchmarks/attack_steps.py).
+        forty do (benchmarks/speed/attack_steps.py).
         """
         return PGD(steps, reach=reach, random_start=False, sharpness=0.6, falling=True)
 
