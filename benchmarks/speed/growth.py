@@ -7,8 +7,8 @@ One thread; each projection takes turns with a plain copy of the same weights. T
 ``torch.topk`` over all magnitudes with a mask, and Lloyd's method (20 rounds, from evenly spread
 quantiles) on the N × 16 matrix of distances, as the papers' code has it. A Lloyd that would need
 more than 4 GB is left out and named, and so is a byte budget above 21 M weights. The exponent is
-that of the whole range, log(t_last / t_first) / log(n_last / n_first), from the first size that no
-cache holds. `projections.py` measures memory and quality.
+1 + log(t_last / t_first) / log(n_last / n_first), t a weight's time, from the first size that no
+cache holds, where there are two of them. `projections.py` measures memory and quality.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hauberk.constraints import ByteBudget, Codebook, Codec, Column, Filter, Per
 
 SEED, LAYERS, KEEP, VALUES = 0, 20, 0.02, 16
 SIZES = {"0.4": 400_000, "11": 11_000_000, "21": 21_000_000, "100": 100_000_000, "2": 2_000_000}
-MOST_MATRIX, MOST_BUDGET = 4e9, 21_500_000
+MOST_MATRIX, MOST_BUDGET, BEYOND_CACHES = 4e9, 21_500_000, 1_000_000
 TREE = dict[str, Tensor]
 
 
@@ -112,18 +112,15 @@ def measure(count: int, repeats: int, budget: str) -> dict[str, Any]:
     }
 
 
-def exponents(found: Mapping[str, dict[str, Any]], least: int = 1_000_000) -> dict[str, float]:
+def exponents(found: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     """Of the growth of each projection's time, between the first size and the last."""
-    rows = [row for row in found.values() if row["weights"] > least] or list(found.values())
-    names = rows[0]["nanoseconds_a_weight"]
+    rows = [row for row in found.values() if row["weights"] > BEYOND_CACHES]
+    rows = rows if len(rows) > 1 else list(found.values())
     result = {}
-    for name in names:
-        both = [
-            (r["weights"], r["nanoseconds_a_weight"][name])
-            for r in rows
-            if name in r["nanoseconds_a_weight"]
-        ]
-        (n0, t0), (n1, t1) = both[0], both[-1]
+    for name in rows[0]["nanoseconds_a_weight"]:
+        times = {r["weights"]: r["nanoseconds_a_weight"].get(name) for r in rows}
+        timed = [(n, t) for n, t in times.items() if t]
+        (n0, t0), (n1, t1) = timed[0], timed[-1]
         if n1 > n0:
             result[name] = round(1 + math.log(t1 / t0) / math.log(n1 / n0), 3)
     return result
@@ -141,8 +138,7 @@ def main() -> None:
     for size in sizes:
         found[f"{size} M"] = measure(SIZES[size], repeats, given.budget)
         print(size, found[f"{size} M"], flush=True)
-    least = 0 if given.small else 1_000_000
-    results = {"sizes": found, "growth_exponent": exponents(found, least)}
+    results = {"sizes": found, "growth_exponent": exponents(found)}
     publish(__file__, __doc__, results, given.small, SEED)
 
 
