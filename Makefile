@@ -1,13 +1,16 @@
 # make demo   environment, then the main job on the embedded digits
 # make test   environment, then all tests
 # make lint   environment, then style, types and the floors of the house
+# make bench  environment, then the speed benchmarks at small size; results in runs/bench
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format clean
+DATA ?= ../shared/data/mnist
+
+.PHONY: demo test lint format bench clean
 
 demo: $(READY)
 	$(BIN)/hauberk demo
@@ -24,6 +27,16 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# MNIST as the command takes it: make bench DATA=hub:ylecun/mnist
+bench: export OMP_NUM_THREADS = 1
+bench: $(READY)
+	$(BIN)/python benchmarks/speed/attack.py --small --data $(DATA)
+	$(BIN)/python benchmarks/speed/step.py --small
+	$(BIN)/python benchmarks/speed/growth.py --small
+	$(BIN)/python benchmarks/speed/evaluation.py --small --data $(DATA)
+	$(BIN)/python benchmarks/speed/projections.py --small
+	$(BIN)/python benchmarks/speed/codec.py --small
 
 clean:
 	rm -rf $(VENV) runs

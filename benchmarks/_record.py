@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ def record(
     """
     entry = {
         "claim": claim,
-        "command": command or " ".join(["python", *sys.argv]),
+        "command": command or shlex.join(["python", *sys.argv]),
         "date": datetime.now(UTC).date().isoformat(),
         "seed": seed,
         "versions": _versions(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
 
@@ -50,7 +50,18 @@ class Attack(ABC):
         rng: torch.Generator,
         start: Images | None = None,
     ) -> Images:
-        """The search itself; runs without a graph: `input_gradient` gives the gradients."""
+        """The search itself; runs without a graph: `input_gradient` gives the gradients.
+
+        It asks ``loss`` about points of the threat only.
+        """
+
+    def legs(self, threat: Threat) -> Sequence[Attack]:
+        """The same search in pieces, each begun where the last one ended; by default none.
+
+        Of an attack that has pieces, every point that it asks about counts, and between two pieces
+        an evaluation drops the examples that are fooled already. Of another its answer alone does.
+        """
+        return ()
 
 
 def input_gradient(loss: SampleLoss, x: Images) -> tuple[torch.Tensor, Images]:

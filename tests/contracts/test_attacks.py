@@ -1,6 +1,8 @@
 """The laws of an attack; one row in `rows.ATTACKS` admits a new one."""
 
 import copy
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hauberk.attack import Attack, frozen
+from hauberk.attacks import PGD
 from hauberk.threat import Threat
 from tests.contracts.rows import ATTACKS, THREATS
 
@@ -66,3 +69,45 @@ def test_equal_generators_give_equal_attacks(attack: Attack) -> None:
         return attack(lambda z: F.cross_entropy(net(z), y, reduction="none"), x, THREATS[0], rng)
 
     assert torch.equal(run(3), run(3))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+def test_asks_about_points_of_the_threat_alone(attack: Attack, threat: Threat) -> None:
+    """An evaluation counts whatever fools the network on the way."""
+    net, (x, y) = _net().eval(), _inputs()
+    asked: list[torch.Tensor] = []
+
+    def loss(images: torch.Tensor) -> torch.Tensor:
+        asked.append(images.detach().clone())
+        return F.cross_entropy(net(images), y, reduction="none")
+
+    attack(loss, x, threat, torch.Generator().manual_seed(2))
+    assert all(threat.contains(images, x) for images in asked)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("attack", [PGD(12, track=True), PGD(7, falling=True, track=True)], ids=str)
+def test_legs_walk_the_whole_path(attack: PGD, threat: Threat) -> None:
+    net, (x, y) = _net().eval(), _inputs()
+    ways: list[list[torch.Tensor]] = [[], []]
+
+    def walk(legs: Sequence[Attack], way: list[torch.Tensor]) -> torch.Tensor | None:
+        def loss(images: torch.Tensor) -> torch.Tensor:
+            way.append(images.detach().clone())
+            return F.cross_entropy(net(images), y, reduction="none")
+
+        rng, end = torch.Generator().manual_seed(2), None
+        for leg in legs:
+            end = leg(loss, x, threat, rng, end)
+        return end
+
+    whole = walk([replace(attack, track=False)], ways[0])
+    end = walk(attack.legs(threat), ways[1])
+    assert len(ways[0]) == attack.steps
+    kept = (
+        ways[1] if len(ways[0]) == len(ways[1]) else ways[1][1:-1]
+    )  # in one piece it tracks itself
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(ways[0], kept, strict=True))
+    if kept is ways[1]:
+        assert whole is not None and end is not None and torch.allclose(whole, end, atol=1e-6)

@@ -8,6 +8,7 @@ from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.evaluate import clean, under_attack
+from hauberk.evaluate.proportion import Proportion
 from hauberk.evaluate.protocol import margin
 from hauberk.evaluate.sealed import seal
 from hauberk.threats import L2, Linf
@@ -55,16 +56,46 @@ def test_seeds_and_restarts(honest: nn.Module, examples: Examples) -> None:
     one = under_attack(honest, few, threat, attack, seed=0)
     assert torch.equal(world, torch.get_rng_state())
     assert torch.equal(one, under_attack(honest, few, threat, attack, seed=0))
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     many = under_attack(
         honest, few, threat, attack, seed=0, restarts=4,
-        progress=lambda done, total, note: seen.append((done, total)),
+        progress=lambda done, total, note: seen.append((done, total, note)),
     )  # fmt: skip
     assert bool((many <= one).all()) and int(many.sum()) <= int(one.sum())
     assert bool((one <= clean(honest, few)).all())
-    assert seen[-1] == (800, 800) and all(a <= b for a, b in seen)
+    assert seen[-1][:2] == (800, 800) and all(a <= b for a, b, _ in seen)
+    assert seen[-1][2] == f"attack, {Proportion.of(many)} left"
     with pytest.raises(ValueError, match="restarts"):
         under_attack(honest, few, threat, attack, seed=0, restarts=0)
+
+
+def test_what_fools_on_the_way_counts_and_leaves(honest: nn.Module, examples: Examples) -> None:
+    """The verdict in pieces is that of every point of the whole way, at fewer gradients."""
+    few, threat, steps = examples.first(100), Linf(0.15), 40
+    asked: list[int] = []
+    net = seal(honest)
+
+    class Counting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            asked.append(len(x) if torch.is_grad_enabled() else 0)
+            out: torch.Tensor = net(x)
+            return out
+
+    found = under_attack(
+        Counting(), few, threat, PGD(steps, random_start=False, track=True), seed=0
+    )
+    correct = clean(honest, few)
+    x, y = few.images(correct), few.y[correct]
+    right = torch.ones(len(y), dtype=torch.bool)
+
+    def loss(z: torch.Tensor) -> torch.Tensor:
+        logits = net(z)
+        right.logical_and_(logits.argmax(1) == y)
+        return nn.functional.cross_entropy(logits, y, reduction="none")
+
+    PGD(steps, random_start=False, track=True)(loss, x, threat, torch.Generator())
+    assert torch.equal(found[correct], right) and not found[~correct].any()
+    assert int(found.sum()) * steps < sum(asked) < 0.9 * int(correct.sum()) * steps
 
 
 def test_sealing_keeps_logits_and_gives_contiguous_gradients(examples: Examples) -> None:

@@ -3,8 +3,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from hauberk.attacks import PGD
+from hauberk.constraints import Sparsity
+from hauberk.objectives import Adversarial
 from hauberk.parametrize import collapse, factorise, matrices, state
-from hauberk.types import Factors
+from hauberk.parametrize.factored import Factored
+from hauberk.problem import Problem
+from hauberk.solvers import ProjectedGradient
+from hauberk.threats import Linf
+from hauberk.types import Batch, Factors
 
 
 def _nets() -> list[tuple[nn.Module, tuple[int, ...]]]:
@@ -81,3 +88,29 @@ def test_a_tied_weight_is_named_once() -> None:
             self.b.weight = self.a.weight
 
     assert matrices(Tied()) == ["a.weight"]
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_kernels_come_channels_last_even_with_one_channel(rank: int | None) -> None:
+    """Strides that torch takes for channels-last; of a gray kernel both layouts are contiguous."""
+    net = factorise(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3)), rank)
+    strides = [layer.weight.stride() for layer in net]
+    assert strides == [(9, 1, 3, 1), (36, 1, 12, 4)]
+
+
+def test_a_step_multiplies_the_factors_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for all steps of the attack and once, with a graph, for the weights' own gradient."""
+    net = factorise(_nets()[1][0])
+    objective = Adversarial(Linf(0.1), PGD(5))
+    problem = Problem(objective, {"budget": Sparsity(0.5)}, select=matrices)
+    solver = ProjectedGradient()
+    state, made, multiply = solver.init(problem, net), list[int](), Factored.forward
+
+    def counted(self: Factored, *factors: torch.Tensor) -> torch.Tensor:
+        made.append(1)
+        return multiply(self, *factors)
+
+    monkeypatch.setattr(Factored, "forward", counted)
+    batch = Batch(torch.rand(6, 4, 4, 4), torch.arange(6) % 4, torch.Generator())
+    solver.step(problem, net, batch, state)
+    assert len(made) == 2 * 2  # two layers

@@ -9,7 +9,8 @@ the attack; `PGD.soft` steps along the gradient itself, clipped, and falls as it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import torch
@@ -17,6 +18,9 @@ import torch
 from hauberk.attack import Attack, input_gradient
 from hauberk.threat import Threat
 from hauberk.types import Images, PerSample, SampleLoss
+
+_LEG = 5
+"""Steps between two looks at who is fooled: dropping examples costs a copy of the others."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class PGD(Attack):
         reach: length of the whole path in radii, where ``step_size`` is left out; 2.5 crosses the
             set from any start.
         track: return the best point seen, the clean image included, at the price of two more
-            forward passes; without it the last iterate is returned, as in training.
+            forward passes, and let each of them count in an evaluation; without it the last iterate
+            is returned, as in training and in most papers.
         sharpness: of a step, see `Threat.steepest`; infinity is the sign.
         falling: the steps fall linearly, and their sum is what ``steps`` equal ones would give.
     """
@@ -49,7 +54,7 @@ class PGD(Attack):
         """For training, where steps are dear; it starts from the clean image.
 
         On MNIST's LeNet at eps 76/255 four of these do what eight signed ones do, and eight what
-        forty do (benchmarks/attack_steps.py).
+        forty do (benchmarks/speed/attack_steps.py).
         """
         return PGD(steps, reach=reach, random_start=False, sharpness=0.6, falling=True)
 
@@ -68,6 +73,16 @@ class PGD(Attack):
                 "give positive ones."
             )
 
+    def legs(self, threat: Threat) -> Sequence[PGD]:
+        """Of one that tracks: pieces of a few steps that walk the same path, or it in one piece."""
+        if not self.track:
+            return ()
+        if self.falling or self.steps <= _LEG:
+            return (self,)
+        pieces = [min(_LEG, self.steps - done) for done in range(0, self.steps, _LEG)]
+        alpha = self._step(threat)
+        return [replace(self, steps=n, step_size=alpha, track=False) for n in pieces]
+
     def search(
         self,
         loss: SampleLoss,
@@ -77,7 +92,7 @@ class PGD(Attack):
         start: Images | None = None,
     ) -> Images:
         """The iterates themselves."""
-        alpha = self.step_size or self.reach * threat.radius() / max(self.steps, 1)
+        alpha = self._step(threat)
         x_adv = start
         if x_adv is None:
             x_adv = threat.sample(x, rng) if self.random_start else x
@@ -93,6 +108,9 @@ class PGD(Attack):
             return x_adv
         best.see(x_adv, loss(x_adv))
         return best.x
+
+    def _step(self, threat: Threat) -> float:
+        return self.step_size or self.reach * threat.radius() / max(self.steps, 1)
 
 
 class _Best:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.evaluate.proportion import Mask
+from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.protocol import Progress, clean, silent
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.threat import Threat
@@ -63,7 +63,7 @@ def autoattack(
         threat: `Linf` or `L2`.
         seed: of every attack in it.
         batch_size: examples at a time.
-        progress: told of batches done.
+        progress: told of batches done, and of how many are still robust, with its interval.
 
     Raises:
         ValueError: a threat that AutoAttack does not know.
@@ -79,7 +79,8 @@ def autoattack(
     x, y = _as_maps(held.images(left)), held.y[left.to(held.y.device)]
     with torch.no_grad():
         classes = sealed(examples.images(left[:1])).shape[1]
-    with _undisturbed(device), _listening(progress) as warnings:
+    count = _Count(len(left), len(examples))
+    with _undisturbed(device), _listening(progress, count) as warnings:
         official = _official(_Maps(sealed, examples.shape), norm, eps, classes, seed, device)
         _, y_adv = official.run_standard_evaluation(x, y, batch_size=batch_size)
     robust[left] = (y_adv == y).to(device)
@@ -210,12 +211,23 @@ def _undisturbed(device: torch.device) -> Iterator[None]:
         sys.settrace(trace)
 
 
+@dataclass
+class _Count:
+    """How many of ``total`` examples are still robust."""
+
+    robust: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{Proportion(self.robust, self.total)} left"
+
+
 @contextmanager
-def _listening(progress: Progress) -> Iterator[list[str]]:
+def _listening(progress: Progress, count: _Count) -> Iterator[list[str]]:
     """Turns the official log, its only word on progress, into calls and a list of warnings."""
     logger = logging.getLogger("auto-attack")
     warnings: list[str] = []
-    ear = _Ear(progress, warnings.append)
+    ear = _Ear(progress, count, warnings.append)
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
@@ -231,9 +243,9 @@ def _listening(progress: Progress) -> Iterator[list[str]]:
 class _Ear(logging.Handler):
     """Hears ``apgd-ce - 1/2 - 3 out of 50 successfully perturbed``."""
 
-    def __init__(self, progress: Progress, warn: Callable[[str], Any]) -> None:
+    def __init__(self, progress: Progress, count: _Count, warn: Callable[[str], Any]) -> None:
         super().__init__()
-        self.progress, self.warn = progress, warn
+        self.progress, self.count, self.warn = progress, count, warn
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -245,4 +257,5 @@ class _Ear(logging.Handler):
         attack, _, rest = text.partition(" - ")
         done, slash, total = rest.partition(" - ")[0].partition("/")
         if slash and done.isdigit() and total.isdigit():
-            self.progress(int(done), int(total), f"AutoAttack: {attack}")
+            self.count.robust -= int(rest.partition(" - ")[2].split()[0])
+            self.progress(int(done), int(total), f"AutoAttack: {attack}, {self.count}")

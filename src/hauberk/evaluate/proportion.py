@@ -54,6 +54,11 @@ class Proportion:
         # at p̂ = 0 and 1 an end is p̂ itself; rounding may put it a hair inside
         return max(0.0, min(middle - half, p)), min(1.0, max(middle + half, p))
 
+    def __str__(self) -> str:
+        """``49.6% (46.5% to 52.7%)``."""
+        low, high = self.ci95
+        return f"{self.accuracy:.1%} ({low:.1%} to {high:.1%})"
+
     def json(self) -> dict[str, Any]:
         """``{"accuracy", "ci95": [low, high], "n"}``."""
         return {"accuracy": self.accuracy, "ci95": list(self.ci95), "n": self.n}

@@ -1,7 +1,8 @@
 """Who is right, example by example, on clean and on attacked inputs.
 
-correct_i = [ argmax f(x_i) = y_i ],   robust_i = min_r [ argmax f(x_i^r) = y_i ],
-x_i^r = the attack's answer from random start r
+correct_i = [ argmax f(x_i) = y_i ],   robust_i = min_{r, k} [ argmax f(x_i^{r,k}) = y_i ],
+x_i^{r,k} = the k-th point that the attack asks about from random start r, its answer the last; the
+answer alone, where the attack does not track
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
-from hauberk.evaluate.proportion import Mask
+from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
@@ -54,8 +55,8 @@ def under_attack(
 ) -> Mask:
     """Which examples stay correct in the worst of all restarts (and on the clean image).
 
-    The attack maximises the cross-entropy. Examples that are fooled already are not attacked
-    again. Equal seed and batch size give equal verdicts.
+    The attack maximises the cross-entropy. Where it tracks, an example is fooled by any point on
+    the way, and leaves the batch soon after. Equal seed and batch size give equal verdicts.
 
     Args:
         model: to logits (batch, class); it is left untouched.
@@ -65,7 +66,7 @@ def under_attack(
         seed: of the random starts.
         batch_size: examples at a time.
         restarts: independent starts for each example, at least 1.
-        progress: told of examples done.
+        progress: told of examples done, and of how many are still robust, with its interval.
 
     Raises:
         ValueError: no restart at all.
@@ -80,11 +81,55 @@ def under_attack(
         for start in range(0, len(left), batch_size):
             part = left[start : start + batch_size]
             rng = generator(seed, "evaluate", restart, start)
-            x_adv = adversarial(sealed, examples, part, threat, attack, rng)
-            robust[part] = agrees(sealed, x_adv, examples.y[part])
-            progress(restart * len(examples) + start + len(part), total, "attack")
-    progress(total, total, "attack")
+            robust[part] = _withstand(sealed, examples, part, threat, attack, rng)
+            progress(
+                restart * len(examples) + start + len(part),
+                total,
+                f"attack, {Proportion.of(robust)} left",
+            )
+    progress(total, total, f"attack, {Proportion.of(robust)} left")
     return robust
+
+
+def _withstand(
+    sealed: Sealed,
+    examples: Examples,
+    part: Tensor,
+    threat: Threat,
+    attack: Attack,
+    rng: torch.Generator,
+) -> Mask:
+    """Which of the examples ``part`` are right where the attack ends, and wherever it tracks."""
+    legs = attack.legs(threat)
+    if not legs:
+        answer = adversarial(sealed, examples, part, threat, attack, rng)
+        return agrees(sealed, answer, examples.y[part])
+    robust = torch.ones_like(part, dtype=torch.bool)
+    left = robust.nonzero()[:, 0]  # places in ``part``
+    x, x_adv = examples.images(part), None
+    for leg in legs:
+        watched = _Watched(sealed, examples.y[part[left]])
+        x_adv = leg(watched, x, threat, rng, x_adv)
+        robust[left] = watched.right
+        left, x, x_adv = left[watched.right], x[watched.right], x_adv[watched.right]
+        if not len(left):
+            return robust
+    assert x_adv is not None
+    robust[left] = agrees(sealed, x_adv, examples.y[part[left]])
+    return robust
+
+
+class _Watched:
+    """The cross-entropy, and who was right at every point it was asked about."""
+
+    def __init__(self, model: nn.Module, y: Labels) -> None:
+        self.model, self.y = model, y
+        self.right = torch.ones_like(y, dtype=torch.bool)
+
+    def __call__(self, x: Images) -> Tensor:
+        logits: Tensor = self.model(x)
+        self.right &= _right(logits.detach(), self.y)
+        return F.cross_entropy(logits, self.y, reduction="none")
 
 
 def transferred(
@@ -133,8 +178,11 @@ def adversarial(
 def agrees(model: nn.Module, x: Images, y: Labels) -> Mask:
     """Whether the network gives ``y`` for each of ``x``; NaN logits count as wrong."""
     with torch.no_grad():
-        logits: Tensor = model(x)
-        return (logits.argmax(1) == y) & ~logits.isnan().any(1)
+        return _right(model(x), y)
+
+
+def _right(logits: Tensor, y: Labels) -> Mask:
+    return (logits.argmax(1) == y) & ~logits.isnan().any(1)
 
 
 def cross_entropy(model: nn.Module, y: Labels) -> SampleLoss:

@@ -8,9 +8,9 @@ Exact, by dynamic programming over all boundaries, while (distinct values)² · 
 a heuristic with no proof of its gap, up to 1023 values: start at boundaries of equal ∫ density^⅓
 (Panter & Dite 1951), then alternate Lloyd's step with a dynamic programme in which each boundary
 moves jointly with all others to one of 17 places between its neighbours, ever finer. Measured: at
-most 0.2% above a lower bound of the optimum (tests, benchmarks/projections.py), and never above the
-best of 12 random starts of Lloyd's method by more than 10⁻⁴. From 1024 values on, where the start
-is asymptotically optimal, Lloyd's method alone. Deterministic on CPU.
+most 0.2% above a lower bound of the optimum (tests, benchmarks/speed/projections.py), and never
+above the best of 12 random starts of Lloyd's method by more than 10⁻⁴. From 1024 values on, where
+the start is asymptotically optimal, Lloyd's method alone. Deterministic on CPU.
 """
 
 from __future__ import annotations

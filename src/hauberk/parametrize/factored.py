@@ -36,6 +36,15 @@ class _Factoring(nn.Module, ABC):
     def factors(self, *originals: Tensor) -> Factors:
         """The same factors, in the form the file keeps."""
 
+    def _shaped(self, matrix: Tensor) -> Tensor:
+        """The weight in its own shape; kernels channels-last, which a copy alone makes certain.
+
+        A kernel of one channel fits either layout, and a network that sees the older one in its
+        kernels and in gray images computes in it: a step took twice as long.
+        """
+        weight = matrix.reshape(self.shape)
+        return weight.clone(memory_format=torch.channels_last) if weight.ndim == 4 else weight
+
 
 class Factored(_Factoring):
     """``W = (I + D) V + C`` with ``D = 0, V = W, C = 0`` at the start, all three free.
@@ -47,7 +56,7 @@ class Factored(_Factoring):
 
     def forward(self, d: Tensor, v: Tensor, c: Tensor) -> Tensor:
         """``V + D V + C``, in the weight's own shape."""
-        return torch.addmm(v + c, d, v).reshape(self.shape)
+        return self._shaped(torch.addmm(v + c, d, v))
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``D = 0, V = W, C = 0``."""
@@ -69,7 +78,7 @@ class LowRank(_Factoring):
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
         """``U V``, in the weight's own shape."""
-        return (u @ v).reshape(self.shape)
+        return self._shaped(u @ v)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """``U √S, √S Vᵀ`` of the best approximation of this rank."""

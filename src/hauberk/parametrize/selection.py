@@ -76,7 +76,13 @@ def tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
     for name, layer in model.named_modules():
         for kind, names in _TENSORS:
             if isinstance(layer, kind):
-                yield from ((name, layer, n) for n in names if getattr(layer, n, None) is not None)
+                yield from ((name, layer, n) for n in names if _has(layer, n))
+
+
+def _has(layer: nn.Module, tensor: str) -> bool:
+    """Whether there is such a matrix; one made of factors is not multiplied out to find it."""
+    made = parametrize.is_parametrized(layer, tensor)
+    return made or getattr(layer, tensor, None) is not None
 
 
 def matrices(model: nn.Module) -> list[str]:

@@ -100,7 +100,8 @@ def projected_step(
     if pull:
         pull()
     if state.shadow:
-        state.shadow = {n: p.detach().clone() for n, p in weights.items()}
+        for n, p in weights.items():
+            state.shadow[n].copy_(p.detach())
     if joint:
         rate = state.descent.rate(batch.progress)
         put(weights, proximal(joint, weights, batch.progress, rate))

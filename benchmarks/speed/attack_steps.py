@@ -1,6 +1,6 @@
 """Four soft steps do what eight signed ones do, and eight what forty do, on MNIST's dense net.
 
-    python benchmarks/attack_steps.py FILE --data ../shared/data/mnist
+    python benchmarks/speed/attack_steps.py FILE --data ../shared/data/mnist
 
 Accuracy left on the first 1,000 validation images at eps 76/255, by the number of gradients each
 attack takes: signed steps from the clean image with the paper's path (1.25 radii), signed steps
@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from _bench import HERE, record
 from torch.nn import functional as F
 
 import hauberk as hb
-from _record import record
 from hauberk.ops.random import generator
 
 THREAT = hb.Linf(76 / 255)
@@ -53,8 +53,7 @@ def main() -> None:
             share = float((net(x_adv).argmax(1) == y).double().mean())
             left.setdefault(name, {})[str(steps)] = round(share, 4)
     found = {"file": flags.file.name, "n": len(y), "accuracy_left_by_gradients": left}
-    out = Path(__file__).parent / "results" / "attack_steps.json"
-    record(out, (__doc__ or "").split("\n\n")[0], found, seed=0)
+    record(HERE / "attack_steps.json", (__doc__ or "").split("\n\n")[0], found, seed=0)
 
 
 if __name__ == "__main__":

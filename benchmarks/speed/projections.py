@@ -6,11 +6,12 @@ The same weights in twenty tensors are measured beside it and are no part of the
 has its own search, and where other programs use the cores its many short parallel steps wait for
 them. ``load`` in the record says how busy the machine was.
 
-    python benchmarks/projections.py            (one to two minutes)
+    python benchmarks/speed/projections.py            (one to two minutes; --small: 2 M weights)
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import sys
 import time
@@ -24,9 +25,9 @@ from typing import Any
 import kmeans1d
 import numpy as np
 import torch
+from _bench import publish
 from torch import Tensor
 
-from _record import record
 from hauberk.constraints import Codebook, Sparsity
 
 SEED = 0
@@ -48,11 +49,11 @@ def weights(count: int) -> dict[str, Tensor]:
     return {f"layer{i:02d}": torch.randn(n, generator=rng) / (1 + i) for i, n in enumerate(sizes)}
 
 
-def measure(name: str, layout: str) -> dict[str, float]:
+def measure(name: str, layout: str, count: int) -> dict[str, float]:
     """Seconds (median) and peak memory above the weights, in a process of its own."""
     project = PROJECTIONS[name]
     project({"warm": torch.randn(300_000)})
-    w = weights(WEIGHTS)
+    w = weights(count)
     if layout == "one tensor":
         w = {"all": torch.cat(list(w.values()))}
     before = _now_mb()
@@ -108,19 +109,21 @@ def subsamples(count: int = 40_000) -> dict[str, np.ndarray[Any, np.dtype[np.flo
 
 def main() -> None:
     """Measure each projection in a fresh process, then the codebook's quality."""
-    speed = {}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true")
+    small = parser.parse_args().small
+    count, speed = WEIGHTS // 10 if small else WEIGHTS, {}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         for layout in ("one tensor", "twenty tensors"):
             for name in PROJECTIONS:
-                speed[f"{name}, {layout}"] = pool.submit(measure, name, layout).result()
+                speed[f"{name}, {layout}"] = pool.submit(measure, name, layout, count).result()
     ratios = {
         f"{name}, {bits} bits": quality(values, bits)
-        for name, values in subsamples().items()
+        for name, values in subsamples(4_000 if small else 40_000).items()
         for bits in (4, 8)
     }
-    path = Path(__file__).parent / "results" / "projections.json"
-    found = {"weights": WEIGHTS, "speed": speed, "codebook_error_over_optimum": ratios}
-    record(path, " ".join((__doc__ or "").split("\n\n")[0].split()), found, SEED)
+    found = {"weights": count, "speed": speed, "codebook_error_over_optimum": ratios}
+    publish(__file__, __doc__, found, small, SEED)
 
 
 if __name__ == "__main__":

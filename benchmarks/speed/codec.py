@@ -2,7 +2,7 @@
 20 M weights/s or more in both directions (50 M/s when decoding at 99%), on one thread; float32
 without a codebook, where nothing is gained, decodes at 10 M weights/s or more.
 
-    python benchmarks/codec.py
+    python benchmarks/speed/codec.py            (--small: one repeat)
 
 The net has the layers of a ResNet-34 in CIFAR form. Each row of a layer has its own density, as
 in pruned nets; the bound is the entropy given those densities, which the coder has to learn. Every
@@ -12,17 +12,17 @@ Processor time, medians over alternating repeats; every encoding decoded and com
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _bench import publish
 from torch import Tensor
 
-from _record import record
 from hauberk.artifact import Artifact
 
 REPEATS = 5
@@ -74,12 +74,14 @@ def seconds(task: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def measure(name: str, state: dict[str, Tensor], entropy: float | None) -> dict[str, Any]:
+def measure(
+    name: str, state: dict[str, Tensor], entropy: float | None, repeats: int
+) -> dict[str, Any]:
     weights = sum(t.numel() for t in state.values())
     artifact = encode(state)  # also the warm-up
     decoded = artifact.state()
     assert all(torch.equal(t, decoded[name]) for name, t in state.items())
-    pairs = [(seconds(lambda: encode(state)), seconds(artifact.state)) for _ in range(REPEATS)]
+    pairs = [(seconds(lambda: encode(state)), seconds(artifact.state)) for _ in range(repeats)]
     encoding, decoding = (statistics.median(times) for times in zip(*pairs, strict=True))
     return {
         "net": name,
@@ -94,9 +96,13 @@ def measure(name: str, state: dict[str, Tensor], entropy: float | None) -> dict[
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true")
+    small = parser.parse_args().small
     torch.set_num_threads(1)
-    rows = [measure(f"{keep:.0%} kept, 8 bits", *net(keep)) for keep in (0.01, 0.1)]
-    rows.append(measure("dense float32", dense(), None))
+    repeats = 1 if small else REPEATS
+    rows = [measure(f"{keep:.0%} kept, 8 bits", *net(keep), repeats) for keep in (0.01, 0.1)]
+    rows.append(measure("dense float32", dense(), None, repeats))
     print("net               bytes       / entropy  encode M/s  decode M/s")
     for r in rows:
         over = f"{r['bytes_over_entropy']:.4f}" if r["bytes_over_entropy"] else ""
@@ -104,8 +110,7 @@ def main() -> None:
             f"{r['net']:<17} {r['bytes']:<11,} {over:<10} "
             f"{r['encode_weights_per_s'] / 1e6:<11.1f} {r['decode_weights_per_s'] / 1e6:.1f}"
         )
-    claim = "21 M weights at 8 bits: within 3% of the entropy, 20 M weights/s or more both ways"
-    record(Path(__file__).parent / "results" / "codec.json", claim, {"rows": rows})
+    publish(__file__, __doc__, {"rows": rows}, small, seed=0)
 
 
 if __name__ == "__main__":
