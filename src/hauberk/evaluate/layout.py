@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 # offsets in points, the best liked first: right, left, below, above
 _PLACES = (
-    *((9, -3), (9, -11), (9, 5), (9, -20), (9, 14)),
+    *((9, -3), (9, -11), (9, 5), (9, -20), (9, 14), (9, -29)),
     *((-9, -3), (-9, -11), (0, -17), (0, 12), (-9, 5)),
+    *((-9, -20), (0, -27), (-9, -29), (9, -38), (9, 23), (-9, 14)),
 )
 
 
@@ -55,6 +56,14 @@ def settle(axes: Axes, text: Annotation, taken: Sequence[Bbox]) -> None:
     _put(text, min(_PLACES, key=cost))
 
 
+def words(text: Annotation) -> Bbox:
+    """What a label covers, in pixels, without the line to its point."""
+    from matplotlib.text import Text
+
+    text.update_positions(text.get_figure(root=True).canvas.get_renderer())  # type: ignore[union-attr]
+    return Text.get_window_extent(text)
+
+
 def box(axes: Axes, low: tuple[float, float], high: tuple[float, float], margin: float) -> Bbox:
     """What lies between two points of the data, in pixels, with a margin."""
     from matplotlib.transforms import Bbox
@@ -74,4 +83,4 @@ def _put(text: Annotation, place: tuple[int, int]) -> Bbox:
     x = place[0]
     text.set_position(place)
     text.set_horizontalalignment("left" if x > 0 else "right" if x < 0 else "center")
-    return text.get_window_extent()
+    return words(text)

@@ -9,7 +9,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hauberk.evaluate.layout import apart, box, settle
+from hauberk.evaluate.layout import apart, box, settle, words
 from hauberk.evaluate.proportion import Proportion
 from hauberk.evaluate.report import Row
 from hauberk.files import write
@@ -181,16 +181,17 @@ def _label(
         low = 100 * row.robust.ci95[0]
         taken.append(box(axes, (x, low), (x, max(clean, low)), 3))
         taken += [box(axes, (x, y), (x, y), 10) for y in (robust, clean)]
-    for row, x in zip(rows, places, strict=True):
+    downwards = sorted(zip(rows, places, strict=True), key=lambda pair: -pair[0].robust.accuracy)
+    for row, x in downwards:  # a crowd's names then stand in the order of its points
         name = row.name or Path(row.file).stem
         text = _name(axes, name, (x, 100 * row.robust.accuracy), _INK, 9.5)
         settle(axes, text, taken)
-        taken.append(text.get_window_extent())
+        taken.append(words(text))
     dense = rows[0].dense_bytes
     for point, *_ in curves:
         text = _name(axes, point.name, (point.ratio * dense, 100 * point.robust), _PALE, 8)
         settle(axes, text, taken)
-        taken.append(text.get_window_extent())
+        taken.append(words(text))
 
 
 def _name(axes: Axes, name: str, point: tuple[float, float], color: str, size: float) -> Annotation:
@@ -205,6 +206,7 @@ def _name(axes: Axes, name: str, point: tuple[float, float], color: str, size: f
         fontweight="bold" if color == _INK else "normal",
         color=color,
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 0, "shrinkB": 4},
         zorder=5,
     )
 
