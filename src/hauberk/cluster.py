@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -92,7 +93,7 @@ def spread(
 
     gpus = int(bool(ray.cluster_resources().get("GPU", 0)) if gpu is None else gpu)
     _room(cpus, gpus)
-    task = ray.remote(call).options(num_cpus=cpus, num_gpus=gpus)
+    task = ray.remote(_interruptible(call)).options(num_cpus=cpus, num_gpus=gpus)
     under_way = {task.remote(*arguments): place for place, arguments in enumerate(every)}
     try:
         while under_way:
@@ -102,6 +103,17 @@ def spread(
                 yield under_way.pop(one), _result(one)
     finally:
         _cancel(list(under_way))
+
+
+def _interruptible(call: Callable[..., T]) -> Callable[..., T]:
+    """The call, in a worker that Ray can stop: one that was started under nohup ignores SIGINT."""
+
+    def task(*arguments: Any) -> T:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return call(*arguments)
+
+    return task
 
 
 def _room(cpus: int, gpus: int) -> None:
