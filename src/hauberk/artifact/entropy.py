@@ -51,7 +51,8 @@ class Writer:
         for low in range(0, width, _CHUNK):
             size = 1 << min(_CHUNK, width - low)
             chunk = (values >> values.dtype.type(low)) & values.dtype.type(size - 1)
-            self._put(chunk.astype(np.int32), size, len(values) * float(np.log2(size)))
+            digits = chunk.view(np.int32) if chunk.itemsize == 4 else chunk.astype(np.int32)
+            self._put(digits, size, len(values) * float(np.log2(size)))
 
     def symbols(self, values: Integers, size: int) -> None:
         """Numbers below ``size``, each block of them under the counts of the blocks before it."""

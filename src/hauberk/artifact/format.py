@@ -89,11 +89,12 @@ class Content:
 
 def pack(about: About, table: bytes, stream: bytes, version: int = VERSION) -> bytes:
     """The whole file."""
-    payload = struct.pack("<I", len(table)) + table + stream
-    header = _header(about, len(payload), version)
-    content = struct.pack("<Q", len(header)) + header + payload
-    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    return content.replace(_mark(_BLANK), _mark(digest), 1)
+    payload = (struct.pack("<I", len(table)), table, stream)
+    header = _header(about, sum(map(len, payload)), version)
+    length, digest = struct.pack("<Q", len(header)), hashlib.blake2b(digest_size=8)
+    for part in (length, header, *payload):
+        digest.update(part)
+    return b"".join((length, _signed(header, digest.hexdigest()), *payload))
 
 
 def unpack(content: bytes) -> Content:
