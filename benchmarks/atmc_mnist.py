@@ -85,19 +85,23 @@ def idealised(path: Path) -> dict[str, Any]:
     return {"paper_idealised_ratio": bits / (32 * sum(layer.weights for layer in weights))}
 
 
+HONEST = {
+    "robust_pgd100": Proof(
+        THREAT,
+        "linf:76/255",
+        {"pgd:100 (2 starts)": hb.PGD(100, 2.5 * EPS / 40)},
+        autoattack=True,
+        autoattack_limit=1000,
+        restarts=2,
+    )
+}
+"""The figures that count, here and in the other tables of this network."""
 SERIES = Series(
     Path("runs/atmc_mnist"),
     THREAT,
     ENTRIES,
     {
-        "robust_pgd100": Proof(
-            THREAT,
-            "linf:76/255",
-            {"pgd:100 (2 starts)": hb.PGD(100, 2.5 * EPS / 40)},
-            autoattack=True,
-            autoattack_limit=1000,
-            restarts=2,
-        ),
+        **HONEST,
         "paper_attack": Proof(THREAT, "linf:76/255", {"paper": PAPER}, check_limit=0, timing=False),
     },
     idealised,

@@ -22,9 +22,9 @@ from typing import Any
 import hauberk as hb
 from _record import record
 from _series import Entry, Series
-from atmc_mnist import ENTRIES as PAPER_ROWS
-from atmc_mnist import EPS, THREAT, atmc
-from hauberk.evaluate import Proof
+from atmc_mnist import HONEST, THREAT, atmc
+from atmc_mnist import SERIES as PAPER
+from atmc_mnist import row as started
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -36,28 +36,14 @@ STUDENTS: Mapping[str, hb.Method] = {
     "half teacher": replace(PLAIN, teacher="self", teacher_share=0.5),
 }
 ENTRIES: Mapping[str, Entry] = {
-    **{name: PAPER_ROWS[name] for name in ("DA, first leg", "DA, second leg", "DA")},
+    **{name: PAPER.entries[name] for name in ("DA, first leg", "DA, second leg", "DA")},
     **{
-        f"{name}, seed {seed}": Entry(method, "caffe-lenet", "DA", seed, "DA")
+        f"{name}, seed {seed}": started(method, seed)
         for seed in SEEDS
         for name, method in STUDENTS.items()
     },
 }
-SERIES = Series(
-    Path("runs/atmc_mnist"),
-    THREAT,
-    ENTRIES,
-    {
-        "robust_pgd100": Proof(
-            THREAT,
-            "linf:76/255",
-            {"pgd:100 (2 starts)": hb.PGD(100, 2.5 * EPS / 40)},
-            autoattack=True,
-            autoattack_limit=1000,
-            restarts=2,
-        )
-    },
-)
+SERIES = Series(PAPER.work, THREAT, ENTRIES, HONEST)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -86,10 +86,9 @@ def compress(
         ValueError: the data do not fit the model, a setting makes no sense, training failed.
         OSError: the folder cannot be written.
     """
-    data = load_data(data)
+    data, method = load_data(data), method or ATMC()
     run = replace(run or Run(), out=Path(out) if out else None)
     check_fit(model, data)
-    method = method or ATMC()
     if method.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
             f"teacher was given as self to {type(method).__name__}, whose network is not trained "
@@ -102,31 +101,54 @@ def compress(
         _rehearse_slim(model, data)
     if run.folder:
         files.ready(run.folder)
-    working = copy.deepcopy(model)
-    dense = copy.deepcopy(model).cpu()
-
-    def legs() -> Iterator[Stage]:
-        if not pretrained:
-            yield from method.dense(threat)
-            dense.load_state_dict(working.state_dict())
-        sample = replace(data.train.first(SAMPLE), names=data.labels)
-        stages = method.stages(working, threat, sample)
-        if method.teacher:  # self is copied now: the first stage may change the network
-            stages = method.taught(stages, teacher or Teacher(working, run.place()))
-        yield from stages
-
-    history = follow(legs(), working, data, run)
-    if method.half:
-        round_half(working)
-    whole = dense_bytes(dense.state_dict()) if method.slim else None
-    if method.slim:
-        working = slim(working, torch.zeros(1, *data.shape))
-    artifact = encode(working, data, Architecture.of(model), whole)
+    course = _Course(method, threat, data, copy.deepcopy(model), copy.deepcopy(model).cpu())
+    history = follow(course.legs(pretrained, teacher, run), course.working, data, run)
+    artifact = course.shipped(Architecture.of(model))
     path = run.out / FILE if run.out else None
     if path and run.group.first:
         artifact.save(path)
     run.group.wait()
-    return Compressed(artifact, artifact.fill(copy.deepcopy(dense)), dense.eval(), path, history)
+    net = artifact.fill(copy.deepcopy(course.dense))
+    return Compressed(artifact, net, course.dense.eval(), path, history)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """From the network that was given to the file that ships.
+
+    Attributes:
+        method: which says the legs.
+        threat: what the adversary may do.
+        data: trained on.
+        working: the network under way, changed in place.
+        dense: a copy, to become the trained network that the compression starts from.
+    """
+
+    method: Method
+    threat: Threat
+    data: Data
+    working: nn.Module
+    dense: nn.Module
+
+    def legs(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
+        """The dense training, where it is wanted; then the method's own stages, taught or not."""
+        if not pretrained:
+            yield from self.method.dense(self.threat)
+            self.dense.load_state_dict(self.working.state_dict())
+        sample = replace(self.data.train.first(SAMPLE), names=self.data.labels)
+        stages = self.method.stages(self.working, self.threat, sample)
+        if self.method.teacher:  # self is copied now: the first stage may change the network
+            stages = self.method.taught(stages, teacher or Teacher(self.working, run.place()))
+        yield from stages
+
+    def shipped(self, named: Architecture | None) -> Artifact:
+        """What was trained, as a file."""
+        if self.method.half:
+            round_half(self.working)
+        if not self.method.slim:
+            return encode(self.working, self.data, named)
+        slimmed = slim(self.working, torch.zeros(1, *self.data.shape))
+        return encode(slimmed, self.data, named, dense_bytes(self.dense.state_dict()))
 
 
 def encode(

@@ -124,6 +124,8 @@ def joined() -> Group:
         return ALONE
     if not dist.is_initialized():
         cuda = torch.cuda.is_available()
+        if cuda:  # else what names no device would go to the first one's
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         except (RuntimeError, ValueError) as error:

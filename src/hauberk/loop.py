@@ -48,7 +48,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
         _clear(run.folder)
     ends = torch.empty(0)
     for number, stage in enumerate(stages):
-        done = _ended(run, number)
+        done = _kept(run, f"stage-{number}.safetensors")
         if done is not None:
             model.load_state_dict(done["model"])
             log.restore(done["history"])
@@ -66,10 +66,6 @@ def _clear(out: Path) -> None:
     """An earlier run's checkpoints are not this one's to resume from."""
     for path in (out / "checkpoint.safetensors", *out.glob("stage-*.safetensors")):
         path.unlink(missing_ok=True)
-
-
-def _ended(run: Run, number: int) -> dict[str, Any] | None:
-    return _kept(run, f"stage-{number}.safetensors")
 
 
 def _kept(run: Run, name: str) -> dict[str, Any] | None:

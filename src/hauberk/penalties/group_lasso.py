@@ -14,46 +14,36 @@ import torch
 from torch import Tensor
 
 from hauberk.ops.groups import Grouping, Split
-from hauberk.penalties.checks import refuse_eps, refuse_strength, unit
-from hauberk.problem import Penalty
-from hauberk.types import Scalar, Weights
+from hauberk.penalties.checks import refuse_eps, unit
+from hauberk.penalties.frozen import Frozen
+from hauberk.types import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class GroupLasso(Penalty):
+class GroupLasso(Frozen):
     """``λ Σ_g P_g ‖w_g‖₂``, whose gradient is ``λ P_g w_g / ‖w_g‖₂``.
 
     Attributes:
         strength: λ, 0 or more.
-        groups: what is shrunk together, and vanishes together.
         factors: P by name, one number for each group in the shape of the tensor's
             ``Split.view`` with 1 on the axes inside of a group; tensors that have none are free.
+        groups: what is shrunk together, and vanishes together.
 
     Raises:
         ValueError: for a strength that is negative or no number, or groups of which a part lives.
     """
 
-    strength: float
     groups: Grouping
-    factors: Weights
-
-    def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        refuse_strength(self.strength)
 
     @classmethod
     @torch.no_grad()
     def static(cls, strength: float, groups: Grouping, w: Weights) -> GroupLasso:
         """``P = √|g|`` on each tensor of ``w``."""
         splits = {name: _split(groups, t) for name, t in w.items()}
-        return cls(
-            strength,
-            groups,
-            {
-                n: torch.ones_like(_norms(t, splits[n])) * splits[n].size ** 0.5
-                for n, t in w.items()
-            },
-        )
+        factors = {
+            n: torch.ones_like(_norms(t, splits[n])) * splits[n].size ** 0.5 for n, t in w.items()
+        }
+        return cls(strength, factors, groups)
 
     @classmethod
     @torch.no_grad()
@@ -71,24 +61,16 @@ class GroupLasso(Penalty):
             name: splits[name].size ** 0.5 / ((norm / mean).square() + eps)
             for name, norm in norms.items()
         }
-        return cls(strength, groups, factors)
+        return cls(strength, factors, groups)
 
-    def value(self, w: Weights) -> Scalar:
-        """``λ Σ_g P_g ‖w_g‖₂``."""
-        known = [(t, self.factors[name]) for name, t in w.items() if name in self.factors]
-        terms = [(p.to(t) * _norms(t, _split(self.groups, t))).sum() for t, p in known]
-        return self.strength * torch.stack(terms).sum()
+    def norms(self, t: Tensor) -> Tensor:
+        """``‖t_g‖₂``."""
+        return _norms(t, _split(self.groups, t))
 
-    @torch.no_grad()
-    def prox(self, w: Weights, step: float) -> dict[str, Tensor]:
-        """``w_g · max(1 − step λ P_g / ‖w_g‖, 0)``: the group shrinkage."""
-        return {name: self._shrunk(name, t, step * self.strength) for name, t in w.items()}
-
-    def _shrunk(self, name: str, t: Tensor, scale: float) -> Tensor:
-        if name not in self.factors or not scale:
-            return t.detach().clone()
+    def shrunk(self, t: Tensor, less: Tensor) -> Tensor:
+        """``t_g · max(1 − less_g / ‖t_g‖, 0)``: the group shrinkage."""
         split = _split(self.groups, t)
-        norms, less = _norms(t, split), scale * self.factors[name].to(t)
+        norms = _norms(t, split)
         share = torch.where(norms > less, 1 - less / norms, 0)
         return (t.reshape(split.view) * share).reshape(t.shape)
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.penalties.checks import refuse_eps, refuse_strength, unit
-from hauberk.problem import Penalty
-from hauberk.types import Scalar, Weights
+from hauberk.penalties.checks import refuse_eps, unit
+from hauberk.penalties.frozen import Frozen
+from hauberk.types import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Lasso(Penalty):
+class Lasso(Frozen):
     """``λ Σ_j P_j |w_j|``, whose gradient is ``λ P · sign(w)``.
 
     Attributes:
@@ -29,13 +29,6 @@ class Lasso(Penalty):
     Raises:
         ValueError: for a strength that is negative or no number.
     """
-
-    strength: float
-    factors: Weights
-
-    def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        refuse_strength(self.strength)
 
     @classmethod
     def static(cls, strength: float, w: Weights) -> Lasso:
@@ -54,17 +47,10 @@ class Lasso(Penalty):
         mean = unit(t.abs() for t in w.values())
         return cls(strength, {name: 1 / (t.abs() / mean + eps) for name, t in w.items()})
 
-    def value(self, w: Weights) -> Scalar:
-        """``λ Σ_j P_j |w_j|``."""
-        known = [(t, self.factors[name]) for name, t in w.items() if name in self.factors]
-        return self.strength * torch.stack([(p.to(t) * t.abs()).sum() for t, p in known]).sum()
+    def norms(self, t: Tensor) -> Tensor:
+        """``|t|``."""
+        return t.abs()
 
-    @torch.no_grad()
-    def prox(self, w: Weights, step: float) -> dict[str, Tensor]:
-        """``sign(w) · max(|w| − step λ P, 0)``: the soft threshold."""
-        return {name: self._shrunk(name, t, step * self.strength) for name, t in w.items()}
-
-    def _shrunk(self, name: str, t: Tensor, scale: float) -> Tensor:
-        if name not in self.factors or not scale:
-            return t.detach().clone()
-        return t.sign() * (t.abs() - scale * self.factors[name].to(t)).clamp_min(0)
+    def shrunk(self, t: Tensor, less: Tensor) -> Tensor:
+        """``sign(t) · max(|t| − less, 0)``: the soft threshold."""
+        return t.sign() * (t.abs() - less).clamp_min(0)
