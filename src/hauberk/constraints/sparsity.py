@@ -17,7 +17,7 @@ from torch import Tensor
 from hauberk.constraints.checks import refuse_nonfinite
 from hauberk.ops.bits import choice_bits, most_choice_bits
 from hauberk.ops.groups import Grouping, Split, Weight
-from hauberk.ops.topk import keep_largest
+from hauberk.ops.topk import cut_smallest, keep_largest
 from hauberk.problem import Constraint
 from hauberk.types import Weights
 
@@ -96,6 +96,8 @@ class Sparsity(Constraint):
         refuse_nonfinite(w)
         splits = self._splits(w)
         scale = self.scales or dict.fromkeys(w, 1.0)
+        if isinstance(self.groups, Weight):  # a pass over the weights, with no scores and no masks
+            return cut_smallest(w, self._count(splits), scale)
         scores = {name: self.groups.scores(t) * scale[name] for name, t in w.items()}
         alive = keep_largest(scores, self._count(splits))
         masks = {name: self.groups.expand(alive[name], t) for name, t in w.items()}

@@ -7,7 +7,7 @@ from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, NofM, S
 from hauberk.ops.kmeans import kmeans
 from hauberk.ops.simplex import project_simplex
 from hauberk.ops.svd import numerical_rank, project_rank, truncated_svd
-from hauberk.ops.topk import keep_largest
+from hauberk.ops.topk import cut_smallest, keep_largest
 
 __all__ = [
     "Block",
@@ -18,6 +18,7 @@ __all__ = [
     "NofM",
     "Split",
     "Weight",
+    "cut_smallest",
     "keep_largest",
     "kmeans",
     "numerical_rank",
