@@ -228,3 +228,36 @@ def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
     assert len(where) > 3, "nothing moved"
     assert bool((where[:, 1] < 3).any()) == flip, "mirrored ones stand on the other side"
     torch.testing.assert_close(second[0], 0.1 * second[1].float(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, in its compiler
+def test_a_compiled_network_learns_the_same() -> None:
+    def trained(compiled: bool) -> nn.Module:
+        model = net()
+        model[3] = nn.Identity()  # dropout draws other masks inside of a kernel
+        problem = Problem(Adversarial(Linf(0.1), PGD(2)))
+        stage = Stage("dense", problem, ProjectedGradient(Descent(lr=1e-2)), 1, batch_size=64)
+        solve(stage, model, toy(), Run(compiled=compiled))
+        return model
+
+    plain, fast = trained(False), trained(True)
+    assert "_compiled_call_impl" not in fast.__dict__ or fast._compiled_call_impl is None
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def fail(*_: object) -> None:
+        raise TorchDynamoException("no C++ compiler was found")
+
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda m, **_: setattr(m, "_compiled_call_impl", fail)
+    )
+    stage = Stage("dense", Problem(Natural()), ProjectedGradient(Descent()), 1, batch_size=64)
+    model = net()
+    with pytest.raises(ValueError, match=r"no C.. compiler was found.; leave compiled out"):
+        solve(stage, model, toy(), Run(compiled=True))
+    model(toy().test.images())  # the network is its own again

@@ -67,6 +67,8 @@ class Common:
         nodes: machines that share each batch; give the same command on each.
         head: HOST:PORT of one of these machines, where they meet.
         precision: bf16-mixed trains in bfloat16 where that is safe (autocast).
+        compiled: let torch.compile make kernels of the network, after some minutes; for long runs
+            on a GPU.
         tensorboard: also write TensorBoard events to the folder.
         json: print the report as one JSON object on stdout, and nothing else there.
     """
@@ -86,6 +88,7 @@ class Common:
     nodes: int = 1
     head: str = ""
     precision: Literal["32", "bf16-mixed"] = "32"
+    compiled: bool = False
     tensorboard: bool = False
     json: bool = False
 

@@ -24,6 +24,7 @@ from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import Chain
 from hauberk.ops.random import generator, permutation
 from hauberk.ops.statistics import synchronised
+from hauberk.packages import gist
 from hauberk.problem import NotFinite
 from hauberk.signals import Interrupted
 from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
@@ -150,7 +151,11 @@ class _Leg:
         self._restore()
         self.run.watcher.stage(self.stage.name, self.total, self.step)
         self._remember()
-        with signals.noted() as caught, synchronised(self.model, self.group):
+        with (
+            signals.noted() as caught,
+            synchronised(self.model, self.group),
+            _compiled(self.model, self.run.compiled),
+        ):
             while self.step < self.total:
                 sentence = self._one_step()
                 if sentence:
@@ -369,6 +374,25 @@ def _placed(model: nn.Module, device: torch.device, images: bool) -> nn.Module:
 
 def _laid_out(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+@contextmanager
+def _compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """The network's own ``__call__``, compiled; its names, hooks and state stay as they are."""
+    if not wanted:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    model.compile(dynamic=False)  # batches are all of one size
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise ValueError(
+            f"torch.compile cannot compile this network here ({gist(error)}); leave compiled out."
+        ) from error
+    finally:
+        model._compiled_call_impl = None
 
 
 @contextmanager

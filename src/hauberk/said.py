@@ -142,6 +142,7 @@ def run(flags: Any, place: torch.device, what: str, bar: Bars, group: Group) -> 
         resume=flags.resume,
         device=place,
         bf16=flags.precision == "bf16-mixed",
+        compiled=flags.compiled,
         tensorboard=flags.tensorboard,
         identity=f"{what} seed={flags.seed} precision={flags.precision}",
         watcher=bar if group.first else Watcher(),

@@ -116,6 +116,8 @@ class Run:
         resume: go on from the folder's checkpoint where there is one.
         device: ``None`` is CUDA where there is any, else the CPU.
         bf16: run forward and backward passes in bfloat16 where that is safe (autocast).
+        compiled: let ``torch.compile`` make kernels of the network, for the steps of this machine's
+            shapes: some minutes first, then faster on a GPU; rounding differs.
         tensorboard: also write TensorBoard events to the folder.
         identity: what run this is; a checkpoint of another run is refused.
         watcher: told of progress.
@@ -128,6 +130,7 @@ class Run:
     resume: bool = False
     device: torch.device | None = None
     bf16: bool = False
+    compiled: bool = False
     tensorboard: bool = False
     identity: str = ""
     watcher: Watcher = field(default_factory=Watcher)
