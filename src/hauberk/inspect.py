@@ -59,7 +59,7 @@ def table(artifact: Artifact, path: str) -> Table:
     rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
     if artifact.labels:
         view.caption, view.caption_justify = f"classes: {', '.join(artifact.labels)}", "left"
-    view.add_row("container", "", "", "", "", "", f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
+    view.add_row("header and table", *[""] * 5, f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
     return view
 
 

@@ -63,7 +63,8 @@ def _bars(artifact: Artifact) -> list[_Bar]:
     bars = [_Bar(layer.name, _parts([layer]), _remark(layer)) for layer in shown]
     if rest:
         bars.append(_Bar(f"{len(rest)} smaller tensors", _parts(rest), ""))
-    return [*bars, _Bar("header and table", (0.0, 0.0, 0.0, float(artifact.overhead_bytes)), "")]
+    whole = float(artifact.nbytes - sum(layer.nbytes for layer in layers))  # as the table has it
+    return [*bars, _Bar("header and table", (0.0, 0.0, 0.0, whole), "")]
 
 
 def _parts(layers: Sequence[Layer]) -> tuple[float, float, float, float]:
