@@ -83,9 +83,9 @@ def memory(text: str) -> int | None:
 
 def threat(text: str) -> Threat:
     """``linf:8/255`` as a threat."""
-    from hauberk.threats import L2, Linf
+    from hauberk.threats import L1, L2, Linf
 
-    known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
+    known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1}
     norm, _, size = text.partition(":")
     number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:/(\d+\.?\d*))?", size.strip())
     divisor = float(number[2] or 1) if number else 0.0

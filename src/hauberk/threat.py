@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import inf
+from typing import final
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from hauberk.types import Images
 
@@ -38,5 +41,10 @@ class Threat(ABC):
         """The same kind of set, ``factor`` times as large: for warm-up."""
 
     @abstractmethod
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+        """Which examples of ``x_adv`` are in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
+
+    @final
     def contains(self, x_adv: Images, x: Images) -> bool:
-        """Whether every example of ``x_adv`` is in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
+        """Whether every example is."""
+        return bool(self.inside(x_adv, x).all())

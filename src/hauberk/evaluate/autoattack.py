@@ -24,7 +24,7 @@ from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.protocol import Progress, clean, silent
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.threat import Threat
-from hauberk.threats import L2, Linf
+from hauberk.threats import L1, L2, Linf
 from hauberk.types import Examples, Images
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def autoattack(
     Args:
         model: to logits (batch, class); it is left untouched.
         examples: on the device of the model.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         seed: of every attack in it.
         batch_size: examples at a time.
         progress: told of batches done, and of how many are still robust, with its interval.
@@ -104,7 +104,7 @@ def square(
     Args:
         model: to logits (batch, class); it is left untouched.
         examples: on the device of the model.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         seed: of the random search.
         queries: forward passes for each example.
         batch_size: examples at a time.
@@ -134,13 +134,13 @@ def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
     norm = _norm(threat)
     if norm is None:
         return (
-            f"AutoAttack was given the threat {threat}: it knows Linf and L2; "
+            f"AutoAttack was given the threat {threat}: it knows Linf, L2 and L1; "
             "evaluate other threats with PGD."
         )
     rows = _as_maps(torch.empty(1, *shape)).shape[2]
-    if norm == "L2" and rows < 5:
+    if norm != "Linf" and rows < 5:
         return (
-            f"AutoAttack under L2 was given inputs of shape {shape}: its search needs at least "
+            f"AutoAttack under {norm} was given inputs of shape {shape}: its search needs at least "
             "5 rows; evaluate with PGD."
         )
     return None
@@ -148,9 +148,8 @@ def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
 
 def _norm(threat: Threat) -> str | None:
     """The official name of the threat's norm: the one place that asks for the type."""
-    if isinstance(threat, Linf):
-        return "Linf"
-    return "L2" if isinstance(threat, L2) else None
+    official = {Linf: "Linf", L2: "L2", L1: "L1"}
+    return next((name for kind, name in official.items() if isinstance(threat, kind)), None)
 
 
 def _known(threat: Threat, shape: tuple[int, ...]) -> str:
@@ -166,8 +165,8 @@ def _official(
     from pyautoattack import AutoAttack
 
     official = AutoAttack(model, eps=eps, norm=norm, seed=seed, device=device, version="standard")
-    targets = min(9, classes - 1)
-    official.apgd_targeted.n_target_classes = official.fab.n_target_classes = targets
+    for targeted in (official.apgd_targeted, official.fab):
+        targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
     official.attacks_to_run = list(_attacks(classes))
     return official
 

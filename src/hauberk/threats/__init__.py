@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from hauberk.threats.l1 import L1
 from hauberk.threats.l2 import L2
 from hauberk.threats.linf import Linf
 
-__all__ = ["L2", "Linf"]
+__all__ = ["L1", "L2", "Linf"]
