@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from hauberk.solve import Run, Solver, Stage, TrainingFailed
     from hauberk.solvers import ADMM, Descent, ProjectedGradient
     from hauberk.threat import Threat
-    from hauberk.threats import L1, L2, Linf
+    from hauberk.threats import L1, L2, Linf, Union
     from hauberk.types import Batch, Data, Examples
 
 __version__ = "0.1.0"
@@ -115,6 +115,7 @@ __all__ = [
     "Threat",
     "Trades",
     "TrainingFailed",
+    "Union",
     "compress",
     "data",
     "export_onnx",
@@ -148,7 +149,7 @@ _HOMES = {
     "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
     "solvers": ["ADMM", "Descent", "ProjectedGradient"],
     "threat": ["Threat"],
-    "threats": ["L1", "L2", "Linf"],
+    "threats": ["L1", "L2", "Linf", "Union"],
     "types": ["Batch", "Data", "Examples"],
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -45,7 +45,8 @@ class Common:
             X-train.parquet and X-test.parquet), a folder of images: train/<class>/*.png beside
             val and test, or <class>/*.png, hub:owner/name of the Hugging Face Hub, or
             package.module:function, which gives torch Datasets.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12.
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
+            one of several, at its choice: linf:0.2+l2:2+l1:12.
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
             colon, 16 is the full one) or wrn:28,10 (depth, width); or your own,
             package.module:function, from the current directory or installed: the function takes
@@ -175,7 +176,8 @@ class Evaluate:
     Attributes:
         file: an .hbk file, or an .onnx file that hauberk exported.
         data: as for train; the test split is attacked.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12.
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
+            one of several, at its choice: linf:0.2+l2:2+l1:12.
         attack: pgd:STEPS, fgsm or autoattack.
         limit: attack only the first so many test examples.
         restarts: random starts of PGD; an example counts as robust if it withstands all.

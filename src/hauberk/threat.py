@@ -40,6 +40,15 @@ class Threat(ABC):
     def scaled(self, factor: float) -> Threat:
         """The same kind of set, ``factor`` times as large: for warm-up."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in logs: ``linf``."""
+        return str(self).partition(":")[0]
+
+    def parts(self) -> tuple[Threat, ...]:
+        """The sets whose union this is; by default it is one alone."""
+        return (self,)
+
     @abstractmethod
     def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
         """Which examples of ``x_adv`` are in ``Δ(x) ∩ [0, 1]``, up to float rounding."""

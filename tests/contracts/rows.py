@@ -32,7 +32,7 @@ from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Penalty
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
-from hauberk.threats import L1, L2, Linf
+from hauberk.threats import L1, L2, Linf, Union
 from hauberk.types import Weights
 
 
@@ -243,7 +243,8 @@ PENALTIES = [
     PenaltyRow("reweighted blocks", lambda w: GroupLasso.reweighted(0.5, Block(2, 2), w, 0.2)),
     PenaltyRow("tied filters", _tied_lasso),
 ]
-THREATS = [Linf(0.1), L2(0.7), Linf(1.0), L1(1.5)]
+UNION = Union((Linf(0.1), L2(0.7), L1(1.5)))
+THREATS = [Linf(0.1), L2(0.7), Linf(1.0), L1(1.5), UNION]
 ATTACKS = [
     PGD(5, track=True),
     PGD(3, 0.05, random_start=False, track=True),

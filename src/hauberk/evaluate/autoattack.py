@@ -104,38 +104,50 @@ def square(
     Args:
         model: to logits (batch, class); it is left untouched.
         examples: on the device of the model.
-        threat: `Linf`, `L2` or `L1`.
+        threat: `Linf`, `L2` or `L1`, or a union of them.
         seed: of the random search.
         queries: forward passes for each example.
         batch_size: examples at a time.
         progress: told of batches done.
     """
+    sealed = seal(model)
+    robust = clean(sealed, examples, batch_size)
+    for member in threat.parts():
+        left = robust.nonzero()[:, 0]
+        for start in range(0, len(left), batch_size):
+            part = left[start : start + batch_size]
+            robust[part] = _unsearched(sealed, examples, part, member, seed, queries)
+            progress(start + len(part), len(left), "Square")
+    return robust
+
+
+def _unsearched(
+    sealed: Sealed, examples: Examples, part: Tensor, threat: Threat, seed: int, queries: int
+) -> Mask:
+    """Which of the examples ``part`` withstand Square within one norm's ball."""
     from pyautoattack.square import SquareAttack
 
     norm, eps = _known(threat, examples.shape), threat.radius()
-    sealed = seal(model)
-    robust = clean(sealed, examples, batch_size)
-    left = robust.nonzero()[:, 0]
-    maps = _Maps(sealed, examples.shape)
-    for start in range(0, len(left), batch_size):
-        part = left[start : start + batch_size]
-        x, y = _as_maps(examples.images(part)), examples.y[part]
-        with _undisturbed(x.device), torch.no_grad():
-            search = SquareAttack(
-                maps, norm, queries, eps, seed=seed, resc_schedule=False, device=x.device
-            )
-            robust[part] = maps(search.perturb(x, y)).argmax(1) == y
-        progress(start + len(part), len(left), "Square")
-    return robust
+    maps, x, y = _Maps(sealed, examples.shape), _as_maps(examples.images(part)), examples.y[part]
+    with _undisturbed(x.device), torch.no_grad():
+        search = SquareAttack(
+            maps, norm, queries, eps, seed=seed, resc_schedule=False, device=x.device
+        )
+        answers: Tensor = maps(search.perturb(x, y)).argmax(1)
+    return answers == y
 
 
 def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
     """Why the official code cannot attack inputs of ``shape`` within ``threat``, if it cannot."""
+    return next((why for part in threat.parts() if (why := _refused(part, shape))), None)
+
+
+def _refused(threat: Threat, shape: tuple[int, ...]) -> str | None:
     norm = _norm(threat)
     if norm is None:
         return (
-            f"AutoAttack was given the threat {threat}: it knows Linf, L2 and L1; "
-            "evaluate other threats with PGD."
+            f"AutoAttack was given the threat {threat}: it knows Linf, L2 and L1, "
+            "one at a time; evaluate other threats with PGD."
         )
     rows = _as_maps(torch.empty(1, *shape)).shape[2]
     if norm != "Linf" and rows < 5:
@@ -153,7 +165,7 @@ def _norm(threat: Threat) -> str | None:
 
 
 def _known(threat: Threat, shape: tuple[int, ...]) -> str:
-    norm, sentence = _norm(threat), refusal(threat, shape)
+    norm, sentence = _norm(threat), _refused(threat, shape)
     if norm is None or sentence:
         raise ValueError(sentence)
     return norm
