@@ -42,11 +42,21 @@ if TYPE_CHECKING:
         AdmmPrune,
         Int8,
         Method,
+        MinMax,
         Reweighted,
         Sized,
     )
     from hauberk.models import Normalized
-    from hauberk.objectives import Adversarial, Distilled, Natural, Teacher, Trades
+    from hauberk.objectives import (
+        Adversarial,
+        Distilled,
+        Natural,
+        PerSample,
+        Shared,
+        Teacher,
+        Trades,
+        WorstDomain,
+    )
     from hauberk.parametrize import factorise
     from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
@@ -94,17 +104,20 @@ __all__ = [
     "Lattice",
     "Linf",
     "Method",
+    "MinMax",
     "Natural",
     "Normalized",
     "Objective",
     "OnnxFile",
     "Penalty",
+    "PerSample",
     "PerTensor",
     "Problem",
     "ProjectedGradient",
     "Rank",
     "Reweighted",
     "Run",
+    "Shared",
     "Sized",
     "Solver",
     "Sparsity",
@@ -116,6 +129,7 @@ __all__ = [
     "Trades",
     "TrainingFailed",
     "Union",
+    "WorstDomain",
     "compress",
     "data",
     "export_onnx",
@@ -139,10 +153,13 @@ _HOMES = {
     "group": ["Group", "joined"],
     "models": ["Normalized"],
     "methods": [
-        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Reweighted",
-        "Sized",
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "MinMax",
+        "Reweighted", "Sized",
     ],
-    "objectives": ["Adversarial", "Distilled", "Natural", "Teacher", "Trades"],
+    "objectives": [
+        "Adversarial", "Distilled", "Natural", "PerSample", "Shared", "Teacher", "Trades",
+        "WorstDomain",
+    ],
     "parametrize": ["factorise"],
     "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],

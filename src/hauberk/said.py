@@ -37,6 +37,7 @@ def methods() -> dict[str, type[Method]]:
         "admm": methods.AdmmPrune,
         "reweighted": methods.Reweighted,
         "int8": methods.Int8,
+        "min-max": methods.MinMax,
         "da": methods.DA,
     }
 

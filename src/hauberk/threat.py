@@ -32,6 +32,13 @@ class Threat(ABC):
         ``argmax ⟨grad, d⟩``; a finite one spares the pixels that hardly matter.
         """
 
+    def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
+        """The steepest step from a point, for sets that mind which ways the pixel box closes there.
+
+        By default it is `steepest` wherever it starts; projection takes back what left the box.
+        """
+        return self.steepest(grad, sharpness)
+
     @abstractmethod
     def radius(self) -> float:
         """How far the set reaches, in the threat's own norm: step sizes are set from it."""

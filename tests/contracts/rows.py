@@ -27,7 +27,7 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Reweighted, Sized
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, MinMax, Reweighted, Sized
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Penalty
@@ -285,4 +285,10 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Reweighted(pattern="column", keep=0.5, across=False, round_epochs=1, **_QUICK), 390),
     (Reweighted(pattern="block:1x4", keep=0.3, round_epochs=1, **_QUICK), 234),
     (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
+]
+UNDER_A_UNION = [  # the same under a union of threats
+    (MinMax(epochs=4, batch_size=32, lr=0.02), 780),
+    (AP(keep=0.2, domains="max", **_QUICK), 156),
+    (ATMC(keep=0.3, bits=3, codebook_epochs=1, **_QUICK), 234),
+    (Int8(domains="average", **_QUICK), 780),
 ]

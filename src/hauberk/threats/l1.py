@@ -72,6 +72,11 @@ class L1(Threat):
         grey = torch.full_like(grad, 0.5)  # around it the pixel box is |d| ≤ 1/k, in halves of k
         return (project_l1(grey + scaled, grey, 0.5 * k) - grey) * (2 / k)
 
+    def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
+        """Steepest among the pixels that may move; shared by some alone, it must not miss."""
+        shut = ((grad > 0) & (at >= 1)) | ((grad < 0) & (at <= 0))
+        return self.steepest(grad.masked_fill(shut, 0), sharpness)
+
     def radius(self) -> float:
         """Eps."""
         return self.eps

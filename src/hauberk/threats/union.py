@@ -8,6 +8,7 @@ radius of the largest, R = max_k eps_k: a step of length 1 is eps_k / R long in 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -67,10 +68,11 @@ class Union(Threat):
 
         It is the step of the member that gains most; at infinity ``argmax ⟨grad, d⟩``.
         """
-        mean = per_example(grad.abs().flatten(1).mean(1), grad)
-        scaled = grad / torch.where(mean > 0, mean, 1)
-        steps = [self._step(member, scaled, sharpness) for member in self.members]
-        return _chosen(steps, torch.stack([_gain(scaled, d, sharpness) for d in steps]).argmax(0))
+        return self._best(lambda member, s: member.steepest(grad, s), grad, sharpness)
+
+    def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
+        """The same, of the members' own steps from there."""
+        return self._best(lambda member, s: member.step(grad, at, s), grad, sharpness)
 
     def radius(self) -> float:
         """The largest member's, R."""
@@ -84,10 +86,14 @@ class Union(Threat):
         """Where any member has ``x_adv``."""
         return torch.stack([member.inside(x_adv, x) for member in self.members]).any(0)
 
-    def _step(self, member: Threat, grad: Images, sharpness: float) -> Tensor:
-        """Steepest over ``r B``, r = eps_k / R: ``r · argmax ⟨(s/r) ĝ, d⟩ − ½‖d‖²`` over B."""
-        r = member.radius() / (self.radius() or 1.0)
-        return r * member.steepest(grad, sharpness / r if r else inf)
+    def _best(self, step: Callable[[Threat, float], Images], grad: Images, s: float) -> Images:
+        """Over ``r B``, r = eps_k / R, it is ``r · argmax ⟨(s/r) ĝ, d⟩ − ½‖d‖²`` over B."""
+        mean = per_example(grad.abs().flatten(1).mean(1), grad)
+        scaled, longest, steps = grad / torch.where(mean > 0, mean, 1), self.radius() or 1.0, []
+        for member in self.members:
+            r = member.radius() / longest
+            steps.append(r * step(member, s / r if r else inf))
+        return _chosen(steps, torch.stack([_gain(scaled, d, s) for d in steps]).argmax(0))
 
 
 def _gain(grad: Images, step: Images, sharpness: float) -> PerSample:
