@@ -1,5 +1,6 @@
 """The command as a person meets it: what it prints, what it writes, how it refuses."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 import hauberk as hb
 from hauberk import cli, flags
+from hauberk.evaluate import run_checks
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 
@@ -281,14 +283,19 @@ def test_reweighted_and_a_teacher_by_flags_alone(
 
 
 def test_several_threats_by_flags_alone(
-    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    start: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Train, compress and evaluate under a union, with its members' shares in the report."""
-    union = ["--data", str(start / "few.npz"), "--threat", "linf:0.05+l1:2", "--attack", "pgd:3"]
+    quickly = functools.partial(run_checks, queries=20)
+    monkeypatch.setattr("hauberk.evaluate.proof.run_checks", quickly)
+    union = ["--data", str(start / "few.npz"), "--threat", "linf:0.05+l2:0.4", "--attack", "pgd:3"]
     quick = [*union, "--attack-steps", "1", "--epochs", "1", "--limit", "6", "--json"]
     run("train", *quick, "--model", "digits-cnn", "--domains", "max", "--out", str(tmp_path / "d"))
     row = json.loads(capsys.readouterr().out)["rows"][-1]
-    assert set(row["members"]["pgd:3"]) == {"linf:0.05", "l1:2.0"}
+    assert set(row["members"]["pgd:3"]) == {"linf:0.05", "l2:0.4"}
     small = tmp_path / "small"
     run(
         "compress", *quick, "--method", "atmc", "--keep", "5%", "--codebook-epochs", "1",
@@ -298,10 +305,11 @@ def test_several_threats_by_flags_alone(
     assert [set(row["members"]) for row in rows] == [{"pgd:3"}] * 2
     worst = min(share["accuracy"] for share in rows[1]["members"]["pgd:3"].values())
     assert rows[1]["robust"]["accuracy"] <= worst
-    assert "weight_linf,weight_l1" in (small / "metrics.csv").read_text().splitlines()[0]
-    assert "pgd:3 in l1:2.0" in (small / "report.md").read_text()
+    assert "weight_linf,weight_l2" in (small / "metrics.csv").read_text().splitlines()[0]
+    assert "pgd:3 in l2:0.4" in (small / "report.md").read_text()
     assert "gamma = 0.5\n" in (small / "run.toml").read_text()
-    run("evaluate", str(small / "model.hbk"), *union, "--no-checks")
+    three = [*union[:2], "--threat", "linf:0.05+l2:0.4+l1:2", *union[4:]]
+    run("evaluate", str(small / "model.hbk"), *three, "--no-checks")
     assert "pgd:3 in l1:2.0" in capsys.readouterr().out
 
 

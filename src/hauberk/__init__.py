@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hauberk.api import Compressed, compress, export_onnx, export_onnx_int8, load
     from hauberk.artifact import Architecture, Artifact, OnnxFile, slim
     from hauberk.attack import Attack
-    from hauberk.attacks import FGSM, PGD
+    from hauberk.attacks import FGSM, PGD, MinMaxPGD
     from hauberk.constraints import (
         Annealed,
         Codebook,
@@ -105,6 +105,7 @@ __all__ = [
     "Linf",
     "Method",
     "MinMax",
+    "MinMaxPGD",
     "Natural",
     "Normalized",
     "Objective",
@@ -145,7 +146,7 @@ _HOMES = {
     "api": ["Compressed", "compress", "export_onnx", "export_onnx_int8", "load"],
     "artifact": ["Architecture", "Artifact", "OnnxFile", "slim"],
     "attack": ["Attack"],
-    "attacks": ["FGSM", "PGD"],
+    "attacks": ["FGSM", "PGD", "MinMaxPGD"],
     "constraints": [
         "Annealed", "Codebook", "Grid", "HalfPrecision", "Lattice", "PerTensor", "Rank",
         "Sparsity", "Support",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.attack import Attack
-from hauberk.attacks import PGD
+from hauberk.attacks import PGD, losses
 from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.ops.random import generator
@@ -190,15 +190,9 @@ def _right(logits: Tensor, y: Labels) -> Mask:
 
 def cross_entropy(model: nn.Module, y: Labels) -> SampleLoss:
     """``x ↦ −log softmax(f(x))_y``, per example."""
-    return lambda x: F.cross_entropy(model(x), y, reduction="none")
+    return lambda x: losses.cross_entropy(model(x), y)
 
 
 def margin(model: nn.Module, y: Labels) -> SampleLoss:
     """``x ↦ max_{k ≠ y} f_k(x) − f_y(x)``, per example: positive where the network is wrong."""
-
-    def loss(x: Images) -> Tensor:
-        logits: Tensor = model(x)
-        own = F.one_hot(y, logits.shape[1]).bool()
-        return logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
-
-    return loss
+    return lambda x: losses.margin(model(x), y)

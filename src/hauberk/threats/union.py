@@ -1,8 +1,8 @@
 """``Δ(x) = ∪_k Δ_k(x)``: the adversary chooses the norm too, for each example.
 
-An attack never walks a union, which is not convex: it searches each member and keeps the worst
-(`hauberk.attack`). For whoever does walk it, lengths are counted so that every member has the
-radius of the largest, R = max_k eps_k: a step of length 1 is eps_k / R long in member k's own norm.
+An `Attack` never walks a union, which is not convex: it searches each member and keeps the worst
+(`hauberk.attack`). For a search that does (`MinMaxPGD`), lengths are counted so that all members
+have the radius of the largest, R = max_k eps_k: a step of 1 is eps_k / R long in member k's norm.
 """
 
 from __future__ import annotations
