@@ -60,3 +60,16 @@ def test_random_points_are_uniform_in_the_ball() -> None:
         assert float((reach <= r).double().mean()) == pytest.approx(r**4, abs=0.015)
     assert delta.mean(0).abs().max() < 0.003
     assert delta.abs().mean(0).std() < 0.001
+
+
+def test_a_step_goes_to_pixels_that_may_move() -> None:
+    """The largest gradients point out of the box: without care, no step would go anywhere."""
+    x = torch.full((1, 1, 5, 10), 0.5)
+    x[0, 0, 0], x[0, 0, 1] = 0.0, 1.0
+    grad = torch.full_like(x, 0.1)
+    grad[0, 0, 0], grad[0, 0, 1], grad[0, 0, 2, 3] = -9.0, 9.0, -0.2
+    step = L1(1.0).step(grad, x)
+    assert step.nonzero().tolist() == [[0, 0, 2, 3]] and float(step.sum()) == -1.0
+    assert torch.equal(L1(1.0).step(-grad, x).nonzero(), L1(1.0).steepest(grad).nonzero())
+    nowhere = torch.zeros_like(x)
+    assert torch.equal(L1(1.0).step(torch.full_like(x, -1.0), nowhere), nowhere)

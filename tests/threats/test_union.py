@@ -82,7 +82,7 @@ def test_the_worst_of_a_union_is_no_weaker_than_its_members() -> None:
     def loss(z: torch.Tensor) -> torch.Tensor:
         return net(z).sum(1)
 
-    attack, three = PGD(8, random_start=False, track=True), Union((Linf(0.2), L2(0.5), L1(1.4)))
+    attack, three = PGD(8, random_start=False, track=True), Union((Linf(0.2), L2(0.5), L1(1.0)))
     union = loss(attack(loss, x, three, generator(2)))
     each = torch.stack([loss(attack(loss, x, m, generator(2))) for m in three.members])
     torch.testing.assert_close(union, each.amax(0))

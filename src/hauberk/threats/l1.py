@@ -24,6 +24,9 @@ _SHARE = 0.02
 """Of the pixels share a step: on MNIST's LeNet at eps 12, 1.5 to 2.5% do best, in 4 steps as in 40,
 and 10% do nothing; SLIDE has 1% (of colour images), APGD begins with 20%."""
 
+_ROOM = 1e-5
+"""A pixel with less before it cannot move; what rounding leaves is no room."""
+
 
 @dataclass(frozen=True)
 class L1(Threat):
@@ -74,7 +77,7 @@ class L1(Threat):
 
     def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
         """Steepest among the pixels that may move; shared by some alone, it must not miss."""
-        shut = ((grad > 0) & (at >= 1)) | ((grad < 0) & (at <= 0))
+        shut = ((grad > 0) & (at >= 1 - _ROOM)) | ((grad < 0) & (at <= _ROOM))
         return self.steepest(grad.masked_fill(shut, 0), sharpness)
 
     def radius(self) -> float:
