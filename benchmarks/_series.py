@@ -32,6 +32,7 @@ class Entry:
         source: the row whose adversarial examples are transferred to it, as a check.
         mean: in place of training: other rows, and the share of each in the mean of their weights
             (a model soup: Wortsman et al., 2022, arXiv 2203.05482).
+        threat: that it is trained against, where that is not the series' own.
     """
 
     method: hb.Method
@@ -40,6 +41,7 @@ class Entry:
     seed: int = 0
     source: str | None = None
     mean: Mapping[str, float] = field(default_factory=dict)
+    threat: hb.Threat | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Series:
         proofs: how each is measured; the first makes the row, the others add ``robust`` under
             their name.
         more: anything else to note of a finished file.
+        prepare: what becomes of the data first.
+        last: what is measured once the rows are there.
+        bf16: whether rows train in bfloat16 where that is safe; very small nets are no faster.
     """
 
     work: Path
@@ -60,6 +65,9 @@ class Series:
     entries: Mapping[str, Entry]
     proofs: Mapping[str, Proof]
     more: Callable[[Path], dict[str, Any]] = lambda path: {}
+    prepare: Callable[[hb.Data], hb.Data] = lambda data: data
+    last: Callable[[hb.Data], None] = lambda data: None
+    bf16: bool = True
 
     def file(self, name: str) -> Path:
         """The row's file."""
@@ -77,14 +85,17 @@ class Series:
         if entry.start:
             net = hb.load(self.file(entry.start))
         start = time.perf_counter()
+        identity = f"{entry!r} {entry.threat}" if entry.threat else repr(entry)
         with bars(name) as bar:
-            run = hb.Run(seed=entry.seed, bf16=True, resume=True, identity=repr(entry), watcher=bar)
+            run = hb.Run(
+                seed=entry.seed, bf16=self.bf16, resume=True, identity=identity, watcher=bar
+            )
             try:
                 hb.compress(
                     net,
                     data,
                     method=entry.method,
-                    threat=self.threat,
+                    threat=entry.threat or self.threat,
                     out=path.parent,
                     pretrained=entry.start is not None,
                     run=run,
@@ -133,12 +144,14 @@ class Series:
         parser.add_argument("--threads", type=int, default=2)
         flags = parser.parse_args()
         torch.set_num_threads(flags.threads)
-        data = hb.data.load(flags.data)
+        data = self.prepare(hb.data.load(flags.data))
         for name in flags.rows.split(";"):
             if "train" in flags.steps:
                 self.train(name, data)
             if "measure" in flags.steps:
                 self.measure(name, data)
+        if "measure" in flags.steps:
+            self.last(data)
         if "publish" in flags.steps:
             publish()
 

@@ -22,9 +22,11 @@ METHODS: dict[str, hb.Method] = {
     "admm": hb.AdmmPrune(
         pattern="irregular", across=True, keep=0.3, admm_epochs=2, rounds=4, batch_size=128, **QUICK
     ),
+    "min-max": hb.DA(batch_size=90, reuse=True, weight_rate=0.5, epochs=3, lr=5e-3),
     "long attack": hb.DA(epochs=1, attack_steps=6, batch_size=128),
     "short attack": hb.DA(epochs=1, attack_steps=1, batch_size=128),
 }
+UNION = hb.Union((hb.Linf(0.1), hb.L2(0.5)))
 
 
 class Double(nn.Module):
@@ -71,12 +73,12 @@ def follow(out: Path) -> None:
     dist.all_reduce = counted
     for name, method in METHODS.items():
         sent[0] = 0
-        made = hb.compress(
-            net(), few(), method=method, threat=hb.Linf(0.1), run=hb.Run(group=group)
-        )
+        threat = UNION if name == "min-max" else hb.Linf(0.1)
+        made = hb.compress(net(), few(), method=method, threat=threat, run=hb.Run(group=group))
         found[name] = {
             "loss": [row["loss"] for row in made.history],
             "val_loss": [row["val_loss"] for row in made.history],
+            "share": [row.get("weight_l2", 0.0) for row in made.history],
             "kept": [row.get("kept") for row in made.history],
             "sent": sent[0],
             "weights": [float(p.detach().double().abs().sum()) for p in made.model.parameters()],

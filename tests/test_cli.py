@@ -1,5 +1,6 @@
 """The command as a person meets it: what it prints, what it writes, how it refuses."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 import hauberk as hb
 from hauberk import cli, flags
+from hauberk.evaluate import run_checks
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 
@@ -161,6 +163,14 @@ BAD = {
                      "linf:1/0"], "linf:8/255"),
     "eps above one": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
                        "linf:8"], "8"),
+    "threat twice": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
+                      "l2:1+l2:2"], "l2 2 times"),
+    "threat missing": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
+                        "l2:1+"], "could not be read"),
+    "threat of another norm": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
+                                "linf:0.1+l7:2"], "could not be read"),
+    "gamma": (["train", *FAST, "--model", "digits-cnn", "--gamma", "-1"], "gamma was given as -1"),
+    "domains": (["train", *FAST, "--model", "digits-cnn", "--domains", "x"], "min-max, average"),
     "keep": (["compress", *FAST, "--model", "digits-cnn", "--keep", "150%"], "1.5"),
     "keep zero": (["compress", *FAST, "--model", "digits-cnn", "--keep", "0"], "keep"),
     "bits": (["compress", *FAST, "--model", "digits-cnn", "--bits", "17"], "17"),
@@ -270,6 +280,46 @@ def test_reweighted_and_a_teacher_by_flags_alone(
     dense, small = json.loads(capsys.readouterr().out)["rows"]
     assert small["bytes"] < 0.4 * dense["bytes"]
     assert 'teacher = "self"' in (tmp_path / "run.toml").read_text()
+
+
+def test_several_threats_by_flags_alone(
+    start: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Train, compress and evaluate under a union, with its members' shares in the report."""
+    quickly = functools.partial(run_checks, queries=20)
+    monkeypatch.setattr("hauberk.evaluate.proof.run_checks", quickly)
+    union = ["--data", str(start / "few.npz"), "--threat", "linf:0.05+l2:0.4", "--attack", "pgd:3"]
+    quick = [*union, "--attack-steps", "1", "--epochs", "1", "--limit", "6", "--json"]
+    run("train", *quick, "--model", "digits-cnn", "--domains", "max", "--out", str(tmp_path / "d"))
+    row = json.loads(capsys.readouterr().out)["rows"][-1]
+    assert set(row["members"]["pgd:3"]) == {"linf:0.05", "l2:0.4"}
+    small = tmp_path / "small"
+    run(
+        "compress", *quick, "--method", "atmc", "--keep", "5%", "--codebook-epochs", "1",
+        "--gamma", "0.5", "--from", str(tmp_path / "d" / "model.hbk"), "--out", str(small),
+    )  # fmt: skip
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [set(row["members"]) for row in rows] == [{"pgd:3"}] * 2
+    worst = min(share["accuracy"] for share in rows[1]["members"]["pgd:3"].values())
+    assert rows[1]["robust"]["accuracy"] <= worst
+    assert "weight_linf,weight_l2" in (small / "metrics.csv").read_text().splitlines()[0]
+    assert "pgd:3 in l2:0.4" in (small / "report.md").read_text()
+    assert "gamma = 0.5\n" in (small / "run.toml").read_text()
+    three = [*union[:2], "--threat", "linf:0.05+l2:0.4+l1:2", *union[4:]]
+    run("evaluate", str(small / "model.hbk"), *three, "--no-checks")
+    assert "pgd:3 in l1:2.0" in capsys.readouterr().out
+
+
+def test_min_max_wants_several_threats(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("compress", "--method", "min-max", "--from", str(start / "dense.hbk"))
+    told = refused(capsys, *words, *FAST, "--out", str(tmp_path / "out"))
+    assert "linf:0.1 alone; give several" in told
+    assert not (tmp_path / "out" / "model.hbk").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hauberk.api import Compressed, compress, export_onnx, export_onnx_int8, load
     from hauberk.artifact import Architecture, Artifact, OnnxFile, slim
     from hauberk.attack import Attack
-    from hauberk.attacks import FGSM, PGD
+    from hauberk.attacks import FGSM, PGD, MinMaxPGD
     from hauberk.constraints import (
         Annealed,
         Codebook,
@@ -42,18 +42,28 @@ if TYPE_CHECKING:
         AdmmPrune,
         Int8,
         Method,
+        MinMax,
         Reweighted,
         Sized,
     )
     from hauberk.models import Normalized
-    from hauberk.objectives import Adversarial, Distilled, Natural, Teacher, Trades
+    from hauberk.objectives import (
+        Adversarial,
+        Distilled,
+        Natural,
+        PerSample,
+        Shared,
+        Teacher,
+        Trades,
+        WorstDomain,
+    )
     from hauberk.parametrize import factorise
     from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
     from hauberk.solve import Run, Solver, Stage, TrainingFailed
     from hauberk.solvers import ADMM, Descent, ProjectedGradient
     from hauberk.threat import Threat
-    from hauberk.threats import L2, Linf
+    from hauberk.threats import L1, L2, Linf, Union
     from hauberk.types import Batch, Data, Examples
 
 __version__ = "0.1.0"
@@ -66,6 +76,7 @@ __all__ = [
     "ATMC",
     "DA",
     "FGSM",
+    "L1",
     "L2",
     "NAP",
     "PGD",
@@ -93,17 +104,21 @@ __all__ = [
     "Lattice",
     "Linf",
     "Method",
+    "MinMax",
+    "MinMaxPGD",
     "Natural",
     "Normalized",
     "Objective",
     "OnnxFile",
     "Penalty",
+    "PerSample",
     "PerTensor",
     "Problem",
     "ProjectedGradient",
     "Rank",
     "Reweighted",
     "Run",
+    "Shared",
     "Sized",
     "Solver",
     "Sparsity",
@@ -114,6 +129,8 @@ __all__ = [
     "Threat",
     "Trades",
     "TrainingFailed",
+    "Union",
+    "WorstDomain",
     "compress",
     "data",
     "export_onnx",
@@ -129,7 +146,7 @@ _HOMES = {
     "api": ["Compressed", "compress", "export_onnx", "export_onnx_int8", "load"],
     "artifact": ["Architecture", "Artifact", "OnnxFile", "slim"],
     "attack": ["Attack"],
-    "attacks": ["FGSM", "PGD"],
+    "attacks": ["FGSM", "PGD", "MinMaxPGD"],
     "constraints": [
         "Annealed", "Codebook", "Grid", "HalfPrecision", "Lattice", "PerTensor", "Rank",
         "Sparsity", "Support",
@@ -137,17 +154,20 @@ _HOMES = {
     "group": ["Group", "joined"],
     "models": ["Normalized"],
     "methods": [
-        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Reweighted",
-        "Sized",
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "MinMax",
+        "Reweighted", "Sized",
     ],
-    "objectives": ["Adversarial", "Distilled", "Natural", "Teacher", "Trades"],
+    "objectives": [
+        "Adversarial", "Distilled", "Natural", "PerSample", "Shared", "Teacher", "Trades",
+        "WorstDomain",
+    ],
     "parametrize": ["factorise"],
     "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
     "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
     "solvers": ["ADMM", "Descent", "ProjectedGradient"],
     "threat": ["Threat"],
-    "threats": ["L2", "Linf"],
+    "threats": ["L1", "L2", "Linf", "Union"],
     "types": ["Batch", "Data", "Examples"],
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -29,6 +29,8 @@ class Attack(ABC):
     ) -> Images:
         """Search, then project once more, whatever the search returns.
 
+        In a union of threats each is searched, and each example's worst end is kept.
+
         Args:
             loss: images to one loss per example; it is differentiated with respect to its input.
             x: clean images in [0, 1].
@@ -38,8 +40,20 @@ class Attack(ABC):
         """
         with torch.no_grad():
             x = x.detach()
-            start = None if start is None else threat.project(start.detach(), x)
-            return threat.project(self.search(loss, x, threat, rng, start).detach(), x)
+            ends = [self._within(part, loss, x, rng, start) for part in threat.parts()]
+            return ends[0] if len(ends) == 1 else _worst(loss, ends)
+
+    @final
+    def _within(
+        self,
+        threat: Threat,
+        loss: SampleLoss,
+        x: Images,
+        rng: torch.Generator,
+        start: Images | None,
+    ) -> Images:
+        start = None if start is None else threat.project(start.detach(), x)
+        return threat.project(self.search(loss, x, threat, rng, start).detach(), x)
 
     @abstractmethod
     def search(
@@ -58,10 +72,18 @@ class Attack(ABC):
     def legs(self, threat: Threat) -> Sequence[Attack]:
         """The same search in pieces, each begun where the last one ended; by default none.
 
+        Of a union each part has its own.
+
         Of an attack that has pieces, every point that it asks about counts, and between two pieces
         an evaluation drops the examples that are fooled already. Of another its answer alone does.
         """
         return ()
+
+
+def _worst(loss: SampleLoss, ends: Sequence[Images]) -> Images:
+    """For each example the end of largest loss."""
+    number = torch.stack([loss(end) for end in ends]).argmax(0)
+    return torch.stack(list(ends))[number, torch.arange(len(number), device=number.device)]
 
 
 def input_gradient(loss: SampleLoss, x: Images) -> tuple[torch.Tensor, Images]:

@@ -45,7 +45,8 @@ class Common:
             X-train.parquet and X-test.parquet), a folder of images: train/<class>/*.png beside
             val and test, or <class>/*.png, hub:owner/name of the Hugging Face Hub, or
             package.module:function, which gives torch Datasets.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
+            one of several, at its choice: linf:0.2+l2:2+l1:12.
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
             colon, 16 is the full one) or wrn:28,10 (depth, width); or your own,
             package.module:function, from the current directory or installed: the function takes
@@ -115,8 +116,8 @@ class Compress(Common):
     leaves such a run.toml beside its results, which reproduces it.
 
     Attributes:
-        method: atmc, sized (the one for --size), admm, reweighted, al0, alr, ap, nap, int8 or da;
-            its own flags are listed below.
+        method: atmc, sized (the one for --size), admm, reweighted, al0, alr, ap, nap, int8, min-max
+            or da; its own flags are listed below.
         from_: the trained net to start from: an .hbk file, or plain weights of --model, as
             .safetensors or as a state_dict in .pt; without it a dense net is trained first.
         out: folder for the file, checkpoints, logs, report and picture.
@@ -142,7 +143,7 @@ class Sweep(Common):
     it done again), and the one that was under way goes on from its checkpoint.
 
     Attributes:
-        methods: atmc, sized, admm, al0, alr, ap, nap, int8 or da, separated by commas.
+        methods: atmc, sized, admm, al0, alr, ap, nap, int8, min-max or da, separated by commas.
         sizes: --size for sized; for methods that have --keep, the share of the weights that is
             kept, which is not yet a size: the table shows the bytes of each file. Methods with
             neither (alr, int8, da) make one run whatever the sizes.
@@ -178,7 +179,8 @@ class Evaluate:
     Attributes:
         file: an .hbk file, or an .onnx file that hauberk exported.
         data: as for train; the test split is attacked.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, linf:0.3, l2:0.5.
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
+            one of several, at its choice: linf:0.2+l2:2+l1:12.
         attack: pgd:STEPS, fgsm or autoattack.
         limit: attack only the first so many test examples.
         restarts: random starts of PGD; an example counts as robust if it withstands all.

@@ -141,6 +141,9 @@ class _Leg:
         self.watch = self._watch()
         self.order = torch.empty(0)
         self.shared = 0  # steps of this epoch whose ends every process has
+        self.searches = stage.problem.objective.searches()
+        fresh = stage.problem.objective.memory()
+        self.memory = {name: t.to(self.device) for name, t in fresh.items()}
         self.ends = self._first_ends(ends)
 
     def solve(self) -> Solution:
@@ -225,6 +228,7 @@ class _Leg:
             rng,
             self.step / self.total,
             recall,
+            self.memory,
             self.group,
             self._share(),
         )
@@ -236,15 +240,16 @@ class _Leg:
 
     def _first_ends(self, before: Tensor | None) -> Tensor:
         """The last stage's ends where this one reuses them, too."""
-        if self.stage.reuse and before is not None and len(before) == len(self.data.train):
+        wanted = len(self.data.train) * self.searches
+        if self.stage.reuse and before is not None and len(before) == wanted:
             return before.to(self.device)
         if self.stage.reuse:
-            check_ends(self.data.train, self.device)
+            check_ends(self.data.train, self.device, self.searches)
         return self._untouched(self.data.train)
 
     def _untouched(self, examples: Examples) -> Tensor:
         """No perturbation yet for any example, in half precision; nothing where none is reused."""
-        count = len(examples) if self.stage.reuse else 0
+        count = len(examples) * self.searches if self.stage.reuse else 0
         return torch.zeros(count, *examples.shape, dtype=torch.float16, device=self.device)
 
     def _recall(self, ends: Tensor, index: Tensor) -> Recall | None:
@@ -284,7 +289,10 @@ class _Leg:
         with _autocast(self.device, self.run.bf16):
             index = torch.arange(len(held_out), device=self.device)
             recall = self._recall(self._untouched(held_out), index)
-            batch = Batch(_laid_out(held_out.images()), held_out.y, rng, recall=recall)
+            looked = {name: t.clone() for name, t in self.memory.items()}
+            batch = Batch(
+                _laid_out(held_out.images()), held_out.y, rng, recall=recall, memory=looked
+            )
             for _ in range(REHEARSALS if recall else 1):
                 loss = self.stage.problem.objective(self.model, batch)
         return {f"val_{k}": float(v) for k, v in {"loss": loss.value, **loss.metrics}.items()}
@@ -310,6 +318,7 @@ class _Leg:
             "state": self.state.tree(),
             "sums": self.sums,
             "ends": self.ends,
+            "memory": self.memory,
             "guard": self.guard.steps,
             "history": self.log.history,
         }
@@ -330,9 +339,10 @@ class _Leg:
         batches = self.order[: done * self.size].view(done, self.size)[self.shared :]
         for rank in range(self.group.size):
             rows = batches[:, replace(self.group, rank=rank).part(self.size)].reshape(-1)
-            ends = self.ends[rows]
-            self.group.alike_([ends], rank)
-            self.ends[rows] = ends
+            for part in self.ends.chunk(self.searches):
+                ends = part[rows]
+                self.group.alike_([ends], rank)
+                part[rows] = ends
         self.shared = done
 
     def _restore(self) -> None:
@@ -344,6 +354,7 @@ class _Leg:
         self.step, self.guard.steps = tree["step"], tree["guard"]
         self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
         self.ends = tree["ends"].to(self.device)
+        self.memory = {name: t.to(self.device) for name, t in tree["memory"].items()}
         self.log.restore(tree["history"])
         self.watch = self._watch()
 

@@ -44,6 +44,17 @@ class Objective(ABC):
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """The loss of ``model`` on ``batch``, differentiable in the model's parameters."""
 
+    def memory(self) -> dict[str, Tensor]:
+        """What is carried from step to step, as a stage begins with it; by default nothing.
+
+        The steps find it as `Batch.memory` and change it in place; it is kept in the checkpoint.
+        """
+        return {}
+
+    def searches(self) -> int:
+        """How many attacks on each example, by whose ends `Recall` has a place for each."""
+        return 1
+
 
 class Structure(ABC):
     """What the designer asks of the weights, as a proximal map."""

@@ -37,6 +37,7 @@ def methods() -> dict[str, type[Method]]:
         "admm": methods.AdmmPrune,
         "reweighted": methods.Reweighted,
         "int8": methods.Int8,
+        "min-max": methods.MinMax,
         "da": methods.DA,
     }
 
@@ -82,17 +83,30 @@ def memory(text: str) -> int | None:
 
 
 def threat(text: str) -> Threat:
-    """``linf:8/255`` as a threat."""
-    from hauberk.threats import L2, Linf
+    """``linf:8/255`` as a threat; ``linf:0.3+l2:2`` as the union of two."""
+    from hauberk.threats import Union
 
-    known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
-    norm, _, size = text.partition(":")
+    members = tuple(_ball(part.strip(), text) for part in text.split("+"))
+    if len(members) == 1:
+        return members[0]
+    empty = next((part for part in members if not part.radius()), None)
+    if empty:
+        raise ValueError(f"The threat {text!r} has {empty}, which allows nothing; leave it out.")
+    return Union(members)
+
+
+def _ball(part: str, text: str) -> Threat:
+    from hauberk.threats import L1, L2, Linf
+
+    known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1}
+    norm, _, size = part.partition(":")
     number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:/(\d+\.?\d*))?", size.strip())
     divisor = float(number[2] or 1) if number else 0.0
     if norm.lower() not in known or not number or not divisor:
         raise ValueError(
             f"The threat {text!r} could not be read; write a norm ({', '.join(known)}), a colon "
-            "and a radius in pixel units of [0, 1], such as linf:8/255 or l2:0.5."
+            "and a radius in pixel units of [0, 1], such as linf:8/255 or l2:0.5; a plus joins "
+            "several, such as linf:0.3+l2:2."
         )
     return known[norm.lower()](float(number[1]) / divisor)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import inf
+from typing import final
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from hauberk.types import Images
 
@@ -29,6 +32,13 @@ class Threat(ABC):
         ``argmax ⟨grad, d⟩``; a finite one spares the pixels that hardly matter.
         """
 
+    def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
+        """The steepest step from a point, for sets that mind which ways the pixel box closes there.
+
+        By default it is `steepest` wherever it starts; projection takes back what left the box.
+        """
+        return self.steepest(grad, sharpness)
+
     @abstractmethod
     def radius(self) -> float:
         """How far the set reaches, in the threat's own norm: step sizes are set from it."""
@@ -37,6 +47,20 @@ class Threat(ABC):
     def scaled(self, factor: float) -> Threat:
         """The same kind of set, ``factor`` times as large: for warm-up."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in logs: ``linf``."""
+        return str(self).partition(":")[0]
+
+    def parts(self) -> tuple[Threat, ...]:
+        """The sets whose union this is; by default it is one alone."""
+        return (self,)
+
     @abstractmethod
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+        """Which examples of ``x_adv`` are in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
+
+    @final
     def contains(self, x_adv: Images, x: Images) -> bool:
-        """Whether every example of ``x_adv`` is in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
+        """Whether every example is."""
+        return bool(self.inside(x_adv, x).all())

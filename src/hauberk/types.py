@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -61,7 +61,8 @@ class Recall:
     """Where the last attack on each example of a batch ended, kept from epoch to epoch.
 
     Attributes:
-        ends: of every training example, its perturbation in radii of the threat of its time.
+        ends: of every training example, its perturbation in radii of the threat of its time; of
+            several attacks on each, one after the other.
         index: the batch's rows of ``ends``.
         there: how the batch's images were augmented: perturbations follow.
         back: the way back.
@@ -71,6 +72,10 @@ class Recall:
     index: Int[Tensor, batch]
     there: Callable[[Tensor], Tensor] = lambda delta: delta
     back: Callable[[Tensor], Tensor] = lambda delta: delta
+
+    def split(self, searches: int) -> list[Recall]:
+        """The memory of each of so many attacks."""
+        return [replace(self, ends=part) for part in self.ends.chunk(searches)]
 
     def start(self, x: Images, radius: float) -> Images:
         """``x``, moved as far as last time; it may be outside of the threat."""
@@ -93,6 +98,8 @@ class Batch:
             its place in the run.
         progress: how far the stage has come, in [0, 1]; schedules read it.
         recall: where earlier attacks on these examples ended, for attacks that go on from there.
+        memory: what the objective carries from step to step, to be changed in place; empty where
+            this is a first step and nothing is kept.
         group: the processes that share the step; these are one's own rows of their batch.
         share: of these rows among theirs, in (0, 1].
     """
@@ -102,6 +109,7 @@ class Batch:
     rng: torch.Generator
     progress: float = 1.0
     recall: Recall | None = None
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
     group: Group = ALONE
     share: float = 1.0
 

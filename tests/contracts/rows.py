@@ -27,12 +27,12 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Reweighted, Sized
+from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, MinMax, Reweighted, Sized
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Penalty
 from hauberk.solvers import ADMM, Descent, ProjectedGradient
-from hauberk.threats import L2, Linf
+from hauberk.threats import L1, L2, Linf, Union
 from hauberk.types import Weights
 
 
@@ -243,7 +243,8 @@ PENALTIES = [
     PenaltyRow("reweighted blocks", lambda w: GroupLasso.reweighted(0.5, Block(2, 2), w, 0.2)),
     PenaltyRow("tied filters", _tied_lasso),
 ]
-THREATS = [Linf(0.1), L2(0.7), Linf(1.0)]
+UNION = Union((Linf(0.1), L2(0.7), L1(1.5)))
+THREATS = [Linf(0.1), L2(0.7), Linf(1.0), L1(1.5), UNION]
 ATTACKS = [
     PGD(5, track=True),
     PGD(3, 0.05, random_start=False, track=True),
@@ -284,4 +285,10 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Reweighted(pattern="column", keep=0.5, across=False, round_epochs=1, **_QUICK), 390),
     (Reweighted(pattern="block:1x4", keep=0.3, round_epochs=1, **_QUICK), 234),
     (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
+]
+UNDER_A_UNION = [  # the same under a union of threats
+    (MinMax(epochs=4, batch_size=32, lr=0.02), 780),
+    (AP(keep=0.2, domains="max", **_QUICK), 156),
+    (ATMC(keep=0.3, bits=3, codebook_epochs=1, **_QUICK), 234),
+    (Int8(domains="average", **_QUICK), 780),
 ]

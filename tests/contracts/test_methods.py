@@ -8,7 +8,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.methods import Method
-from tests.contracts.rows import METHODS
+from tests.contracts.rows import METHODS, UNDER_A_UNION
 from tests.test_solve import toy
 
 
@@ -17,11 +17,15 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Linear(20, 3))
 
 
-@pytest.mark.parametrize(("method", "kept"), METHODS, ids=lambda v: type(v).__name__)
+CASES = [(*row, hb.Linf(0.1)) for row in METHODS]
+CASES += [(*row, hb.Union((hb.Linf(0.1), hb.L1(0.5)))) for row in UNDER_A_UNION]
+
+
+@pytest.mark.parametrize(("method", "kept", "threat"), CASES, ids=lambda v: type(v).__name__)
 def test_meets_its_budget_and_the_file_computes_the_same(
-    method: Method, kept: int, tmp_path: Path
+    method: Method, kept: int, threat: hb.Threat, tmp_path: Path
 ) -> None:
-    made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path)
+    made = hb.compress(mlp(), toy(), method=method, threat=threat, out=tmp_path)
     layers = [layer for layer in made.artifact.layers() if layer.name.endswith("weight")]
     assert sum(layer.kept for layer in layers) <= kept
     assert made.path is not None and made.path.stat().st_size == made.artifact.nbytes
@@ -31,6 +35,7 @@ def test_meets_its_budget_and_the_file_computes_the_same(
     assert not decoded.training
     right = (decoded(x).argmax(1) == toy().test.y).float().mean()
     assert right > 0.6, "it learned nothing, so the other laws say little"
+    assert ("weight_l1" in made.history[-1]) == (len(threat.parts()) > 1)
 
 
 @pytest.mark.parametrize("bits", [1, 3])

@@ -9,7 +9,7 @@ import torch
 
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
-from hauberk.threats import L2, Linf
+from hauberk.threats import L1, L2, Linf
 from tests.contracts.rows import THREATS
 
 every_threat = pytest.mark.parametrize("threat", THREATS, ids=str)
@@ -66,7 +66,7 @@ def test_steepest_beats_random_directions(threat: Threat) -> None:
     grad[0] *= 1e-200
     grad[1, 0, 0] = 0
     step = threat.steepest(grad)
-    unit = Linf(1.0) if isinstance(threat, Linf) else L2(1.0)
+    unit = threat.scaled(1 / threat.radius())
     middle = torch.full_like(grad, 0.5)
     assert unit.contains((middle + step / 2).clamp(0, 1), middle)
     gain = (grad * step).flatten(1).sum(1)
@@ -83,7 +83,7 @@ def test_a_soft_step_maximises_its_own_problem(threat: Threat, sharpness: float)
     grad[0] *= 1e-200
     grad[1, 0, 0] = 0
     scaled = sharpness * grad / grad.abs().mean((1, 2, 3), keepdim=True)
-    half = Linf(0.5) if isinstance(threat, Linf) else L2(0.5)
+    half = threat.scaled(0.5 / threat.radius())
     middle = torch.full_like(grad, 0.5)
 
     def gain(d: torch.Tensor) -> torch.Tensor:
@@ -122,12 +122,12 @@ def test_outside_is_seen(threat: Threat) -> None:
 
 
 def test_names() -> None:
-    assert (str(Linf(0.3)), str(L2(2))) == ("linf:0.3", "l2:2")
+    assert (str(Linf(0.3)), str(L2(2)), str(L1(12))) == ("linf:0.3", "l2:2", "l1:12")
 
 
-@pytest.mark.parametrize("kind", [Linf, L2])
+@pytest.mark.parametrize("kind", [Linf, L2, L1])
 @pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf")])
-def test_radius_is_checked(kind: type[Linf] | type[L2], eps: float) -> None:
+def test_radius_is_checked(kind: type[Linf] | type[L2] | type[L1], eps: float) -> None:
     with pytest.raises(ValueError, match=r"is no .* radius: it must be"):
         kind(eps)
 

@@ -11,7 +11,7 @@ from hauberk.evaluate import clean, under_attack
 from hauberk.evaluate.proportion import Proportion
 from hauberk.evaluate.protocol import margin
 from hauberk.evaluate.sealed import seal
-from hauberk.threats import L2, Linf
+from hauberk.threats import L1, L2, Linf
 from hauberk.types import Examples
 
 
@@ -26,7 +26,11 @@ def test_linear_net_has_the_exact_worst_case() -> None:
     x = 0.5 + 0.3 * (torch.rand(300, 12) - 0.5)
     value = net(x)[:, 0].detach()
     examples = Examples(x, (value <= 0).long())
-    for threat, norm in ((Linf(0.02), w.abs().sum()), (L2(0.06), w.norm())):
+    for threat, norm in (
+        (Linf(0.02), w.abs().sum()),
+        (L2(0.06), w.norm()),
+        (L1(0.1), w.abs().max()),
+    ):
         reach = threat.radius() * norm
         exact, near = value.abs() > reach, (value.abs() - reach).abs() < 0.02 * reach
         found = under_attack(net, examples, threat, PGD(30), seed=0, batch_size=64)

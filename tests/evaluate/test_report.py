@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from hauberk.attacks import PGD
+from hauberk.attacks import FGSM, PGD
 from hauberk.evaluate import (
     Check,
     Proof,
@@ -19,12 +20,16 @@ from hauberk.evaluate import (
     Row,
     Shipped,
     Timing,
+    autoattack,
     dense_bytes,
     provenance,
+    run_checks,
+    square,
     tradeoff,
+    under_attack,
 )
 from hauberk.evaluate.layout import apart
-from hauberk.threats import Linf
+from hauberk.threats import L1, L2, Linf, Union
 from hauberk.types import Examples
 
 
@@ -136,3 +141,50 @@ def test_empty_proofs_are_refused(honest: nn.Module, examples: Examples) -> None
     ):
         with pytest.raises(ValueError, match=r"\.$"):
             bad()
+
+
+def test_a_union_is_proved_member_by_member(honest: nn.Module, examples: Examples) -> None:
+    """The row is robust where every member is withstood; it names each member's own share."""
+    union = Union((Linf(0.06), L2(0.5), L1(1.5)))
+    attacks = {"pgd:5": PGD(5, track=True), "fgsm": FGSM(track=True)}
+    proof = Proof(union, str(union), attacks, limit=80, check_limit=0)
+    shipped = Shipped("a.hbk", 1234, honest, dense_bytes(honest))
+    found = proof(shipped, examples, name="x")
+    assert found.attack == "pgd:5" and set(found.members) == set(attacks)
+    few = examples.first(80)
+    masks = [under_attack(honest, few, m, attacks["pgd:5"], seed=0) for m in union.members]
+    shares = found.members["pgd:5"]
+    assert [shares[str(m)] for m in union.members] == [Proportion.of(mask) for mask in masks]
+    assert found.robust == Proportion.of(masks[0] & masks[1] & masks[2])
+    assert found.robust.successes < min(share.successes for share in shares.values())
+    whole = under_attack(honest, few, union, attacks["pgd:5"], seed=0)
+    assert abs(int(whole.sum()) - found.robust.successes) <= 2, "they start from other points"
+    assert found.json()["members"]["pgd:5"]["l2:0.5"]["n"] == 80
+    text = Report([found]).markdown()
+    assert "pgd:5 in l1:1.5" in text and "linf:0.06+l2:0.5+l1:1.5" in text
+    out = io.StringIO()
+    Console(file=out, width=100).print(Report([found]).table())
+    assert "fgsm in linf:0.06" in out.getvalue() and "…" not in out.getvalue()
+
+
+def test_autoattack_takes_a_union_s_members_one_by_one(
+    honest: nn.Module, examples: Examples
+) -> None:
+    union = Union((Linf(0.05), L2(0.4)))
+    proof = Proof(union, str(union), {}, autoattack=True, limit=6, check_limit=0)
+    found = proof(Shipped("a.hbk", 1234, honest, dense_bytes(honest)), examples)
+    assert set(found.members["autoattack"]) == {"linf:0.05", "l2:0.4"}
+    assert found.robust.successes <= min(s.successes for s in found.members["autoattack"].values())
+    with pytest.raises(ValueError, match="one at a time"):
+        autoattack(honest, examples.first(2), union, seed=0)
+    checks = {c.name: c for c in run_checks(honest, examples.first(20), union, seed=0, queries=20)}
+    assert checks["black_box"].passed is not None and checks["large_radius"].passed
+
+
+def test_square_searches_every_member(honest: nn.Module, examples: Examples) -> None:
+    few, members = examples.first(30), (Linf(0.1), L2(0.8))
+    each = [square(honest, few, m, seed=0, queries=60) for m in members]
+    both = square(honest, few, Union(members), seed=0, queries=60)
+    assert torch.equal(both & each[0], both) and int(both.sum()) <= int(each[0].sum())
+    assert int(both.sum()) <= int((each[0] & each[1]).sum()) + 2
+    assert not torch.equal(each[0], each[0] & each[1]), "the second member finds nothing more"

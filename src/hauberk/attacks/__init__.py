@@ -1,6 +1,39 @@
-"""Maximisers over any threat, one file each."""
+"""Maximisers over any threat, one file each; and over several domains at once."""
 
+from hauberk.attacks.domains import DomainLoss, Fooled, MinMaxPGD
+from hauberk.attacks.ensemble import ensemble
 from hauberk.attacks.fgsm import FGSM
+from hauberk.attacks.losses import LogitLoss, cross_entropy, hinge, margin
 from hauberk.attacks.pgd import PGD
+from hauberk.attacks.transformed import (
+    Transform,
+    brighter,
+    flipped,
+    rotated,
+    shifted,
+    transformed,
+    unchanged,
+)
+from hauberk.attacks.universal import perturbation, universal
 
-__all__ = ["FGSM", "PGD"]
+__all__ = [
+    "FGSM",
+    "PGD",
+    "DomainLoss",
+    "Fooled",
+    "LogitLoss",
+    "MinMaxPGD",
+    "Transform",
+    "brighter",
+    "cross_entropy",
+    "ensemble",
+    "flipped",
+    "hinge",
+    "margin",
+    "perturbation",
+    "rotated",
+    "shifted",
+    "transformed",
+    "unchanged",
+    "universal",
+]

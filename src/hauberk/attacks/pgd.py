@@ -102,7 +102,7 @@ class PGD(Attack):
             if best is not None:
                 best.see(x_adv, values)
             share = 2 * (self.steps - i) / (self.steps + 1) if self.falling else 1
-            step = threat.steepest(grad, self.sharpness)
+            step = threat.step(grad, x_adv, self.sharpness)
             x_adv = threat.project(x_adv.add(step, alpha=alpha * share), x)
         if best is None:
             return x_adv

@@ -24,7 +24,7 @@ from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.protocol import Progress, clean, silent
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.threat import Threat
-from hauberk.threats import L2, Linf
+from hauberk.threats import L1, L2, Linf
 from hauberk.types import Examples, Images
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def autoattack(
     Args:
         model: to logits (batch, class); it is left untouched.
         examples: on the device of the model.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`.
         seed: of every attack in it.
         batch_size: examples at a time.
         progress: told of batches done, and of how many are still robust, with its interval.
@@ -104,43 +104,55 @@ def square(
     Args:
         model: to logits (batch, class); it is left untouched.
         examples: on the device of the model.
-        threat: `Linf` or `L2`.
+        threat: `Linf`, `L2` or `L1`, or a union of them.
         seed: of the random search.
         queries: forward passes for each example.
         batch_size: examples at a time.
         progress: told of batches done.
     """
+    sealed = seal(model)
+    robust = clean(sealed, examples, batch_size)
+    for member in threat.parts():
+        left = robust.nonzero()[:, 0]
+        for start in range(0, len(left), batch_size):
+            part = left[start : start + batch_size]
+            robust[part] = _unsearched(sealed, examples, part, member, seed, queries)
+            progress(start + len(part), len(left), "Square")
+    return robust
+
+
+def _unsearched(
+    sealed: Sealed, examples: Examples, part: Tensor, threat: Threat, seed: int, queries: int
+) -> Mask:
+    """Which of the examples ``part`` withstand Square within one norm's ball."""
     from pyautoattack.square import SquareAttack
 
     norm, eps = _known(threat, examples.shape), threat.radius()
-    sealed = seal(model)
-    robust = clean(sealed, examples, batch_size)
-    left = robust.nonzero()[:, 0]
-    maps = _Maps(sealed, examples.shape)
-    for start in range(0, len(left), batch_size):
-        part = left[start : start + batch_size]
-        x, y = _as_maps(examples.images(part)), examples.y[part]
-        with _undisturbed(x.device), torch.no_grad():
-            search = SquareAttack(
-                maps, norm, queries, eps, seed=seed, resc_schedule=False, device=x.device
-            )
-            robust[part] = maps(search.perturb(x, y)).argmax(1) == y
-        progress(start + len(part), len(left), "Square")
-    return robust
+    maps, x, y = _Maps(sealed, examples.shape), _as_maps(examples.images(part)), examples.y[part]
+    with _undisturbed(x.device), torch.no_grad():
+        search = SquareAttack(
+            maps, norm, queries, eps, seed=seed, resc_schedule=False, device=x.device
+        )
+        answers: Tensor = maps(search.perturb(x, y)).argmax(1)
+    return answers == y
 
 
 def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
     """Why the official code cannot attack inputs of ``shape`` within ``threat``, if it cannot."""
+    return next((why for part in threat.parts() if (why := _refused(part, shape))), None)
+
+
+def _refused(threat: Threat, shape: tuple[int, ...]) -> str | None:
     norm = _norm(threat)
     if norm is None:
         return (
-            f"AutoAttack was given the threat {threat}: it knows Linf and L2; "
-            "evaluate other threats with PGD."
+            f"AutoAttack was given the threat {threat}: it knows Linf, L2 and L1, "
+            "one at a time; evaluate other threats with PGD."
         )
     rows = _as_maps(torch.empty(1, *shape)).shape[2]
-    if norm == "L2" and rows < 5:
+    if norm != "Linf" and rows < 5:
         return (
-            f"AutoAttack under L2 was given inputs of shape {shape}: its search needs at least "
+            f"AutoAttack under {norm} was given inputs of shape {shape}: its search needs at least "
             "5 rows; evaluate with PGD."
         )
     return None
@@ -148,13 +160,12 @@ def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
 
 def _norm(threat: Threat) -> str | None:
     """The official name of the threat's norm: the one place that asks for the type."""
-    if isinstance(threat, Linf):
-        return "Linf"
-    return "L2" if isinstance(threat, L2) else None
+    official = {Linf: "Linf", L2: "L2", L1: "L1"}
+    return next((name for kind, name in official.items() if isinstance(threat, kind)), None)
 
 
 def _known(threat: Threat, shape: tuple[int, ...]) -> str:
-    norm, sentence = _norm(threat), refusal(threat, shape)
+    norm, sentence = _norm(threat), _refused(threat, shape)
     if norm is None or sentence:
         raise ValueError(sentence)
     return norm
@@ -166,8 +177,8 @@ def _official(
     from pyautoattack import AutoAttack
 
     official = AutoAttack(model, eps=eps, norm=norm, seed=seed, device=device, version="standard")
-    targets = min(9, classes - 1)
-    official.apgd_targeted.n_target_classes = official.fab.n_target_classes = targets
+    for targeted in (official.apgd_targeted, official.fab):
+        targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
     official.attacks_to_run = list(_attacks(classes))
     return official
 

@@ -120,7 +120,7 @@ def run_checks(
     Args:
         model: to logits (batch, class); it is left untouched.
         examples: the ones to try, on the device of the model; some hundreds are enough.
-        threat: `Linf` or `L2`.
+        threat: what the adversary may do.
         seed: of every attack.
         source: the net from which adversarial examples are transferred, such as the dense one.
         batch_size: examples at a time.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from hauberk.artifact import Session
@@ -52,7 +53,8 @@ class Proof:
     """How files are proved; the same for all rows of a report.
 
     Attributes:
-        threat: what the adversary may do.
+        threat: what the adversary may do; in a union a file is robust where it withstands each
+            member, and the row has each member's own share beside it.
         threat_name: as the user writes it, ``linf:0.1``.
         attacks: by name as the user writes it, ``pgd:40``; the first is the row's ``robust``
             unless AutoAttack runs.
@@ -123,8 +125,8 @@ class Proof:
         model = seal(shipped.judged)
         right = clean(model, examples, self.batch_size)
         tried = examples.first(self.limit)
-        official, warnings = self._autoattack(model, tried, progress)
-        masks = {**official, **self._attacks(model, tried, progress)}
+        by_part, warnings = self._by_part(model, tried, progress)
+        masks = {name: torch.stack(list(each.values())).all(0) for name, each in by_part.items()}
         if shipped.session is not None:
             masks = self._deployed(masks, shipped.session, tried, source, progress)
         shares = {attack: Proportion.of(mask) for attack, mask in masks.items()}
@@ -139,6 +141,11 @@ class Proof:
             robust=robust,
             name=name,
             attacks=shares,
+            members={
+                name: {part: Proportion.of(mask) for part, mask in each.items()}
+                for name, each in by_part.items()
+                if len(each) > 1
+            },
             clean_split=Proportion.of(right) if robust.n < len(right) else None,
             latency_ms=self._latency(shipped.session or shipped.model, dense, examples.shape),
             macs=macs(shipped.model, examples.shape),
@@ -146,20 +153,27 @@ class Proof:
             warnings=warnings,
         )
 
-    def _attacks(self, model: nn.Module, examples: Examples, progress: Progress) -> dict[str, Mask]:
-        return {
-            name: under_attack(
-                model,
-                examples,
-                self.threat,
-                attack,
-                seed=self.seed,
-                batch_size=self.batch_size,
-                restarts=self.restarts,
-                progress=progress,
-            )
-            for name, attack in self.attacks.items()
-        }
+    def _by_part(
+        self, model: nn.Module, examples: Examples, progress: Progress
+    ) -> tuple[dict[str, dict[str, Mask]], tuple[str, ...]]:
+        """By attack, who withstands it in each of the threat's parts; AutoAttack's doubts."""
+        found: dict[str, dict[str, Mask]] = {}
+        doubts: dict[str, None] = {}
+        settings: dict[str, Any] = {"seed": self.seed, "batch_size": self.batch_size}
+        settings["progress"] = progress
+        parts = {str(part): part for part in self.threat.parts()}
+        if self.autoattack:
+            few = examples.first(self.autoattack_limit)
+            verdicts = {k: autoattack(model, few, part, **settings) for k, part in parts.items()}
+            found["autoattack"] = {k: verdict.robust for k, verdict in verdicts.items()}
+            doubts = dict.fromkeys(w for verdict in verdicts.values() for w in verdict.warnings)
+        settings["restarts"] = self.restarts
+        for name, attack in self.attacks.items():
+            found[name] = {
+                k: under_attack(model, examples, part, attack, **settings)
+                for k, part in parts.items()
+            }
+        return found, tuple(doubts)
 
     def _deployed(
         self,
@@ -182,21 +196,6 @@ class Proof:
         for survives in others.values():
             worst = worst & survives
         return {" + ".join((name, *others)): worst, **masks, **others}
-
-    def _autoattack(
-        self, model: nn.Module, examples: Examples, progress: Progress
-    ) -> tuple[dict[str, Mask], tuple[str, ...]]:
-        if not self.autoattack:
-            return {}, ()
-        verdict = autoattack(
-            model,
-            examples.first(self.autoattack_limit),
-            self.threat,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            progress=progress,
-        )
-        return {"autoattack": verdict.robust}, verdict.warnings
 
     def _latency(
         self, model: nn.Module, dense: nn.Module | None, shape: tuple[int, ...]

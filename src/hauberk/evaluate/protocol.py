@@ -2,11 +2,12 @@
 
 correct_i = [ argmax f(x_i) = y_i ],   robust_i = min_{r, k} [ argmax f(x_i^{r,k}) = y_i ],
 x_i^{r,k} = the k-th point that the attack asks about from random start r, its answer the last; the
-answer alone, where the attack does not track
+answer alone, where the attack does not track; in a union of threats, of all its members
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.attack import Attack
-from hauberk.attacks import PGD
+from hauberk.attacks import PGD, losses
 from hauberk.evaluate.proportion import Mask, Proportion
 from hauberk.evaluate.sealed import Sealed, seal
 from hauberk.ops.random import generator
@@ -75,15 +76,16 @@ def under_attack(
         raise ValueError(f"An evaluation was given {restarts} restarts: give at least 1.")
     sealed = seal(model)
     robust = clean(sealed, examples, batch_size)
-    total = restarts * len(examples)
-    for restart in range(restarts):
+    rounds = [(restart, member) for restart in range(restarts) for member in threat.parts()]
+    total = len(rounds) * len(examples)
+    for number, (restart, member) in enumerate(rounds):
         left = robust.nonzero()[:, 0]
         for start in range(0, len(left), batch_size):
             part = left[start : start + batch_size]
             rng = generator(seed, "evaluate", restart, start)
-            robust[part] = _withstand(sealed, examples, part, threat, attack, rng)
+            robust[part] = _withstand(sealed, examples, part, member, attack, rng)
             progress(
-                restart * len(examples) + start + len(part),
+                number * len(examples) + start + len(part),
                 total,
                 f"attack, {Proportion.of(robust)} left",
             )
@@ -152,14 +154,15 @@ def transferred(
         batch_size: examples at a time.
     """
     sealed, sealed_source = seal(model), seal(source)
-    survives = torch.zeros(len(examples), dtype=torch.bool, device=examples.y.device)
-    for start in range(0, len(examples), batch_size):
+    survives = torch.ones(len(examples), dtype=torch.bool, device=examples.y.device)
+    starts = range(0, len(examples), batch_size)
+    for member, start in itertools.product(threat.parts(), starts):
         part = torch.arange(start, min(start + batch_size, len(examples)))
         part = part.to(examples.y.device)
         rng = generator(seed, "transfer", start)
         attack = PGD(50, track=True)
-        x_adv = adversarial(sealed_source, examples, part, threat, attack, rng)
-        survives[part] = agrees(sealed, x_adv, examples.y[part])
+        x_adv = adversarial(sealed_source, examples, part, member, attack, rng)
+        survives[part] &= agrees(sealed, x_adv, examples.y[part])
     return survives
 
 
@@ -187,15 +190,9 @@ def _right(logits: Tensor, y: Labels) -> Mask:
 
 def cross_entropy(model: nn.Module, y: Labels) -> SampleLoss:
     """``x ↦ −log softmax(f(x))_y``, per example."""
-    return lambda x: F.cross_entropy(model(x), y, reduction="none")
+    return lambda x: losses.cross_entropy(model(x), y)
 
 
 def margin(model: nn.Module, y: Labels) -> SampleLoss:
     """``x ↦ max_{k ≠ y} f_k(x) − f_y(x)``, per example: positive where the network is wrong."""
-
-    def loss(x: Images) -> Tensor:
-        logits: Tensor = model(x)
-        own = F.one_hot(y, logits.shape[1]).bool()
-        return logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
-
-    return loss
+    return lambda x: losses.margin(model(x), y)

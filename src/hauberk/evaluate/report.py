@@ -39,6 +39,8 @@ class Row:
         robust: under ``attack``.
         name: of the row in a table.
         attacks: every attack's own result, by name.
+        members: of a union of threats: by attack, the result in each member; an example counts in
+            ``attacks`` and ``robust`` where it withstands all.
         clean_split: on the whole split, where fewer examples were attacked.
         latency_ms: by batch, such as ``batch1``.
         macs: multiplications of one input.
@@ -55,6 +57,7 @@ class Row:
     robust: Proportion
     name: str | None = None
     attacks: Mapping[str, Proportion] = field(default_factory=dict)
+    members: Mapping[str, Mapping[str, Proportion]] = field(default_factory=dict)
     clean_split: Proportion | None = None
     latency_ms: Mapping[str, Timing] = field(default_factory=dict)
     macs: Macs | None = None
@@ -73,6 +76,10 @@ class Row:
             "clean_split": self.clean_split and self.clean_split.json(),
             "macs": self.macs and self.macs.json(),
             "warnings": list(self.warnings),
+            "members": {
+                attack: {member: share.json() for member, share in each.items()}
+                for attack, each in self.members.items()
+            },
         }
         return {
             "file": self.file,
@@ -92,7 +99,7 @@ class Row:
 
     def cells(self, digits: int = 1) -> tuple[str, ...]:
         """One table line, clean on the whole split; intervals with so many ``digits``."""
-        every = {self.attack: self.robust, **self.attacks}
+        every = {self.attack: self.robust, **self.attacks, **self._in_members()}
         ran = [check for check in self.checks if check.passed is not None]
         return (
             self.name or Path(self.file).name,
@@ -104,6 +111,14 @@ class Row:
             " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),
             f"{sum(check.passed is True for check in ran)}/{len(ran)}" if ran else "",
         )
+
+    def _in_members(self) -> dict[str, Proportion]:
+        """``pgd:40 in l2:2``."""
+        return {
+            f"{attack} in {member}": share
+            for attack, each in self.members.items()
+            for member, share in each.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from hauberk.methods.dense import DA
 from hauberk.methods.int8 import Int8
 from hauberk.methods.low_rank import ALR
 from hauberk.methods.method import Method
+from hauberk.methods.min_max import MinMax
 from hauberk.methods.pruned import AP, NAP
 from hauberk.methods.reweighted import Reweighted
 from hauberk.methods.sized import Sized
@@ -21,6 +22,7 @@ __all__ = [
     "AdmmPrune",
     "Int8",
     "Method",
+    "MinMax",
     "Reweighted",
     "Sized",
 ]

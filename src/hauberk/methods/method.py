@@ -13,7 +13,17 @@ from typing import Any
 from torch import nn
 
 from hauberk.attacks import PGD
-from hauberk.objectives import Adversarial, Distilled, Teacher
+from hauberk.objectives import (
+    AVERAGE,
+    WORST,
+    Adversarial,
+    Distilled,
+    PerSample,
+    Shared,
+    Teacher,
+    Weighting,
+    WorstDomain,
+)
 from hauberk.objectives.distill import refuse_lesson
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
@@ -50,6 +60,11 @@ class Method(ABC):
         temperature: by which both nets' logits are divided before they are compared.
         soft_attack: the training attack raises the divergence from the teacher, in place of the
             cross-entropy with the labels.
+        domains: how several threats count (--threat linf:0.2+l2:2): min-max puts weight on the
+            worst, average counts all alike, max counts each example's worst alone.
+        gamma: of min-max, 0 or more: the larger, the more alike the weights.
+        weight_rate: of min-max, the step by which the weights follow the losses.
+        per_sample: min-max has weights for each example, in place of the same ones for all.
     """
 
     epochs: int = 20
@@ -70,6 +85,10 @@ class Method(ABC):
     teacher_share: float = 1.0
     temperature: float = 1.0
     soft_attack: bool = False
+    domains: str = "min-max"
+    gamma: float = 0.2
+    weight_rate: float = 0.02
+    per_sample: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -91,6 +110,7 @@ class Method(ABC):
         if not 0 <= self.q <= 1:
             raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
         refuse_lesson(self.teacher_share, self.temperature)
+        self.weighting()
         self.descent()
 
     @abstractmethod
@@ -107,11 +127,27 @@ class Method(ABC):
         """
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
-        """The adversarial loss of this method's settings."""
+        """The adversarial loss of this method's settings, under several threats the weighed one."""
         attack = PGD.soft(self.attack_steps)
         if self.reuse:  # it starts far out already: short steps
             attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
-        return Adversarial(threat, attack, self.clean, warmup, self.q)
+        robust = Adversarial(threat, attack, self.clean, warmup, self.q)
+        return WorstDomain(robust, self.weighting()) if len(threat.parts()) > 1 else robust
+
+    def weighting(self) -> Weighting:
+        """How several threats count."""
+        strategies: dict[str, Weighting] = {
+            "min-max": Shared(self.weight_rate, self.gamma),
+            "average": AVERAGE,
+            "max": WORST,
+        }
+        if self.domains not in strategies:
+            raise ValueError(
+                f"domains was given as {self.domains!r}; give one of {', '.join(strategies)}."
+            )
+        if self.per_sample and self.domains == "min-max":
+            return PerSample(self.gamma)
+        return strategies[self.domains]
 
     def descent(self, share: float = 1.0) -> Descent:
         """AdamW at ``share`` of the peak rate."""

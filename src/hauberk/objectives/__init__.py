@@ -5,14 +5,28 @@ from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.natural import Natural
 from hauberk.objectives.target import Hard, Supervised, Target
 from hauberk.objectives.trades import Trades
+from hauberk.objectives.worst_domain import (
+    AVERAGE,
+    WORST,
+    PerSample,
+    Shared,
+    Weighting,
+    WorstDomain,
+)
 
 __all__ = [
+    "AVERAGE",
+    "WORST",
     "Adversarial",
     "Distilled",
     "Hard",
     "Natural",
+    "PerSample",
+    "Shared",
     "Supervised",
     "Target",
     "Teacher",
     "Trades",
+    "Weighting",
+    "WorstDomain",
 ]

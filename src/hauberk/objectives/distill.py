@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from hauberk.objectives.target import Supervised, Target, divergence, generalised
 from hauberk.problem import Loss, Objective
-from hauberk.types import Batch, Images, Labels, PerSample, Scalar
+from hauberk.types import Batch, Images, Labels, PerSample
 
 
 @final
@@ -71,9 +71,9 @@ class Soft(Target):
     temperature: float
     attack: bool
 
-    def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
-        """The mixture's mean; ``q`` saturates the labels' part."""
-        soft = self.temperature**2 * self._divergence(logits).mean()
+    def each(self, logits: Tensor, q: float = 0.0) -> PerSample:
+        """The mixture; ``q`` saturates the labels' part."""
+        soft = self.temperature**2 * self._divergence(logits)
         if self.share == 1:
             return soft
         return (1 - self.share) * generalised(logits, self.y, q) + self.share * soft
@@ -122,6 +122,14 @@ class Distilled(Objective):
         logits = self.teacher(batch.x)
         soft = Soft(batch.y, logits, self.share, self.temperature, self.attack)
         return self._taught().against(model, batch, soft)
+
+    def memory(self) -> dict[str, Tensor]:
+        """What is taught has its own."""
+        return self.objective.memory()
+
+    def searches(self) -> int:
+        """As many as what is taught makes."""
+        return self.objective.searches()
 
     def _taught(self) -> Supervised:
         if not isinstance(self.objective, Supervised):

@@ -22,8 +22,13 @@ class Target(ABC):
     """What logits are compared with."""
 
     @abstractmethod
+    def each(self, logits: Tensor, q: float = 0.0) -> PerSample:
+        """What training minimises, by example; ``q`` saturates it, see `generalised`."""
+
+    @final
     def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
-        """The batch's mean, which training minimises; ``q`` saturates it, see `generalised`."""
+        """The batch's mean."""
+        return self.each(logits, q).mean()
 
     @abstractmethod
     def worst(self, logits: Tensor) -> PerSample:
@@ -40,7 +45,7 @@ class Hard(Target):
 
     y: Labels
 
-    def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
+    def each(self, logits: Tensor, q: float = 0.0) -> PerSample:
         """``(1 − p_y^q) / q``, which is cross-entropy at ``q = 0``."""
         return generalised(logits, self.y, q)
 
@@ -62,10 +67,10 @@ class Supervised(Objective):
         """The loss against this target, with accuracies for the log."""
 
 
-def generalised(logits: Tensor, y: Labels, q: float) -> Scalar:
-    """The batch's mean of ``(1 − p_y^q) / q``; cross-entropy where ``q`` is 0."""
+def generalised(logits: Tensor, y: Labels, q: float) -> PerSample:
+    """``(1 − p_y^q) / q`` by example; cross-entropy where ``q`` is 0."""
     values = F.cross_entropy(logits, y, reduction="none")
-    return (-torch.expm1(-q * values) / q if q else values).mean()
+    return -torch.expm1(-q * values) / q if q else values
 
 
 def accuracy(logits: Tensor, y: Labels) -> Tensor:

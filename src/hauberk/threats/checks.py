@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
+from jaxtyping import Bool
 from torch import Tensor
 
 from hauberk.types import Images
@@ -26,8 +27,13 @@ def check_radius(norm: str, eps: float, most: float) -> None:
         )
 
 
-def within(reach: Tensor, eps: float, x_adv: Images) -> bool:
-    """Whether each ``reach`` is at most ``eps`` and all of ``x_adv`` in [0, 1]; NaN is not."""
+def within(reach: Tensor, eps: float, x_adv: Images) -> Bool[Tensor, batch]:
+    """Where all of ``reach`` is at most ``eps`` and all of ``x_adv`` in [0, 1]; NaN is not."""
     in_ball = reach <= eps * (1 + _SLACK) + _PIXEL_SLACK
     in_box = (x_adv >= -_PIXEL_SLACK) & (x_adv <= 1 + _PIXEL_SLACK)
-    return bool(in_ball.all() & in_box.all())
+    return in_ball.reshape(len(x_adv), -1).all(1) & in_box.flatten(1).all(1)
+
+
+def per_example(values: Tensor, x: Images) -> Tensor:
+    """One number for each example, shaped to meet images."""
+    return values.view(-1, *[1] * (x.ndim - 1))

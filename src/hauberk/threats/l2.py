@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from math import inf
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from hauberk.ops.balls import project_l2
 from hauberk.ops.random import normal_like, uniform_like
 from hauberk.threat import Threat
-from hauberk.threats.checks import check_radius, within
+from hauberk.threats.checks import check_radius, per_example, within
 from hauberk.types import Images
 
 
@@ -43,7 +44,7 @@ class L2(Threat):
         direction = self.steepest(normal_like(x, rng))
         n = x[0].numel()
         share = uniform_like(x.flatten(1)[:, 0], rng) ** (1 / n)
-        return self.project(x + self.eps * direction * _per_example(share, x), x)
+        return self.project(x + self.eps * direction * per_example(share, x), x)
 
     def steepest(self, grad: Images, sharpness: float = inf) -> Tensor:
         """``argmax ⟨grad, d⟩  s.t.  ‖d‖₂ ≤ 1``: ``grad / ‖grad‖₂``, zero where grad is.
@@ -51,9 +52,9 @@ class L2(Threat):
         The sharpness moves nothing from 1/√n on (n pixels): ``s·ĝ`` is then longer than 1.
         """
         flat = grad.flatten(1)
-        peak = _per_example(flat.abs().amax(1), grad)  # a tiny gradient squared would be zero
+        peak = per_example(flat.abs().amax(1), grad)  # a tiny gradient squared would be zero
         scaled = grad / torch.where(peak > 0, peak, 1)
-        norm = _per_example(scaled.flatten(1).norm(dim=1), grad)
+        norm = per_example(scaled.flatten(1).norm(dim=1), grad)
         return scaled / norm.clamp_min(1)  # ≥ 1 wherever the gradient is not zero
 
     def radius(self) -> float:
@@ -64,10 +65,6 @@ class L2(Threat):
         """``factor · eps``."""
         return L2(self.eps * factor)
 
-    def contains(self, x_adv: Images, x: Images) -> bool:
-        """Whether ``‖x_adv − x‖₂ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+        """Where ``‖x_adv − x‖₂ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
         return within((x_adv - x).flatten(1).norm(dim=1), self.eps, x_adv)
-
-
-def _per_example(values: Tensor, x: Images) -> Tensor:
-    return values.view(-1, *[1] * (x.ndim - 1))

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from math import inf
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from hauberk.ops.balls import project_linf
 from hauberk.ops.random import uniform_like
 from hauberk.threat import Threat
-from hauberk.threats.checks import check_radius, within
+from hauberk.threats.checks import check_radius, per_example, within
 from hauberk.types import Images
 
 
@@ -46,7 +47,7 @@ class Linf(Threat):
         """``argmax ⟨s·ĝ, d⟩ − ½‖d‖₂²  s.t.  ‖d‖_∞ ≤ 1``: ``clamp(s·ĝ, −1, 1)``, or the sign."""
         if sharpness == inf:
             return grad.sign()
-        mean = grad.abs().flatten(1).mean(1).view(-1, *[1] * (grad.ndim - 1))
+        mean = per_example(grad.abs().flatten(1).mean(1), grad)
         return (grad / torch.where(mean > 0, mean, 1)).mul_(sharpness).clamp_(-1, 1)
 
     def radius(self) -> float:
@@ -57,6 +58,6 @@ class Linf(Threat):
         """``factor · eps``."""
         return Linf(self.eps * factor)
 
-    def contains(self, x_adv: Images, x: Images) -> bool:
-        """Whether ``‖x_adv − x‖_∞ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+        """Where ``‖x_adv − x‖_∞ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
         return within((x_adv - x).abs(), self.eps, x_adv)

@@ -1,0 +1,162 @@
+"""Generalised adversarial training: robust to several threats at once, the worst one most.
+
+min_θ max_{w ∈ simplex} Σ_i w_i F_i(θ) − γ/2 ‖w − 1/K‖²,  F_i = E max_{x' ∈ Δ_i(x)} loss(f_θ, x', y)
+
+Source: Wang et al., NeurIPS 2021, arXiv 1906.03563, §4. The weights are one vector for the data,
+which ascends by a step of `hauberk.ops.simplex.ascend` each time the network descends, or one for
+each example, at their maximum; between equal weights (γ = ∞, the average) and all weight on each
+example's worst threat (γ = 0, the maximum: Tramèr and Boneh, 2019, arXiv 1904.13000) lies the rest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from math import inf
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hauberk.attack import frozen
+from hauberk.objectives.adversarial import Adversarial, search, warmed
+from hauberk.objectives.target import Supervised, Target, accuracy
+from hauberk.ops.simplex import ascend, check_player
+from hauberk.problem import Loss
+from hauberk.types import Batch, Images
+
+
+class Weighting(ABC):
+    """How much each threat counts."""
+
+    @abstractmethod
+    def __call__(
+        self, losses: Float[Tensor, batch * domains], batch: Batch
+    ) -> Float[Tensor, "#batch domains"]:
+        """The weights of this step, rows on the simplex; losses come without a graph."""
+
+    def memory(self, domains: int) -> dict[str, Tensor]:
+        """What it carries from step to step."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Shared(Weighting):
+    """One vector of weights for all data, a step further after each one of the network.
+
+    Attributes:
+        rate: b, of the ascent, for losses in nats.
+        gamma: γ, what keeps the weights together.
+    """
+
+    rate: float = 0.02
+    gamma: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        check_player(self.rate, self.gamma)
+
+    def __call__(
+        self, losses: Float[Tensor, batch * domains], batch: Batch
+    ) -> Float[Tensor, "1 domains"]:
+        """The weights that were held; the step goes into the memory."""
+        domains = losses.shape[1]
+        held = batch.memory or self.memory(domains)
+        w = held["weights"].to(losses).clone()
+        means = {str(i): mean for i, mean in enumerate(losses.mean(0))}
+        whole = torch.stack(list(batch.group.mean(means, batch.share).values()))
+        held["weights"].copy_(ascend(w, whole.to(w), self.rate, self.gamma))
+        return w[None]
+
+    def memory(self, domains: int) -> dict[str, Tensor]:
+        """The weights; equal at first."""
+        return {"weights": torch.full((domains,), 1 / domains)}
+
+
+@dataclass(frozen=True)
+class PerSample(Weighting):
+    """Weights for each example, at their maximum: ``argmax_w Σ_i w_i F_i(x) − γ/2 ‖w − 1/K‖²``.
+
+    Attributes:
+        gamma: γ; at 0 all weight is on the worst threat, at infinity the weights are equal.
+    """
+
+    gamma: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        check_player(inf, self.gamma)
+
+    def __call__(
+        self, losses: Float[Tensor, batch * domains], batch: Batch
+    ) -> Float[Tensor, batch * domains]:
+        """Nothing is remembered."""
+        return ascend(torch.zeros_like(losses), losses, inf, self.gamma)
+
+
+AVERAGE, WORST = PerSample(inf), PerSample(0.0)
+"""All threats alike; each example's worst alone."""
+
+
+@dataclass(frozen=True)
+class WorstDomain(Supervised):
+    """Adversarial loss under each part of a union of threats, weighed.
+
+    Attributes:
+        adversarial: the loss under one threat: its attack, clean share, warm-up and q. The parts
+            of its threat are the domains.
+        weighting: how much each one counts.
+    """
+
+    adversarial: Adversarial
+    weighting: Weighting = field(default_factory=Shared)
+
+    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
+        """The weighed loss; ``robust`` is who withstands all, beside each threat's own."""
+        logits = [model(x_adv).float() for x_adv in self._attacked(model, batch, target)]
+        losses = torch.stack([target.each(z, self.adversarial.q) for z in logits], 1)
+        w = self.weighting(losses.detach(), batch)
+        value = (w * losses).sum(1).mean()
+        metrics = {"robust": _all_right(logits, batch), **self._seen(logits, w, batch)}
+        clean = self.adversarial.clean
+        if clean:
+            unharmed = model(batch.x).float()
+            value = (1 - clean) * value + clean * target.loss(unharmed)
+            metrics["clean"] = accuracy(unharmed, batch.y)
+        return Loss(value, metrics)
+
+    def memory(self) -> dict[str, Tensor]:
+        """The weighting's."""
+        return self.weighting.memory(self.searches())
+
+    def searches(self) -> int:
+        """One attack for each threat."""
+        return len(self.adversarial.threat.parts())
+
+    def _attacked(self, model: nn.Module, batch: Batch, target: Target) -> list[Images]:
+        """What is worst within each threat, for the network as it would ship."""
+        whole = warmed(self.adversarial.threat, self.adversarial.warmup, batch.progress)
+        parts = whole.parts()
+        recalls = batch.recall.split(len(parts)) if batch.recall else [None] * len(parts)
+
+        def loss(x: Images) -> Tensor:
+            return target.worst(model(x).float())
+
+        with frozen(model):
+            return [
+                search(loss, replace(batch, recall=recall), self.adversarial.attack, part)
+                for part, recall in zip(parts, recalls, strict=True)
+            ]
+
+    @torch.no_grad()
+    def _seen(self, logits: list[Tensor], w: Tensor, batch: Batch) -> dict[str, Tensor]:
+        names = [part.name for part in self.adversarial.threat.parts()]
+        shares = {f"robust_{n}": accuracy(z, batch.y) for n, z in zip(names, logits, strict=True)}
+        return shares | {f"weight_{n}": m for n, m in zip(names, w.mean(0), strict=True)}
+
+
+@torch.no_grad()
+def _all_right(logits: list[Tensor], batch: Batch) -> Tensor:
+    """Share of examples that are right under every threat."""
+    right = torch.stack([z.argmax(1) == batch.y for z in logits])
+    return right.all(0).float().mean()
