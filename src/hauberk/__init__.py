@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
     from hauberk.solve import Run, Solver, Stage, TrainingFailed
-    from hauberk.solvers import ADMM, Descent, ProjectedGradient
+    from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
     from hauberk.threat import Threat
     from hauberk.threats import L2, Linf
     from hauberk.types import Batch, Data, Examples
@@ -83,6 +83,7 @@ __all__ = [
     "Data",
     "Descent",
     "Distilled",
+    "DualAscent",
     "Examples",
     "Grid",
     "Group",
@@ -145,7 +146,7 @@ _HOMES = {
     "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
     "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
-    "solvers": ["ADMM", "Descent", "ProjectedGradient"],
+    "solvers": ["ADMM", "Descent", "DualAscent", "ProjectedGradient"],
     "threat": ["Threat"],
     "threats": ["L2", "Linf"],
     "types": ["Batch", "Data", "Examples"],

@@ -31,7 +31,7 @@ from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Reweig
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Penalty
-from hauberk.solvers import ADMM, Descent, ProjectedGradient
+from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
 from hauberk.threats import L2, Linf
 from hauberk.types import Weights
 
@@ -256,6 +256,7 @@ SOLVERS = [
     ProjectedGradient(STEEP),
     ADMM(frozenset({"box"}), rho=300.0, rounds=480, descent=STEEP),
     ADMM(frozenset({"box"}), rho=60.0, growth=8.0, rounds=480, descent=STEEP),
+    DualAscent(STEEP),
 ]
 
 _QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}
