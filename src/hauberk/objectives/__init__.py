@@ -3,6 +3,7 @@
 from hauberk.objectives.adversarial import Adversarial
 from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.natural import Natural
+from hauberk.objectives.rate import Held, Rate, Tariff
 from hauberk.objectives.target import Hard, Supervised, Target
 from hauberk.objectives.trades import Trades
 
@@ -10,9 +11,12 @@ __all__ = [
     "Adversarial",
     "Distilled",
     "Hard",
+    "Held",
     "Natural",
+    "Rate",
     "Supervised",
     "Target",
+    "Tariff",
     "Teacher",
     "Trades",
 ]
