@@ -91,7 +91,7 @@ def test_what_cannot_be_met_is_one_sentence_with_the_best_value() -> None:
         lambda net, batch: 1 + distance(net.w), lambda net: 1 + float(distance(net.w.detach())), 0.5
     )
     problem = Problem(Quadratic(), bounds={"near": floor})
-    stage = Stage("qp", problem, replace(QP, speed=0.5), 100, 8)
+    stage = Stage("qp", problem, replace(QP, speed=0.5, patience=100), 100, 8)
     with pytest.raises(TrainingFailed, match=r"The bound near, at most 0\.5.* seen was 1[;.]"):
         follow([stage], Point(), _data(), Run())
 

@@ -6,9 +6,11 @@ min_w R(w)  s.t.  D_k(w) ≤ c_k:
 
 Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064; the multiplicative update is
 GECO's (Rezende and Viola, 2018, arXiv 1810.00597). The division keeps the step's length whatever λ
-is. Departure: the weights see the bound's ``surrogate``, the multiplier its ``strict`` value, so
-that the loop is closed on what was asked for (the rounded net, the measured accuracy); s follows
-the learning rate. Structures are projected onto as in `ProjectedGradient`.
+is. Departures: the weights see the bound's ``surrogate``, the multiplier its ``strict`` value, so
+that the loop is closed on what was asked for (the rounded net, the measured accuracy); a violation
+counts 1 at most, as it does from below, for at the start it may be many limits, and λ would come
+back from its ceiling at a crawl; s follows the learning rate. Structures are projected onto as in
+`ProjectedGradient`.
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ class DualAscent(Solver[Ascending]):
     least: float = 1e-4
     most: float = 1e4
     looks: int = 400
-    patience: int = 100
+    patience: int = 200
     lazy: bool = False
 
     def __post_init__(self) -> None:
@@ -155,7 +157,7 @@ class DualAscent(Solver[Ascending]):
         Raises:
             Infeasible: λ has stood at its ceiling for too long.
         """
-        violation = (seen - bound.limit) / bound.limit
+        violation = min((seen - bound.limit) / bound.limit, 1.0)
         m.drift = violation if m.last == math.inf else _mixed(m.drift, violation, self.memory)
         m.last, m.least = seen, min(m.least, seen)
         exponent = math.log(m.value) + speed * m.drift
@@ -188,7 +190,7 @@ class _Weighed(Objective):
 def _seen(state: Ascending, like: Tensor) -> Metrics:
     """λ and D of the only bound, or of each by its name."""
     alone = len(state.multipliers) == 1
-    found = {}
+    found: dict[str, float] = {}
     for name, m in state.multipliers.items():
         after = "" if alone else f"_{name}"
         found |= {f"lambda{after}": m.value, f"distortion{after}": m.last}
