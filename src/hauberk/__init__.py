@@ -40,13 +40,14 @@ if TYPE_CHECKING:
         DA,
         NAP,
         AdmmPrune,
+        DistortionConstrained,
         Int8,
         Method,
         Reweighted,
         Sized,
     )
     from hauberk.models import Normalized
-    from hauberk.objectives import Adversarial, Distilled, Natural, Teacher, Trades
+    from hauberk.objectives import Adversarial, Distilled, Natural, Rate, Tariff, Teacher, Trades
     from hauberk.parametrize import factorise
     from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
@@ -83,6 +84,7 @@ __all__ = [
     "Data",
     "Descent",
     "Distilled",
+    "DistortionConstrained",
     "DualAscent",
     "Examples",
     "Grid",
@@ -103,6 +105,7 @@ __all__ = [
     "Problem",
     "ProjectedGradient",
     "Rank",
+    "Rate",
     "Reweighted",
     "Run",
     "Sized",
@@ -111,6 +114,7 @@ __all__ = [
     "Stage",
     "Structure",
     "Support",
+    "Tariff",
     "Teacher",
     "Threat",
     "Trades",
@@ -138,10 +142,10 @@ _HOMES = {
     "group": ["Group", "joined"],
     "models": ["Normalized"],
     "methods": [
-        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "Reweighted",
-        "Sized",
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "DistortionConstrained", "Int8",
+        "Method", "Reweighted", "Sized",
     ],
-    "objectives": ["Adversarial", "Distilled", "Natural", "Teacher", "Trades"],
+    "objectives": ["Adversarial", "Distilled", "Natural", "Rate", "Tariff", "Teacher", "Trades"],
     "parametrize": ["factorise"],
     "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],

@@ -27,7 +27,19 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, Reweighted, Sized
+from hauberk.methods import (
+    AL0,
+    ALR,
+    AP,
+    ATMC,
+    DA,
+    NAP,
+    AdmmPrune,
+    DistortionConstrained,
+    Int8,
+    Reweighted,
+    Sized,
+)
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Penalty
@@ -278,6 +290,12 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Int8(**_QUICK), 780),
     (Int8(bits=4, per_channel=True, revive=True, **_QUICK), 780),
     (Sized(size="30%", codebook_epochs=1, **_QUICK), 780),
+    (
+        DistortionConstrained(
+            robust_at_least=0.7, legs=2, most_bits=3, codebook_epochs=1, judge_steps=10, **_QUICK
+        ),
+        390,
+    ),
     (Reweighted(keep=0.2, rounds=2, round_epochs=2, **_QUICK), 156),
     (Reweighted(keep=0.2, static=True, rounds=1, round_epochs=2, **_QUICK), 156),
     (Reweighted(keep=0.3, bits=3, rounds=2, round_epochs=2, **_QUICK), 234),
