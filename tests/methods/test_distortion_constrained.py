@@ -155,7 +155,20 @@ def test_the_search_halves_what_is_not_known() -> None:
         met = search.bits >= least
         search.note(met, search.bits)
     assert least <= search.met < 1.01 * least
-    assert search.failed < least
+    assert search.failed < least and search.closed
+
+
+def test_nothing_is_tried_below_the_least_file() -> None:
+    search = Descending(1000.0, met=8000.0, least=900.0)
+    for _ in range(3):
+        assert search.bits >= 900.0
+        search.note(True, search.bits)
+    assert search.closed and search.met == 900.0
+
+
+def test_a_target_that_chance_meets_ends_with_a_tiny_file() -> None:
+    made = compressed(0.05, legs=2, confidence=0.5)
+    assert made.artifact.nbytes < 500
 
 
 def _words(start: Path, out: Path, target: str) -> list[str]:
@@ -198,7 +211,7 @@ def test_the_command_makes_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = (
         "compress --model digits-cnn --data digits --threat linf:0.02 --robust-at-least 60% "
         "--dense-epochs 8 --epochs 3 --codebook-epochs 1 --legs 1 --most-bits 2 --judge-steps 5 "
-        f"--lr 0.005 --attack pgd:5 --limit 200 --json --out {out}"
+        f"--lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
     ).split()
     with pytest.raises(SystemExit) as stop:
         cli.main(words)

@@ -122,7 +122,8 @@ class DistortionConstrained(Compression):
     def _close(self, objective: Objective, best: _Best, bits: float) -> Iterator[Stage]:
         """Train in a file of so many bits, look, ask for fewer or for more."""
         packing, model = best.packing, best.packing.model
-        search, start = Descending(bits, met=best.bits), copy.deepcopy(model.state_dict())
+        search = Descending(max(bits, best.least), met=best.bits, least=best.least)
+        start = copy.deepcopy(model.state_dict())
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: packing.names)
@@ -131,6 +132,8 @@ class DistortionConstrained(Compression):
             return ProjectedGradient(self.descent(share), lazy=True)
 
         for number in range(1, self.legs + 1):
+            if search.closed:
+                break
             model.load_state_dict(start)
             asked = packing.budget(search.bits)
             near = packing.budget(_MARGIN * search.bits)
@@ -159,14 +162,16 @@ class _Best:
 
     def __init__(self, packing: Packing, meets: Callable[[nn.Module], bool]) -> None:
         self.packing, self.meets = packing, meets
+        self.least = 2 * packing.least_bits
         self._take(packing.model)
 
     def cut_alone(self) -> float:
         """The least share of the weights, by halves, with which it is met without training."""
         keep = 1.0
         for _ in range(_HALVINGS):
-            net = self.packing.copy(self.packing.lean(keep / 2))
-            if not self.meets(net):
+            lean = self.packing.lean(keep / 2)
+            net = self.packing.copy(lean)
+            if not all(t.any() for t in lean.values()) or not self.meets(net):
                 break
             self._take(net)
             keep /= 2

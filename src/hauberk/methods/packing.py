@@ -74,6 +74,11 @@ class Packing:
         """What other tensors would take."""
         return self.budget(1).size_bits(tree)
 
+    @property
+    def least_bits(self) -> float:
+        """What they take with one weight each."""
+        return self.length(cut(self.detached, dict.fromkeys(self.names, Choice(1, 1))))
+
     def budget(self, bits: float) -> ByteBudget:
         """Trees that take so many bits."""
         return ByteBudget(max(1, int(bits)), codec(self.half), self.most_bits)

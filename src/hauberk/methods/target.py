@@ -130,13 +130,20 @@ class Descending:
         bits: what is to be tried next.
         met: the smallest that met it.
         failed: the largest that did not.
+        least: nothing below is tried.
         step: by which ``bits`` falls while none has failed.
     """
 
     bits: float
     met: float
     failed: float = 0.0
+    least: float = 0.0
     step: float = 0.7
+
+    @property
+    def closed(self) -> bool:
+        """Whether what is between the two is not worth a training."""
+        return self.met <= 1.02 * max(self.failed, self.least)
 
     def note(self, met: bool, used: float) -> None:
         """A budget was tried, and ``used`` bits were taken of it."""
@@ -144,4 +151,5 @@ class Descending:
             self.met = min(self.met, used)
         else:
             self.failed = max(self.failed, self.bits)
-        self.bits = sqrt(self.failed * self.met) if self.failed else self.met * self.step
+        bits = sqrt(self.failed * self.met) if self.failed else self.met * self.step
+        self.bits = max(self.least, bits)
