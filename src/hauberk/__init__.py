@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         DA,
         NAP,
         AdmmPrune,
+        DistortionConstrained,
         Int8,
         Method,
         MinMax,
@@ -52,7 +53,9 @@ if TYPE_CHECKING:
         Distilled,
         Natural,
         PerSample,
+        Rate,
         Shared,
+        Tariff,
         Teacher,
         Trades,
         WorstDomain,
@@ -61,7 +64,7 @@ if TYPE_CHECKING:
     from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
     from hauberk.solve import Run, Solver, Stage, TrainingFailed
-    from hauberk.solvers import ADMM, Descent, ProjectedGradient
+    from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
     from hauberk.threat import Threat
     from hauberk.threats import L1, L2, Linf, Union
     from hauberk.types import Batch, Data, Examples
@@ -94,6 +97,8 @@ __all__ = [
     "Data",
     "Descent",
     "Distilled",
+    "DistortionConstrained",
+    "DualAscent",
     "Examples",
     "Grid",
     "Group",
@@ -116,6 +121,7 @@ __all__ = [
     "Problem",
     "ProjectedGradient",
     "Rank",
+    "Rate",
     "Reweighted",
     "Run",
     "Shared",
@@ -125,6 +131,7 @@ __all__ = [
     "Stage",
     "Structure",
     "Support",
+    "Tariff",
     "Teacher",
     "Threat",
     "Trades",
@@ -154,18 +161,18 @@ _HOMES = {
     "group": ["Group", "joined"],
     "models": ["Normalized"],
     "methods": [
-        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "Int8", "Method", "MinMax",
-        "Reweighted", "Sized",
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "DistortionConstrained", "Int8",
+        "Method", "MinMax", "Reweighted", "Sized",
     ],
     "objectives": [
-        "Adversarial", "Distilled", "Natural", "PerSample", "Shared", "Teacher", "Trades",
-        "WorstDomain",
+        "Adversarial", "Distilled", "Natural", "PerSample", "Rate", "Shared", "Tariff", "Teacher",
+        "Trades", "WorstDomain",
     ],
     "parametrize": ["factorise"],
     "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
     "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
-    "solvers": ["ADMM", "Descent", "ProjectedGradient"],
+    "solvers": ["ADMM", "Descent", "DualAscent", "ProjectedGradient"],
     "threat": ["Threat"],
     "threats": ["L1", "L2", "Linf", "Union"],
     "types": ["Batch", "Data", "Examples"],

@@ -135,7 +135,9 @@ class _Course:
         if not pretrained:
             yield from self.method.dense(self.threat)
             self.dense.load_state_dict(self.working.state_dict())
-        sample = replace(self.data.train.first(SAMPLE), names=self.data.labels)
+        sample = replace(
+            self.data.train.first(SAMPLE), names=self.data.labels, held_out=self.data.validation
+        )
         stages = self.method.stages(self.working, self.threat, sample)
         if self.method.teacher:  # self is copied now: the first stage may change the network
             stages = self.method.taught(stages, teacher or Teacher(self.working, run.place()))

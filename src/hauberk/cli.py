@@ -129,8 +129,16 @@ def _train(words: list[str]) -> None:
 
 def _compress(words: list[str]) -> None:
     path, given, rest = _configured(words, "compress")
-    sized = peek(rest, "size", "") or "size" in given
-    named = peek(rest, "method", str(given.get("method", "sized" if sized else "atmc")))
+    asked = {"size": "sized", "robust-at-least": "constrained"}
+    own = [
+        m for flag, m in asked.items() if peek(rest, flag, "") or flag.replace("-", "_") in given
+    ]
+    if len(own) > 1:
+        raise ValueError(
+            "--size and --robust-at-least were both given; one says how large the file is, the "
+            "other finds it out: give one."
+        )
+    named = peek(rest, "method", str(given.get("method", (*own, "atmc")[0])))
     flags = _settings(Compress, said.method(named), "compress", path, given, rest)
     if not flags.from_ and not flags.model:
         raise ValueError(

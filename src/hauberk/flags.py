@@ -116,8 +116,8 @@ class Compress(Common):
     leaves such a run.toml beside its results, which reproduces it.
 
     Attributes:
-        method: atmc, sized (the one for --size), admm, reweighted, al0, alr, ap, nap, int8, min-max
-            or da; its own flags are listed below.
+        method: atmc, sized (the one for --size), constrained (the one for --robust-at-least), admm,
+            reweighted, al0, alr, ap, nap, int8, min-max or da; its own flags are listed below.
         from_: the trained net to start from: an .hbk file, or plain weights of --model, as
             .safetensors or as a state_dict in .pt; without it a dense net is trained first.
         out: folder for the file, checkpoints, logs, report and picture.
@@ -143,7 +143,8 @@ class Sweep(Common):
     it done again), and the one that was under way goes on from its checkpoint.
 
     Attributes:
-        methods: atmc, sized, admm, al0, alr, ap, nap, int8, min-max or da, separated by commas.
+        methods: atmc, sized, constrained, admm, al0, alr, ap, nap, int8, min-max or da, separated
+            by commas.
         sizes: --size for sized; for methods that have --keep, the share of the weights that is
             kept, which is not yet a size: the table shows the bytes of each file. Methods with
             neither (alr, int8, da) make one run whatever the sizes.

@@ -25,7 +25,7 @@ from hauberk.ops.augment import Chain
 from hauberk.ops.random import generator, permutation
 from hauberk.ops.statistics import synchronised
 from hauberk.packages import gist
-from hauberk.problem import NotFinite
+from hauberk.problem import Infeasible, NotFinite
 from hauberk.signals import Interrupted
 from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
 from hauberk.types import Batch, Data, Examples, Recall
@@ -186,6 +186,8 @@ class _Leg:
                 )
         except NotFinite:
             return _nan(self.stage.name, self.step)
+        except Infeasible as error:
+            return str(error)
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.step += 1

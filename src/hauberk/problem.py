@@ -24,6 +24,10 @@ class NotFinite(ValueError):
     """Weights that are NaN or infinite, which no set holds: a run that diverged."""
 
 
+class Infeasible(ValueError):
+    """No weights were found that meet a bound; the message names the best value that was seen."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """A differentiable scalar and what is worth watching beside it.

@@ -34,6 +34,7 @@ def methods() -> dict[str, type[Method]]:
         "ap": methods.AP,
         "nap": methods.NAP,
         "sized": methods.Sized,
+        "constrained": methods.DistortionConstrained,
         "admm": methods.AdmmPrune,
         "reweighted": methods.Reweighted,
         "int8": methods.Int8,

@@ -27,11 +27,24 @@ from hauberk.constraints import (
     Support,
     Tied,
 )
-from hauberk.methods import AL0, ALR, AP, ATMC, DA, NAP, AdmmPrune, Int8, MinMax, Reweighted, Sized
+from hauberk.methods import (
+    AL0,
+    ALR,
+    AP,
+    ATMC,
+    DA,
+    NAP,
+    AdmmPrune,
+    DistortionConstrained,
+    Int8,
+    MinMax,
+    Reweighted,
+    Sized,
+)
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Penalty
-from hauberk.solvers import ADMM, Descent, ProjectedGradient
+from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
 from hauberk.threats import L1, L2, Linf, Union
 from hauberk.types import Weights
 
@@ -257,6 +270,7 @@ SOLVERS = [
     ProjectedGradient(STEEP),
     ADMM(frozenset({"box"}), rho=300.0, rounds=480, descent=STEEP),
     ADMM(frozenset({"box"}), rho=60.0, growth=8.0, rounds=480, descent=STEEP),
+    DualAscent(STEEP),
 ]
 
 _QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}
@@ -278,6 +292,12 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Int8(**_QUICK), 780),
     (Int8(bits=4, per_channel=True, revive=True, **_QUICK), 780),
     (Sized(size="30%", codebook_epochs=1, **_QUICK), 780),
+    (
+        DistortionConstrained(
+            robust_at_least=0.7, legs=2, most_bits=3, codebook_epochs=1, judge_steps=10, **_QUICK
+        ),
+        390,
+    ),
     (Reweighted(keep=0.2, rounds=2, round_epochs=2, **_QUICK), 156),
     (Reweighted(keep=0.2, static=True, rounds=1, round_epochs=2, **_QUICK), 156),
     (Reweighted(keep=0.3, bits=3, rounds=2, round_epochs=2, **_QUICK), 234),

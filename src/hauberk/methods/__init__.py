@@ -3,6 +3,7 @@
 from hauberk.methods.admm_prune import AdmmPrune
 from hauberk.methods.atmc import ATMC
 from hauberk.methods.dense import DA
+from hauberk.methods.distortion_constrained import DistortionConstrained
 from hauberk.methods.int8 import Int8
 from hauberk.methods.low_rank import ALR
 from hauberk.methods.method import Method
@@ -20,6 +21,7 @@ __all__ = [
     "DA",
     "NAP",
     "AdmmPrune",
+    "DistortionConstrained",
     "Int8",
     "Method",
     "MinMax",

@@ -170,15 +170,12 @@ class Method(ABC):
     def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
         """The same legs, with this teacher's soft labels as their targets."""
         for stage in stages:
-            problem = stage.problem
-            taught = Distilled(
-                problem.objective,
-                teacher,
-                self.teacher_share,
-                self.temperature,
-                self.soft_attack,
-            )
-            yield replace(stage, problem=replace(problem, objective=taught))
+            taught = self.lesson(stage.problem.objective, teacher)
+            yield replace(stage, problem=replace(stage.problem, objective=taught))
+
+    def lesson(self, objective: Objective, teacher: Teacher) -> Objective:
+        """The same objective, with the teacher's soft labels as its targets."""
+        return Distilled(objective, teacher, self.teacher_share, self.temperature, self.soft_attack)
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """What comes first for a model that is not trained: nothing, unless a method says so."""

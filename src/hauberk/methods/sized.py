@@ -14,22 +14,18 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hauberk.artifact import Architecture, Artifact, dense_bytes
-from hauberk.artifact.cost import bits, price
 from hauberk.constraints import (
     Annealed,
     ByteBudget,
     Codebook,
-    Codec,
-    HalfPrecision,
     Sparsity,
     Support,
 )
 from hauberk.constraints.byte_budget import cut
 from hauberk.methods.method import Compression
+from hauberk.methods.prices import Prices, codec
 from hauberk.ops.units import size_bytes
 from hauberk.parametrize import coded
 from hauberk.problem import Constraint, Problem
@@ -62,20 +58,25 @@ class Sized(Compression):
         """Refuse settings that mean nothing."""
         super().__post_init__()
         size_bytes(self.size, 1 << 30)
-        ByteBudget(1, self._codec, self.most_bits)
+        ByteBudget(1, codec(self.half), self.most_bits)
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The falling budget; the codebooks; what is still over."""
-        objective, names, epochs = self.objective(threat), self._names(model), self.codebook_epochs
+        objective, epochs = self.objective(threat), self.codebook_epochs
+        names = coded(model, self.select(model))
 
         def problem(**sets: Constraint) -> Problem:
             return Problem(objective, sets, select=lambda _: names)
 
+        def prices() -> Prices:
+            return Prices.of(model, sample, names, self.half)
+
         def budget(share: float) -> ByteBudget:
-            return ByteBudget(self._left_bits(model, sample, share), self._codec, self.most_bits)
+            left = self._left_bits(prices(), share)
+            return ByteBudget(left, codec(self.half), self.most_bits)
 
         weights = problem().weights(model)
         counts = {name: choice.kept for name, choice in budget(_MARGIN).plan(weights).items()}
@@ -92,39 +93,17 @@ class Sized(Compression):
             support, codebook = Support.of(cut(weights, plan)), Codebook(self.most_bits, own)
             both = problem(support=support, codebook=codebook)
             yield self.stage(leg, both, ProjectedGradient(self.descent(0.15), lazy=True), epochs)
-            used = small.size_bits(weights) / self._left_bits(model, sample, 1.0)
+            used = small.size_bits(weights) / self._left_bits(prices(), 1.0)
             if used >= _USED or set(own.values()) == {1 << self.most_bits}:
                 break
             margin *= _MARGIN / used
         yield self.stage("size", problem(size=budget(1.0)), lazy, 0)
 
-    @property
-    def _codec(self) -> Codec:
-        return Codec(
-            lambda t: bits(self._shipped(t)), lambda t, k, b: price(self._shipped(t), k, b)
-        )
-
-    def _shipped(self, t: Tensor) -> Tensor:
-        """As it stands in the file."""
-        return HalfPrecision().project({"": t})[""] if self.half else t
-
-    def _names(self, model: nn.Module) -> list[str]:
-        return coded(model, self.select(model))
-
-    def _left_bits(self, model: nn.Module, sample: Examples, share: float) -> int:
+    def _left_bits(self, prices: Prices, share: float) -> int:
         """What the file has for the tensors that are compressed, once all else is in it."""
-        names, tensors = set(self._names(model)), dict(model.state_dict())
-        limit = size_bytes(self.size, dense_bytes(tensors))
-        shipped = {name: t if t.ndim == 0 else self._shipped(t) for name, t in tensors.items()}
-        rest = {n: torch.zeros_like(t) if n in names else t for n, t in shipped.items()}
-        taken = Artifact.encode(
-            rest,
-            architecture=Architecture.of(model),
-            input_shape=sample.shape,
-            classes=len(sample.names) or int(sample.y.max()) + 1,
-            labels=sample.names,
-        ).nbytes
-        if limit <= taken + len(names):
+        limit = size_bytes(self.size, prices.dense_bytes)
+        taken = prices.rest_bytes
+        if limit <= taken + len(prices.names):
             raise ValueError(
                 f"size was given as {self.size}, {limit:,} bytes, and header, biases and norms "
                 f"alone take {taken:,}; give a size well above that."

@@ -3,6 +3,7 @@
 from hauberk.objectives.adversarial import Adversarial
 from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.natural import Natural
+from hauberk.objectives.rate import Held, Rate, Tariff
 from hauberk.objectives.target import Hard, Supervised, Target
 from hauberk.objectives.trades import Trades
 from hauberk.objectives.worst_domain import (
@@ -20,11 +21,14 @@ __all__ = [
     "Adversarial",
     "Distilled",
     "Hard",
+    "Held",
     "Natural",
     "PerSample",
+    "Rate",
     "Shared",
     "Supervised",
     "Target",
+    "Tariff",
     "Teacher",
     "Trades",
     "Weighting",

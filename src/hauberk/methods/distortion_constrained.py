@@ -1,0 +1,189 @@
+"""The smallest file whose robustness still meets a target: bytes are minimised, not given.
+
+    min_w bits(w)   s.t.   1 − robust(w) ≤ 1 − target,   robust measured on held-out examples
+
+Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064, with bits for the rate and the
+robust error for the distortion. Two legs. `DualAscent` shrinks, from the sparsity that a cut alone
+survives: the weights see `Rate` and the adversarial loss, the multiplier the robust error of the
+rounded net on validation examples; what falls below the magnitude at which `Rate` gives a weight up
+is out of the net, and may come back (lazy, as in `ProjectedGradient`). Then the search closes on
+real files: codebooks are trained under a `ByteBudget`, which falls where the file met the target
+and rises where it did not (bisection on the logarithm); the smallest that met it is what ships.
+Departure: the loss that the weights see is no estimate of the error that is bounded, only its
+direction, which is what closing the loop on the strict value allows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from hauberk.constraints import ByteBudget
+from hauberk.methods.method import Compression
+from hauberk.methods.packing import GivenUp, Packing
+from hauberk.methods.prices import Prices, codec
+from hauberk.methods.target import Descending, Judge, RobustTarget
+from hauberk.objectives import Held, Rate, Teacher
+from hauberk.parametrize import coded
+from hauberk.problem import Bound, Constraint, Objective, Problem
+from hauberk.solve import Stage
+from hauberk.solvers import DualAscent, ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.types import Examples
+
+_START, _SPEED, _LOOKS = 0.1, 0.6, 30
+"""Of the multiplier: the rate is a logarithm of bits, so that λ is of this size for any network. At
+a higher speed it swung from far too robust to far too small."""
+_LOOK_EXAMPLES = 500
+_HALVINGS = 12
+"""Of the weights, at most, before any training."""
+_MARGIN = 0.99
+"""Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistortionConstrained(Compression):
+    """The smallest file that withstands the attack on a given share of the inputs.
+
+    Attributes:
+        robust_at_least: the share of new inputs that are right under attack, 90% or 0.9.
+        confidence: with which it is met, within one point, on inputs like the validation split's.
+        epochs: passes of the leg in which the multiplier shrinks the network.
+        codebook_epochs: passes of each leg that closes on the smallest file, as many under its
+            budget alone and then with codebooks.
+        legs: how many of these there are; each halves what is not known of the size.
+        most_bits: of a codebook, at most; 1 to 8.
+        judge_steps: PGD steps with which robustness is measured between the legs.
+    """
+
+    robust_at_least: float = 0.8
+    confidence: float = 0.95
+    codebook_epochs: int = 5
+    legs: int = 6
+    most_bits: int = 8
+    judge_steps: int = 40
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        self._target(1)
+        ByteBudget(1, codec(self.half), self.most_bits)
+        if self.codebook_epochs < 0 or self.legs < 1 or self.judge_steps < 1:
+            raise ValueError(
+                f"codebook_epochs was given as {self.codebook_epochs}, legs as {self.legs} and "
+                f"judge_steps as {self.judge_steps}; give 0, 1 and 1 or more."
+            )
+
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
+        """To the device; the multiplier's leg; legs that close on the smallest file."""
+        held_out = sample.held_out if sample.held_out is not None else sample.first(0)
+        target, objective = self._target(len(held_out)), self.objective(threat)
+        yield self.stage("start", Problem(objective), ProjectedGradient(self.descent()), 0)
+        judge = Judge(threat, held_out, self.judge_steps, self.half)
+        target.refuse_above(judge(model))
+        packing = Packing(model, coded(model, self.select(model)), self.most_bits, self.half)
+        best = _Best(packing, lambda net: target.met(judge(net)))
+        rest = Prices.of(model, sample, packing.names, self.half).rest_bytes
+        tariffs = packing.tariffs(packing.lean(best.cut_alone()))
+        rate = Rate(tariffs, 8 * rest)
+        quick = replace(judge, examples=held_out.first(_LOOK_EXAMPLES))
+
+        def error(net: nn.Module) -> float:
+            """Of the net without the weights that the rate has given up, and in a codebook."""
+            live = replace(packing, model=net)
+            return 1 - quick(live.copy(live.kept(tariffs))).accuracy
+
+        bound = Held(objective).bound(error, max(1 - target.need, 1 / len(held_out)))
+        shrink = Problem(
+            rate, {"given up": GivenUp(tariffs)}, {"robust": bound}, lambda _: packing.names
+        )
+        solver = DualAscent(self.descent(0.5), start=_START, speed=_SPEED, looks=_LOOKS, lazy=True)
+        yield self.stage("shrink", shrink, solver, self.epochs)
+        yield from self._close(objective, best, packing.length(packing.kept(tariffs)))
+
+    def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
+        """The same legs; in the first, the bound's surrogate is what is taught."""
+
+        def lesson(bound: Bound) -> Bound:
+            assert isinstance(bound.surrogate, Held)
+            return replace(bound, surrogate=Held(self.lesson(bound.surrogate.objective, teacher)))
+
+        for stage in stages:
+            bounds = {name: lesson(b) for name, b in stage.problem.bounds.items()}
+            if bounds:
+                yield replace(stage, problem=replace(stage.problem, bounds=bounds))
+            else:
+                yield from super().taught(iter([stage]), teacher)
+
+    def _close(self, objective: Objective, best: _Best, bits: float) -> Iterator[Stage]:
+        """Train in a file of so many bits, look, ask for fewer or for more."""
+        packing, model = best.packing, best.packing.model
+        search = Descending(max(bits, best.least), met=best.bits, least=best.least)
+        start = copy.deepcopy(model.state_dict())
+
+        def problem(sets: Mapping[str, Constraint]) -> Problem:
+            return Problem(objective, sets, select=lambda _: packing.names)
+
+        def lazy(share: float) -> ProjectedGradient:
+            return ProjectedGradient(self.descent(share), lazy=True)
+
+        for number in range(1, self.legs + 1):
+            if search.closed:
+                break
+            model.load_state_dict(start)
+            asked = packing.budget(search.bits)
+            near = packing.budget(_MARGIN * search.bits)
+            sparse = problem({"budget": packing.sparser(near.plan(packing.detached))})
+            yield self.stage(f"sparse {number}", sparse, lazy(0.5), self.codebook_epochs)
+            sparser = copy.deepcopy(model.state_dict())
+            both = problem(packing.codebooks(near.fitted_plan(packing.detached)))
+            yield self.stage(f"codebook {number}", both, lazy(0.15), self.codebook_epochs)
+            yield self.stage(f"size {number}", problem({"size": asked}), lazy(0.15), 0)
+            met = best.look()
+            search.note(met, packing.length_bits)
+            start = sparser if met else start
+        model.load_state_dict(best.state)
+
+    def _target(self, n: int) -> RobustTarget:
+        return RobustTarget(self.robust_at_least, self.confidence, n)
+
+
+class _Best:
+    """The smallest network so far that met the target.
+
+    Args:
+        packing: of the network under way, which is the first one.
+        meets: whether a network does.
+    """
+
+    def __init__(self, packing: Packing, meets: Callable[[nn.Module], bool]) -> None:
+        self.packing, self.meets = packing, meets
+        self.least = 2 * packing.least_bits
+        self._take(packing.model)
+
+    def cut_alone(self) -> float:
+        """The least share of the weights, by halves, with which it is met without training."""
+        keep = 1.0
+        for _ in range(_HALVINGS):
+            lean = self.packing.lean(keep / 2)
+            net = self.packing.copy(lean)
+            if not all(t.any() for t in lean.values()) or not self.meets(net):
+                break
+            self._take(net)
+            keep /= 2
+        return keep
+
+    def look(self) -> bool:
+        """Whether the network under way meets it; the smallest that does is kept."""
+        met = self.meets(self.packing.model)
+        if met and self.packing.length_bits < self.bits:
+            self._take(self.packing.model)
+        return met
+
+    def _take(self, net: nn.Module) -> None:
+        self.state: dict[str, Any] = copy.deepcopy(net.state_dict())
+        self.bits = replace(self.packing, model=net).length_bits

@@ -1,0 +1,85 @@
+"""What a network's weights may still take in its file, for methods that plan its bytes.
+
+bytes of the file = rest + Σ_l length(w_l) / 8,   rest = header, names, biases, norms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.artifact import Architecture, Artifact, dense_bytes, positions
+from hauberk.artifact.cost import bits, price
+from hauberk.artifact.entropy import histogram_bits
+from hauberk.constraints import Codec, HalfPrecision
+from hauberk.objectives import Tariff
+from hauberk.types import Examples
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What is in a file beside the tensors that are compressed.
+
+    Attributes:
+        names: of the tensors that are compressed.
+        rest_bytes: of all else.
+        dense_bytes: of the whole network in float32.
+    """
+
+    names: Sequence[str]
+    rest_bytes: int
+    dense_bytes: int
+
+    @staticmethod
+    def of(model: nn.Module, sample: Examples, names: Sequence[str], half: bool) -> Prices:
+        """Those of the network as it is now.
+
+        Args:
+            model: whose file is meant.
+            sample: of its data, for the header.
+            names: of the tensors that are compressed.
+            half: whether numbers leave as float16.
+        """
+        tensors = dict(model.state_dict())
+        shipped = {n: t if t.ndim == 0 else as_shipped(t, half) for n, t in tensors.items()}
+        empty = {n: torch.zeros_like(t) if n in set(names) else t for n, t in shipped.items()}
+        taken = Artifact.encode(
+            empty,
+            architecture=Architecture.of(model),
+            input_shape=sample.shape,
+            classes=len(sample.names) or int(sample.y.max()) + 1,
+            labels=sample.names,
+        ).nbytes
+        return Prices(names, taken, dense_bytes(tensors))
+
+
+def codec(half: bool) -> Codec:
+    """The file's own lengths and prices, of tensors as they are shipped."""
+    return Codec(
+        lambda t: bits(as_shipped(t, half)), lambda t, k, b: price(as_shipped(t, half), k, b)
+    )
+
+
+def as_shipped(t: Tensor, half: bool) -> Tensor:
+    """``t`` as it stands in the file."""
+    return HalfPrecision().project({"": t})[""] if half else t
+
+
+def tariff(cut: Tensor, threshold: float, half: bool) -> Tariff:
+    """What a kept weight costs in a tensor that is kept like this one.
+
+    Args:
+        cut: sparse and quantised.
+        threshold: magnitude at which a weight is kept or not.
+        half: whether numbers leave as float16.
+    """
+    shipped = as_shipped(cut.detach(), half).cpu()
+    _, seen = torch.unique(shipped[shipped != 0], return_counts=True)
+    places = shipped.flatten().nonzero()[:, 0].numpy()
+    where = positions.cost_bits(places, tuple(shipped.shape))
+    codes = histogram_bits(seen.numpy())
+    fixed = max(0.0, bits(shipped) - where - codes)
+    return Tariff.of(shipped, threshold, where, codes, fixed)

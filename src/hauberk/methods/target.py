@@ -1,0 +1,155 @@
+"""A robust accuracy that is asked for, and what so many held-out examples must show for it.
+
+    need = target + max(0, z_c √(target (1 − target) / n) − 0.01)
+
+A share p̂ of n examples scatters about the true p with that root; with confidence c, p̂ ≥ need says
+p ≥ target − 0.01, the point within which the target is to be met. Examples of the test split are
+never looked at. Departure: the search asks about several nets and ships one of those that passed,
+on the same examples; that favours lucky ones a little more than the one-sided bound says.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+
+import torch
+from torch import nn
+
+from hauberk.attacks import PGD
+from hauberk.evaluate import Proportion, under_attack
+from hauberk.methods.prices import as_shipped
+from hauberk.problem import Infeasible
+from hauberk.threat import Threat
+from hauberk.types import Examples
+
+ALLOWED = 0.01
+"""Robust accuracy that may be missing on other examples."""
+
+
+@dataclass(frozen=True)
+class RobustTarget:
+    """``robust ≥ share``, with this confidence.
+
+    Attributes:
+        share: of the inputs, in (0, 1).
+        confidence: in [0.5, 1).
+        n: held-out examples on which it is measured.
+
+    Raises:
+        ValueError: a share or confidence outside of its range; no examples.
+    """
+
+    share: float
+    confidence: float
+    n: int
+
+    def __post_init__(self) -> None:
+        """Refuse targets that mean nothing."""
+        if not 0 < self.share < 1:
+            raise ValueError(
+                f"robust_at_least was given as {self.share:g}; give a share between 0 and 1, such "
+                "as 90% or 0.9."
+            )
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError(
+                f"confidence was given as {self.confidence:g}; give one from 0.5 to below 1."
+            )
+        if self.n < 1:
+            raise ValueError(
+                "The data have no validation examples, on which robust_at_least is measured; give "
+                "data with a validation split."
+            )
+
+    @property
+    def need(self) -> float:
+        """What the held-out examples must show."""
+        deviation = sqrt(self.share * (1 - self.share) / self.n)
+        margin = NormalDist().inv_cdf(self.confidence) * deviation - ALLOWED
+        return self.share + max(0.0, margin)
+
+    def met(self, seen: Proportion) -> bool:
+        """Whether they show it."""
+        return seen.accuracy >= self.need
+
+    def refuse_above(self, dense: Proportion) -> None:
+        """Raise where the network before any compression is not robust enough.
+
+        Raises:
+            Infeasible: naming what it reaches.
+        """
+        if not self.met(dense):
+            raise Infeasible(
+                f"robust_at_least was given as {self.share:.1%}, for which {self.need:.1%} of the "
+                f"{self.n:,} validation examples must withstand the attack; the best reached is "
+                f"the dense network's own {dense.accuracy:.1%}: give a lower share, or start from "
+                "a more robust network."
+            )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Measures the robust accuracy of a network as it would ship.
+
+    Attributes:
+        threat: what the adversary may do.
+        examples: that are attacked.
+        steps: of PGD, each point on its way counted.
+        half: whether numbers leave as float16.
+    """
+
+    threat: Threat
+    examples: Examples
+    steps: int
+    half: bool
+
+    def __call__(self, model: nn.Module) -> Proportion:
+        """``model`` is left as it is; equal weights give equal verdicts."""
+        shipped, place = rounded(model, self.half), next(model.parameters()).device
+        attack = PGD(self.steps, track=True)
+        mask = under_attack(shipped, self.examples.to(place), self.threat, attack, seed=0)
+        return Proportion.of(mask)
+
+
+@torch.no_grad()
+def rounded(model: nn.Module, half: bool) -> nn.Module:
+    """A copy with its numbers as the file holds them."""
+    shipped = copy.deepcopy(model)
+    for p in shipped.parameters():
+        p.copy_(as_shipped(p, half))
+    return shipped
+
+
+@dataclass
+class Descending:
+    """The search for the smallest budget that meets the target: bisection on its logarithm.
+
+    Attributes:
+        bits: what is to be tried next.
+        met: the smallest that met it.
+        failed: the largest that did not.
+        least: nothing below is tried.
+        step: by which ``bits`` falls while none has failed.
+    """
+
+    bits: float
+    met: float
+    failed: float = 0.0
+    least: float = 0.0
+    step: float = 0.7
+
+    @property
+    def closed(self) -> bool:
+        """Whether what is between the two is not worth a training."""
+        return self.met <= 1.02 * max(self.failed, self.least)
+
+    def note(self, met: bool, used: float) -> None:
+        """A budget was tried, and ``used`` bits were taken of it."""
+        if met:
+            self.met = min(self.met, used)
+        else:
+            self.failed = max(self.failed, self.bits)
+        bits = sqrt(self.failed * self.met) if self.failed else self.met * self.step
+        self.bits = max(self.least, bits)

@@ -1,0 +1,201 @@
+"""Dual ascent: the smallest R(w) under bounds, each with a multiplier that finds its own size.
+
+min_w R(w)  s.t.  D_k(w) ≤ c_k:
+    w   ← w − γ P ∇[ (R(w) + Σ_k λ_k D_k(w)) / (1 + Σ_k λ_k) ]                    every step
+    λ_k ← clip( λ_k · exp( s · EMA((D_k − c_k) / c_k) ), λ_min, λ_max )             every few steps
+
+Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064; the multiplicative update is
+GECO's (Rezende and Viola, 2018, arXiv 1810.00597). The division keeps the step's length whatever λ
+is. Departures: the weights see the bound's ``surrogate``, the multiplier its ``strict`` value, so
+that the loop is closed on what was asked for (the rounded net, the measured accuracy); a violation
+counts 1 at most, as it does from below, for at the start it may be many limits, and λ would come
+back from its ceiling at a crawl; s follows the learning rate. Structures are projected onto as in
+`ProjectedGradient`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.problem import Bound, Infeasible, Loss, Objective, Problem
+from hauberk.solve import Metrics, Solver
+from hauberk.solvers.descent import Descent, put
+from hauberk.solvers.projected_gradient import Projecting, projected_step, proximal
+from hauberk.types import Batch
+
+
+@dataclass
+class Multiplier:
+    """One bound's λ, and what it has seen.
+
+    Attributes:
+        value: λ.
+        drift: the running mean of (D − c) / c.
+        last: the strict value seen last.
+        least: the least one so far.
+        stuck: looks in a row for which λ stood at its ceiling with the bound not met.
+    """
+
+    value: float
+    drift: float = 0.0
+    last: float = math.inf
+    least: float = math.inf
+    stuck: int = 0
+
+
+class Ascending(Projecting):
+    """The descent's memory, and a multiplier for each bound."""
+
+    def __init__(
+        self, problem: Problem, model: nn.Module, descent: Descent, lazy: bool, start: float
+    ) -> None:
+        super().__init__(problem, model, descent, lazy)
+        self.multipliers = {name: Multiplier(start) for name in problem.bounds}
+        self.look = -1
+
+    def tree(self) -> dict[str, Any]:
+        """The descent's memory, the multipliers, and the looks so far."""
+        multipliers = {k: vars(m) for k, m in self.multipliers.items()}
+        return {**super().tree(), "multipliers": multipliers, "look": self.look}
+
+    def load(self, tree: dict[str, Any]) -> None:
+        """Take back what `tree` gave."""
+        super().load(tree)
+        self.multipliers = {k: Multiplier(**m) for k, m in tree["multipliers"].items()}
+        self.look = tree["look"]
+
+    def due(self, progress: float, looks: int) -> bool:
+        """Whether the strict values are to be looked at again."""
+        before, self.look = self.look, int(progress * looks)
+        return self.look > before
+
+
+@dataclass(frozen=True)
+class DualAscent(Solver[Ascending]):
+    """``min R(w)  s.t.  D_k(w) ≤ c_k``, the objective being R and the problem's bounds the D_k.
+
+    Attributes:
+        descent: how the smooth part steps.
+        speed: s, of the multipliers at the peak learning rate; it falls and rises with that.
+        memory: of the running mean of the violation, in [0, 1).
+        start: λ at first.
+        least: λ_min, above 0: a multiplier of 0 would stay there.
+        most: λ_max; one that stays there says that the bound cannot be met.
+        looks: at the strict values over the stage, evenly spread; at most one a step.
+        patience: looks in a row at λ_max, with the bound not met, after which the run ends.
+        lazy: keep the unprojected weights as the memory (see `ProjectedGradient`).
+    """
+
+    descent: Descent = field(default_factory=Descent)
+    speed: float = 0.06
+    memory: float = 0.5
+    start: float = 1.0
+    least: float = 1e-4
+    most: float = 1e4
+    looks: int = 400
+    patience: int = 200
+    lazy: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not self.speed > 0:
+            raise ValueError(f"speed was given as {self.speed}; give a positive number.")
+        if not 0 <= self.memory < 1:
+            raise ValueError(f"memory was given as {self.memory}; give one in [0, 1).")
+        if not 0 < self.least <= self.start <= self.most < math.inf:
+            raise ValueError(
+                f"The multiplier was given as {self.start} in [{self.least}, {self.most}]; give "
+                "three positive numbers in this order: least, start, most."
+            )
+        if self.looks < 1 or self.patience < 1:
+            raise ValueError(
+                f"looks was given as {self.looks} and patience as {self.patience}; give 1 or more "
+                "to each."
+            )
+
+    def init(self, problem: Problem, model: nn.Module) -> Ascending:
+        """Every multiplier at its start."""
+        for name, bound in problem.bounds.items():
+            if not 0 < bound.limit < math.inf:
+                raise ValueError(
+                    f"The bound {name} was given the limit {bound.limit}; the violation is counted "
+                    "in limits: give a positive one."
+                )
+        return Ascending(problem, model, self.descent, self.lazy, self.start)
+
+    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Ascending) -> Metrics:
+        """The primal step and, every few steps, the dual one."""
+        if state.due(batch.progress, self.looks):
+            self._look(problem, model, batch, state)
+        weighed = _Weighed(problem, {k: m.value for k, m in state.multipliers.items()})
+        primal = replace(problem, objective=weighed, bounds={})
+        metrics = projected_step(primal, problem.structures, model, batch, state)
+        return {**metrics, **_seen(state, metrics["loss"])}
+
+    def finish(self, problem: Problem, model: nn.Module, state: Ascending) -> None:
+        """The averaged weights, made feasible for the structures."""
+        state.settle(model)
+        weights = problem.weights(model)
+        put(weights, proximal(problem.structures, weights, 1.0, 0.0))
+
+    def _look(self, problem: Problem, model: nn.Module, batch: Batch, state: Ascending) -> None:
+        """The dual step, at a speed that falls as the weights' does: else λ would run ahead."""
+        speed = self.speed * self.descent.rate(batch.progress) / self.descent.lr
+        for name, bound in problem.bounds.items():
+            seen = torch.tensor(bound.strict(model), dtype=torch.float64)
+            batch.group.alike_([seen])
+            self._raise(name, bound, state.multipliers[name], float(seen), speed)
+
+    def _raise(self, name: str, bound: Bound, m: Multiplier, seen: float, speed: float) -> None:
+        """λ after a look at the strict value.
+
+        Raises:
+            Infeasible: λ has stood at its ceiling for too long.
+        """
+        violation = min((seen - bound.limit) / bound.limit, 1.0)
+        m.drift = violation if m.last == math.inf else _mixed(m.drift, violation, self.memory)
+        m.last, m.least = seen, min(m.least, seen)
+        exponent = math.log(m.value) + speed * m.drift
+        m.value = math.exp(min(max(exponent, math.log(self.least)), math.log(self.most)))
+        m.stuck = m.stuck + 1 if exponent >= math.log(self.most) and violation > 0 else 0
+        if m.stuck >= self.patience:
+            raise Infeasible(
+                f"The bound {name}, at most {bound.limit:.4g}, was not met: for {m.stuck} looks "
+                f"its multiplier stood at its ceiling, {self.most:.4g}, and the least value seen "
+                f"was {m.least:.4g}; give a limit above that, or train longer."
+            )
+
+
+@dataclass(frozen=True)
+class _Weighed(Objective):
+    """``(R + Σ λ_k D_k) / (1 + Σ λ_k)``."""
+
+    problem: Problem
+    multipliers: dict[str, float]
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        loss = self.problem.objective(model, batch)
+        value = loss.value
+        for name, bound in self.problem.bounds.items():
+            value = value + self.multipliers[name] * bound.surrogate(model, batch)
+        metrics = {"rate": loss.value.detach(), **loss.metrics}
+        return Loss(value / (1 + sum(self.multipliers.values())), metrics)
+
+
+def _seen(state: Ascending, like: Tensor) -> Metrics:
+    """λ and D of the only bound, or of each by its name."""
+    alone = len(state.multipliers) == 1
+    found: dict[str, float] = {}
+    for name, m in state.multipliers.items():
+        after = "" if alone else f"_{name}"
+        found |= {f"lambda{after}": m.value, f"distortion{after}": m.last}
+    return {k: torch.tensor(v, dtype=torch.float32, device=like.device) for k, v in found.items()}
+
+
+def _mixed(old: float, new: float, memory: float) -> float:
+    return memory * old + (1 - memory) * new
