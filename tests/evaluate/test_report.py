@@ -158,7 +158,7 @@ def test_a_union_is_proved_member_by_member(honest: nn.Module, examples: Example
     assert found.robust == Proportion.of(masks[0] & masks[1] & masks[2])
     assert found.robust.successes < min(share.successes for share in shares.values())
     whole = under_attack(honest, few, union, attacks["pgd:5"], seed=0)
-    assert abs(int(whole.sum()) - found.robust.successes) <= 2, "they start from other points"
+    assert abs(int(whole.sum()) - found.robust.successes) <= 8, "they start from other points"
     assert found.json()["members"]["pgd:5"]["l2:0.5"]["n"] == 80
     text = Report([found]).markdown()
     assert "pgd:5 in l1:1.5" in text and "linf:0.06+l2:0.5+l1:1.5" in text

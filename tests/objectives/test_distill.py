@@ -146,7 +146,9 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], sent
 
 def _each() -> list[Method]:
     kinds = {type(method): method for method, _ in METHODS}
-    return [method for kind, method in kinds.items() if kind is not hb.DA]
+    # one asks what the net withstands before it begins: its own tests teach it
+    others = (hb.DA, hb.DistortionConstrained)
+    return [method for kind, method in kinds.items() if kind not in others]
 
 
 @pytest.mark.parametrize("method", _each(), ids=lambda m: type(m).__name__)
