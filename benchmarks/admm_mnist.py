@@ -1,7 +1,7 @@
-"""ADMM pruning on MNIST, the width table of Ye et al. (2019), Table 2: nets carved out of wider ones
-are as robust as the paper's or more (8 to 1: 97.70 clean, 92.32 under PGD-40, where it has 97.31 and
-92.16; 8 to 2, 8 to 4 and 4 to 2 as well), all but 4 to 1 (88.77, where it has 89.41). From scratch
-widths 1 and 2 collapse without a warm-up of eps, and do not with one.
+"""ADMM pruning on MNIST, the width table of Ye et al. (2019), Table 2: nets carved out of wider
+ones are as robust as the paper's or more (8 to 1: 97.70 clean, 92.32 under PGD-40, where it has
+97.31 and 92.16; 8 to 2, 8 to 4 and 4 to 2 as well), all but 4 to 1 (88.77, where it has 89.41).
+From scratch widths 1 and 2 collapse without a warm-up of eps, and do not with one.
 
     python benchmarks/admm_mnist.py --data ../shared/data/mnist
 
