@@ -356,7 +356,8 @@ class _Leg:
         self.step, self.guard.steps = tree["step"], tree["guard"]
         self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
         self.ends = tree["ends"].to(self.device)
-        self.memory = {name: t.to(self.device) for name, t in tree["memory"].items()}
+        kept = tree.get("memory", {})  # checkpoints from before there was any have none
+        self.memory |= {name: t.to(self.device) for name, t in kept.items()}
         self.log.restore(tree["history"])
         self.watch = self._watch()
 
