@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -181,3 +183,18 @@ class Series:
             "epochs": len(rows),
             "support_change_by_epoch": alive,
         }
+
+
+def by_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows that ended well and name a seed, ``…, seed 1…``, by their names without it."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        name, seeds = re.subn(r", seed \d+", "", row["name"])
+        if seeds and "failed" not in row:
+            found.setdefault(name, []).append(row)
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and standard deviation; one value has no deviation."""
+    return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}

@@ -21,14 +21,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
 
 import hauberk as hb
 from _record import record
-from _series import Entry, Series
+from _series import Entry, Series, by_seeds, spread
 from hauberk.api import FILE
 from hauberk.attacks import MinMaxPGD, cross_entropy, ensemble, hinge
 from hauberk.evaluate import Proof, clean
@@ -88,30 +87,22 @@ def few(data: hb.Data) -> hb.Data:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Robust accuracy in the union and in each norm: mean and deviation over the seeds."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if "failed" not in row and ", seed " in row["name"]:
-            found.setdefault(row["name"].rpartition(", seed ")[0], []).append(row)
     return {
         name: {
-            "clean": _spread([row["clean"]["accuracy"] for row in same]),
+            "clean": spread([row["clean"]["accuracy"] for row in same]),
             **{
                 attack: {
-                    "union": _spread([row["attacks"][attack]["accuracy"] for row in same]),
+                    "union": spread([row["attacks"][attack]["accuracy"] for row in same]),
                     **{
-                        part: _spread([row["members"][attack][part]["accuracy"] for row in same])
+                        part: spread([row["members"][attack][part]["accuracy"] for row in same])
                         for part in same[0]["members"][attack]
                     },
                 }
                 for attack in same[0]["attacks"]
             },
         }
-        for name, same in found.items()
+        for name, same in by_seeds(rows).items()
     }
-
-
-def _spread(values: list[float]) -> dict[str, float | None]:
-    return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}
 
 
 def fooled(data: hb.Data, count: int = 1000, steps: int = 40) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import hauberk as hb
 from _record import record
-from _series import Entry, Series
+from _series import Entry, Series, by_seeds, spread
 from hauberk.evaluate import Proof
 
 EPS = 76 / 255
@@ -73,14 +72,9 @@ SERIES = Series(
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Robust accuracy by way, sparsity and moment: mean and deviation over the seeds."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        if "failed" not in row:
-            way, _, *moment = row["name"].split(", ")
-            found.setdefault(", ".join([way, *moment]), []).append(row["robust"]["accuracy"])
     return {
-        name: {"mean": mean(v), "sd": stdev(v) if len(v) > 1 else None, "seeds": len(v)}
-        for name, v in found.items()
+        name: {**spread([row["robust"]["accuracy"] for row in same]), "seeds": len(same)}
+        for name, same in by_seeds(rows).items()
     }
 
 

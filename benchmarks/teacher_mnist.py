@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import hauberk as hb
 from _record import record
-from _series import Entry, Series
+from _series import Entry, Series, by_seeds, spread
 from atmc_mnist import HONEST, THREAT, atmc
 from atmc_mnist import SERIES as PAPER
 from atmc_mnist import row as started
@@ -48,26 +47,18 @@ SERIES = Series(PAPER.work, THREAT, ENTRIES, HONEST)
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Bytes, clean and robust accuracy of each student: mean and deviation over the seeds."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if "failed" not in row and ", seed " in row["name"]:
-            found.setdefault(row["name"].rpartition(", seed ")[0], []).append(row)
     return {
         name: {
             "bytes": [row["bytes"] for row in same],
-            "clean": _spread([row["clean"]["accuracy"] for row in same]),
-            "robust": _spread([row["robust"]["accuracy"] for row in same]),
+            "clean": spread([row["clean"]["accuracy"] for row in same]),
+            "robust": spread([row["robust"]["accuracy"] for row in same]),
             "attacks": {
-                attack: _spread([row["attacks"][attack]["accuracy"] for row in same])
+                attack: spread([row["attacks"][attack]["accuracy"] for row in same])
                 for attack in same[0]["attacks"]
             },
         }
-        for name, same in found.items()
+        for name, same in by_seeds(rows).items()
     }
-
-
-def _spread(values: list[float]) -> dict[str, float | None]:
-    return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}
 
 
 def publish() -> None:

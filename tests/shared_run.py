@@ -22,7 +22,7 @@ METHODS: dict[str, hb.Method] = {
     "admm": hb.AdmmPrune(
         pattern="irregular", across=True, keep=0.3, admm_epochs=2, rounds=4, batch_size=128, **QUICK
     ),
-    "min-max": hb.DA(batch_size=90, reuse=True, weight_rate=0.5, epochs=3, lr=5e-3),
+    "min-max": hb.DA(batch_size=90, reuse=True, weight_rate=0.5, epochs=5, lr=5e-3),
     "long attack": hb.DA(epochs=1, attack_steps=6, batch_size=128),
     "short attack": hb.DA(epochs=1, attack_steps=1, batch_size=128),
 }

@@ -44,8 +44,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]
 @pytest.mark.parametrize("name", ["atmc", "admm", "min-max"])
 def test_two_processes_give_the_loss_curve_of_one(found, name: str) -> None:
     one, two = found[1][name], found[2][name]
-    assert len(one["loss"]) == len(two["loss"]) >= 3
-    assert len(set(one["share"])) == (3 if name == "min-max" else 1)
+    assert len(one["loss"]) == len(two["loss"]) >= 5
+    assert len(set(one["share"])) == (5 if name == "min-max" else 1)
     for key in ("loss", "val_loss", "share"):
         assert one[key] == pytest.approx(two[key], abs=1e-5), key
     assert one["kept"] == two["kept"]

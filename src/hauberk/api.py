@@ -22,11 +22,11 @@ from hauberk.artifact import (
     slim,
 )
 from hauberk.artifact.plain import ENDINGS
-from hauberk.constraints import HalfPrecision
 from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.loop import follow
 from hauberk.methods import ATMC, Method
+from hauberk.methods.prices import round_half
 from hauberk.objectives import Teacher
 from hauberk.parametrize import state
 from hauberk.solve import Run, Stage
@@ -337,15 +337,6 @@ def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict
     if len(whole) < len(arguments):
         raise ValueError(f"{path} names a network with arguments that no known network takes.")
     return whole
-
-
-@torch.no_grad()
-def round_half(model: nn.Module) -> None:
-    """Round every trainable parameter to the nearest float16 number, in place, kept as float32."""
-    weights = {name: p.detach() for name, p in model.named_parameters()}
-    rounded = HalfPrecision().project(weights)
-    for name, p in model.named_parameters():
-        p.copy_(rounded[name])
 
 
 def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:

@@ -121,23 +121,3 @@ class Feed:
 def _copy(source: Tensor, index: Tensor, to: Tensor) -> None:
     """By NumPy: torch would start threads of its own in each of ours."""
     np.take(source.numpy(), index.numpy(), axis=0, out=to.numpy())
-
-
-def check_ends(examples: Examples, device: torch.device, searches: int = 1) -> None:
-    """Refuse to keep a perturbation of every example, in half precision, where it does not fit.
-
-    Args:
-        examples: of the training split.
-        device: that keeps them.
-        searches: perturbations of each.
-
-    Raises:
-        ValueError: it does not.
-    """
-    needed, left = 2 * examples.x.numel() * searches, memory.free(device)
-    if needed > left:
-        raise ValueError(
-            "reuse keeps each attack's perturbation of each training example, "
-            f"{memory.readable(needed)} in all, and {device} has {memory.readable(left)} free; "
-            "leave --reuse out."
-        )

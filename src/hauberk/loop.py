@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from hauberk import checkpoint, signals
-from hauberk.feed import Feed, check_ends
+from hauberk.device import autocast, compiled, laid_out, placed
+from hauberk.ends import REHEARSALS, Ends
+from hauberk.feed import Feed
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
 from hauberk.ops.augment import Chain
 from hauberk.ops.random import generator, permutation
 from hauberk.ops.statistics import synchronised
-from hauberk.packages import gist
 from hauberk.problem import Infeasible, NotFinite
 from hauberk.signals import Interrupted
 from hauberk.solve import CHECK_EVERY, Run, Solution, Stage, TrainingFailed
-from hauberk.types import Batch, Data, Examples, Recall
+from hauberk.types import Batch, Data
 
 HELD_OUT = 1000  # examples that are watched
-REHEARSALS = 8  # attacks in a row on a held-out example, where each goes on from the last
 
 
 def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> list[dict[str, Any]]:
@@ -130,7 +129,7 @@ class _Leg:
         self.feed = Feed(data.train, self.device)
         held_out = data.validation.first(HELD_OUT).to(self.device)
         self.data = replace(data, train=self.feed.examples, validation=held_out)
-        self.model = _placed(model, self.device, len(data.shape) == 3)
+        self.model = placed(model, self.device, len(data.shape) == 3)
         self.group.alike_(list(self.model.state_dict().values()))
         self.state = stage.solver.init(stage.problem, self.model)
         self.per_epoch = max(1, len(data.train) // stage.batch_size)
@@ -141,10 +140,10 @@ class _Leg:
         self.watch = self._watch()
         self.order = torch.empty(0)
         self.shared = 0  # steps of this epoch whose ends every process has
-        self.searches = stage.problem.objective.searches()
         fresh = stage.problem.objective.memory()
         self.memory = {name: t.to(self.device) for name, t in fresh.items()}
-        self.ends = self._first_ends(ends)
+        searches = stage.problem.objective.searches()
+        self.ends = Ends(data.train, stage.reuse, searches, self.device, ends)
 
     def solve(self) -> Solution:
         with self.feed:
@@ -157,7 +156,7 @@ class _Leg:
         with (
             signals.noted() as caught,
             synchronised(self.model, self.group),
-            _compiled(self.model, self.run.compiled),
+            compiled(self.model, self.run.compiled),
         ):
             while self.step < self.total:
                 sentence = self._one_step()
@@ -170,7 +169,7 @@ class _Leg:
         self.stage.solver.finish(self.stage.problem, self.model, self.state)
         self._save(f"stage-{self.number}.safetensors")
         self._forget()
-        return Solution(True, "", self.log.history, self.ends)
+        return Solution(True, "", self.log.history, self.ends.kept)
 
     def _one_step(self) -> str:
         epoch, place = divmod(self.step, self.per_epoch)
@@ -180,7 +179,7 @@ class _Leg:
         dropout = (self.run.seed, self.number, self.step, self.group.rank)
         torch.manual_seed(hash(dropout) & 0x7FFFFFFF)
         try:
-            with _autocast(self.device, self.run.bf16):
+            with autocast(self.device, self.run.bf16):
                 metrics = self.stage.solver.step(
                     self.stage.problem, self.model, self._batch(epoch, place), self.state
                 )
@@ -217,7 +216,7 @@ class _Leg:
         rng.part, rng.whole = self.group.part(self.size), self.size
         x = self.feed.images(index, self._rows(place + 1))
         index = index.to(self.device)
-        recall = self._recall(self.ends, index)
+        recall = self.ends.recall(index)
         if self.stage.augmented:
             moves = Chain.draw(
                 x, rng, shift=self.stage.shift, flip=self.stage.flip, cutout=self.stage.cutout
@@ -225,7 +224,7 @@ class _Leg:
             x = moves(x)
             recall = recall and replace(recall, there=moves, back=moves.back())
         return Batch(
-            _laid_out(x),
+            laid_out(x),
             self.data.train.y[index],
             rng,
             self.step / self.total,
@@ -239,23 +238,6 @@ class _Leg:
         """Of this process's rows in a batch; 1 where it is alone."""
         part = range(self.size)[self.group.part(self.size)]
         return len(part) / self.size
-
-    def _first_ends(self, before: Tensor | None) -> Tensor:
-        """The last stage's ends where this one reuses them, too."""
-        wanted = len(self.data.train) * self.searches
-        if self.stage.reuse and before is not None and len(before) == wanted:
-            return before.to(self.device)
-        if self.stage.reuse:
-            check_ends(self.data.train, self.device, self.searches)
-        return self._untouched(self.data.train)
-
-    def _untouched(self, examples: Examples) -> Tensor:
-        """No perturbation yet for any example, in half precision; nothing where none is reused."""
-        count = len(examples) * self.searches if self.stage.reuse else 0
-        return torch.zeros(count, *examples.shape, dtype=torch.float16, device=self.device)
-
-    def _recall(self, ends: Tensor, index: Tensor) -> Recall | None:
-        return Recall(ends, index) if self.stage.reuse else None
 
     def _end_epoch(self, epoch: int) -> str:
         sums = self.group.mean(self.sums, self._share())
@@ -288,12 +270,11 @@ class _Leg:
             return {}
         rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)
         self.model.eval()
-        with _autocast(self.device, self.run.bf16):
-            index = torch.arange(len(held_out), device=self.device)
-            recall = self._recall(self._untouched(held_out), index)
+        with autocast(self.device, self.run.bf16):
+            recall = self.ends.rehearsal(held_out)
             looked = {name: t.clone() for name, t in self.memory.items()}
             batch = Batch(
-                _laid_out(held_out.images()), held_out.y, rng, recall=recall, memory=looked
+                laid_out(held_out.images()), held_out.y, rng, recall=recall, memory=looked
             )
             for _ in range(REHEARSALS if recall else 1):
                 loss = self.stage.problem.objective(self.model, batch)
@@ -301,7 +282,7 @@ class _Leg:
 
     def _failed(self, sentence: str) -> Solution:
         self.model.load_state_dict(self.sane)
-        return Solution(False, sentence, self.log.history, self.ends)
+        return Solution(False, sentence, self.log.history, self.ends.kept)
 
     def _remember(self) -> None:
         """The weights to fall back to should the next epoch diverge."""
@@ -319,7 +300,7 @@ class _Leg:
             "model": dict(self.model.state_dict()),
             "state": self.state.tree(),
             "sums": self.sums,
-            "ends": self.ends,
+            "ends": self.ends.kept,
             "memory": self.memory,
             "guard": self.guard.steps,
             "history": self.log.history,
@@ -334,17 +315,12 @@ class _Leg:
         self.group.wait()
 
     def _share_ends(self) -> None:
-        """Every process learns where the others' attacks of this epoch ended."""
-        done = self.step % self.per_epoch or self.per_epoch
-        if self.group.size == 1 or not len(self.ends) or not len(self.order):
+        """Of this epoch, those that are not shared yet."""
+        if not len(self.order):
             return
-        batches = self.order[: done * self.size].view(done, self.size)[self.shared :]
-        for rank in range(self.group.size):
-            rows = batches[:, replace(self.group, rank=rank).part(self.size)].reshape(-1)
-            for part in self.ends.chunk(self.searches):
-                ends = part[rows]
-                self.group.alike_([ends], rank)
-                part[rows] = ends
+        done = self.step % self.per_epoch or self.per_epoch
+        batches = self.order[: done * self.size].view(done, self.size)
+        self.ends.share(batches[self.shared :], self.group)
         self.shared = done
 
     def _restore(self) -> None:
@@ -355,7 +331,7 @@ class _Leg:
         self.state.load(tree["state"])
         self.step, self.guard.steps = tree["step"], tree["guard"]
         self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
-        self.ends = tree["ends"].to(self.device)
+        self.ends.kept = tree["ends"].to(self.device)
         kept = tree.get("memory", {})  # checkpoints from before there was any have none
         self.memory |= {name: t.to(self.device) for name, t in kept.items()}
         self.log.restore(tree["history"])
@@ -378,38 +354,3 @@ def _nan(stage: str, step: int) -> str:
         f"Stage {stage} diverged: loss or weights are no longer finite numbers at step {step}. "
         "Try a smaller learning rate, or full precision instead of bf16."
     )
-
-
-def _placed(model: nn.Module, device: torch.device, images: bool) -> nn.Module:
-    """The model on the device, in channels_last for images: 1.4 to 2 × faster on CPU and GPU."""
-    model.to(device)
-    return model.to(memory_format=torch.channels_last) if images else model  # type: ignore[call-overload]
-
-
-def _laid_out(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-
-
-@contextmanager
-def _compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """The network's own ``__call__``, compiled; its names, hooks and state stay as they are."""
-    if not wanted:
-        yield
-        return
-    from torch._dynamo.exc import TorchDynamoException
-
-    model.compile(dynamic=False)  # batches are all of one size
-    try:
-        yield
-    except TorchDynamoException as error:
-        raise ValueError(
-            f"torch.compile cannot compile this network here ({gist(error)}); leave compiled out."
-        ) from error
-    finally:
-        model._compiled_call_impl = None
-
-
-@contextmanager
-def _autocast(device: torch.device, bf16: bool) -> Iterator[None]:
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
-        yield

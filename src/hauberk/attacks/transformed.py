@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hauberk.attacks.domains import DomainLoss
+from hauberk.attacks.ensemble import ensemble
 from hauberk.attacks.losses import LogitLoss, cross_entropy
 from hauberk.types import Images, Labels
 
@@ -43,10 +44,23 @@ def transformed(
     if not transforms:
         raise ValueError("An attack over transformations was given none; give at least one.")
 
-    def losses(x: Images) -> torch.Tensor:
-        return torch.stack([loss(model(turn(x)).float(), y) for turn in transforms], 1)
+    return ensemble([nn.Sequential(Turned(turn), model) for turn in transforms], y, loss)
 
-    return losses
+
+class Turned(nn.Module):
+    """A transformation as a layer.
+
+    Args:
+        turn: the transformation.
+    """
+
+    def __init__(self, turn: Transform) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def forward(self, x: Images) -> Images:
+        """The images, transformed."""
+        return self.turn(x)
 
 
 def unchanged(x: Images) -> Images:

@@ -68,6 +68,15 @@ def as_shipped(t: Tensor, half: bool) -> Tensor:
     return HalfPrecision().project({"": t})[""] if half else t
 
 
+@torch.no_grad()
+def round_half(model: nn.Module) -> None:
+    """Round every parameter to the nearest float16 number, in place, kept as float32."""
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    rounded = HalfPrecision().project(weights)
+    for name, p in model.named_parameters():
+        p.copy_(rounded[name])
+
+
 def tariff(cut: Tensor, threshold: float, half: bool) -> Tariff:
     """What a kept weight costs in a tensor that is kept like this one.
 

@@ -11,20 +11,14 @@ codec's own length, for what is still over. Lazy projection, as in `ATMC`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
-from hauberk.constraints import (
-    Annealed,
-    ByteBudget,
-    Codebook,
-    Sparsity,
-    Support,
-)
-from hauberk.constraints.byte_budget import cut
+from hauberk.constraints import ByteBudget
 from hauberk.methods.method import Compression
+from hauberk.methods.packing import Packing
 from hauberk.methods.prices import Prices, codec
 from hauberk.ops.units import size_bytes
 from hauberk.parametrize import coded
@@ -67,37 +61,30 @@ class Sized(Compression):
         """The falling budget; the codebooks; what is still over."""
         objective, epochs = self.objective(threat), self.codebook_epochs
         names = coded(model, self.select(model))
+        packing = Packing(model, names, self.most_bits, self.half)
+        lazy = ProjectedGradient(self.descent(0.5), lazy=True)
 
-        def problem(**sets: Constraint) -> Problem:
+        def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: names)
 
-        def prices() -> Prices:
-            return Prices.of(model, sample, names, self.half)
+        def left_bits(share: float) -> int:
+            return self._left_bits(Prices.of(model, sample, names, self.half), share)
 
-        def budget(share: float) -> ByteBudget:
-            left = self._left_bits(prices(), share)
-            return ByteBudget(left, codec(self.half), self.most_bits)
-
-        weights = problem().weights(model)
-        counts = {name: choice.kept for name, choice in budget(_MARGIN).plan(weights).items()}
-        sparse = Annealed(Sparsity(sum(counts.values())).weighed(weights, counts))
-        lazy = ProjectedGradient(self.descent(0.5), lazy=True)
-        yield self.stage("sparse", problem(budget=sparse), lazy, self.epochs)
+        dense = packing.budget(left_bits(_MARGIN)).plan(packing.weights)
+        yield self.stage("sparse", problem({"budget": packing.sparser(dense)}), lazy, self.epochs)
 
         before, margin = copy.deepcopy(model.state_dict()), _MARGIN
         for leg in ("codebook", "codebook again", "codebook once more"):
             model.load_state_dict(before)
-            small = budget(margin)
-            plan = small.fitted_plan(weights)
-            own = {name: choice.values for name, choice in plan.items()}
-            support, codebook = Support.of(cut(weights, plan)), Codebook(self.most_bits, own)
-            both = problem(support=support, codebook=codebook)
+            plan = packing.budget(left_bits(margin)).fitted_plan(packing.weights)
+            both = problem(packing.codebooks(plan))
             yield self.stage(leg, both, ProjectedGradient(self.descent(0.15), lazy=True), epochs)
-            used = small.size_bits(weights) / self._left_bits(prices(), 1.0)
-            if used >= _USED or set(own.values()) == {1 << self.most_bits}:
+            used = packing.length_bits / left_bits(1.0)
+            longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
+            if used >= _USED or longest:
                 break
             margin *= _MARGIN / used
-        yield self.stage("size", problem(size=budget(1.0)), lazy, 0)
+        yield self.stage("size", problem({"size": packing.budget(left_bits(1.0))}), lazy, 0)
 
     def _left_bits(self, prices: Prices, share: float) -> int:
         """What the file has for the tensors that are compressed, once all else is in it."""

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
-import torch
 from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.evaluate import Proportion, under_attack
-from hauberk.methods.prices import as_shipped
+from hauberk.methods.prices import round_half
 from hauberk.problem import Infeasible
 from hauberk.threat import Threat
 from hauberk.types import Examples
@@ -107,19 +106,12 @@ class Judge:
 
     def __call__(self, model: nn.Module) -> Proportion:
         """``model`` is left as it is; equal weights give equal verdicts."""
-        shipped, place = rounded(model, self.half), next(model.parameters()).device
+        shipped, place = copy.deepcopy(model), next(model.parameters()).device
+        if self.half:
+            round_half(shipped)
         attack = PGD(self.steps, track=True)
         mask = under_attack(shipped, self.examples.to(place), self.threat, attack, seed=0)
         return Proportion.of(mask)
-
-
-@torch.no_grad()
-def rounded(model: nn.Module, half: bool) -> nn.Module:
-    """A copy with its numbers as the file holds them."""
-    shipped = copy.deepcopy(model)
-    for p in shipped.parameters():
-        p.copy_(as_shipped(p, half))
-    return shipped
 
 
 @dataclass

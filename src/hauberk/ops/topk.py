@@ -91,7 +91,8 @@ def _floors(w: Weights, keep: int, scales: Mapping[str, float]) -> dict[str, flo
     """Magnitudes, one for each tensor, that very likely lie just below the smallest survivor."""
     total = sum(t.numel() for t in w.values())
     step = max(1, total // _SAMPLE)
-    sample = torch.cat([w[name].flatten()[::step].abs() * scales[name] for name in w])
+    places = {name: torch.arange(0, t.numel(), step, device=t.device) for name, t in w.items()}
+    sample = torch.cat([t.take(places[name]).abs() * scales[name] for name, t in w.items()])
     low = float(_bracket(sample, keep / total)[0])
     return {name: low / scales[name] * (1 - _MARGIN) for name in w}
 
