@@ -1,17 +1,18 @@
 """A budget in bytes of the written file, over pruning and codebooks of all layers at once.
 
-    Π(w) ≈ argmax Π_l cos ∠(w'_l, w_l)   s.t.   Σ_l length(w'_l) ≤ B
+    Π(w) ≈ argmin Σ_l H_l(w'_l)   s.t.   Σ_l length(w'_l) ≤ B,     H_l = −log cos² ∠(w'_l, w_l)
 
 Layer l has the candidates (K, b): its K largest weights, in a codebook of 2ᵇ values, for which
 cos² = 1 − D / ‖w_l‖², D the squared error. One from each layer is a multiple-choice knapsack,
 solved on the lower convex hull: for a price λ of a bit each layer takes its own
-``argmin λ R(K, b) − log cos²(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
+``argmin H(K, b) + λ R(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
 Departure from the nearest point: angles for distances, so that the scale of a layer is no matter
 and none is emptied, its cosine being zero; LAMP (Lee et al., 2021, arXiv 2010.07611) is the same
-measure where every weight costs alike. A squared error weighed by the Fisher information, tried
-before, foretells small errors; these are not small, and on digits it emptied the widest layer.
-The plan's prices are estimates; the answer is cut by the codec's own length, on a geometric way
-from one plan to the next.
+measure where every weight costs alike. Layers feel the same angle very differently, though: where
+the loss has been measured, H is a `Harm`, that loss as a function of the angles. A squared error
+weighed by the Fisher information, tried before, foretells small errors; these are not small, and on
+digits it emptied the widest layer. The plan's prices are estimates; the answer is cut by the
+codec's own length, on a geometric way from one plan to the next.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite
+from hauberk.constraints.harm import Harm
 from hauberk.ops.kmeans import kmeans, sketch
 from hauberk.ops.topk import keep_largest
 from hauberk.problem import Constraint
@@ -70,6 +72,7 @@ class ByteBudget(Constraint):
         limit_bits: B, without what the file holds beside these tensors.
         codec: what things cost.
         most_bits: of a codebook, at most.
+        harms: what was measured, by name: of every layer, or of none.
 
     Raises:
         ValueError: for a budget below one bit, or bits outside 1…8.
@@ -78,6 +81,7 @@ class ByteBudget(Constraint):
     limit_bits: int
     codec: Codec = field(repr=False)
     most_bits: int = 8
+    harms: Mapping[str, Harm] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.limit_bits < 1:
@@ -151,7 +155,7 @@ class ByteBudget(Constraint):
 
     def _around(self, w: Weights) -> tuple[dict[str, Choice], dict[str, Choice]]:
         """The hull's points on both sides of the budget: the one above, and the one within it."""
-        menus = {name: self._menu(t) for name, t in w.items()}
+        menus = {n: self._menu(t, self.harms[n] if self.harms else Harm()) for n, t in w.items()}
         cheap, dear = 0.0, 1.0
         while self._spent(menus, dear) > self.limit_bits and dear < 1e30:
             cheap, dear = dear, dear * 8
@@ -174,14 +178,14 @@ class ByteBudget(Constraint):
         """B."""
         return self.limit_bits
 
-    def _menu(self, t: Tensor) -> _Menu:
+    def _menu(self, t: Tensor, harm: Harm) -> _Menu:
         alive = max(1, int(torch.count_nonzero(t)))
         counts = np.unique(np.geomspace(1, alive, _COUNTS).round().astype(np.int64))
         bits = list(range(1, self.most_bits + 1))
         return _Menu(
             counts,
             np.array(bits),
-            _errors(t, counts, bits),
+            _harms(t, counts, bits, harm),
             self.codec.price(t, counts.tolist(), bits),
         )
 
@@ -191,15 +195,15 @@ class ByteBudget(Constraint):
 
 @dataclass(frozen=True)
 class _Menu:
-    """One layer's candidates: error and cost of each count (rows) in each number of bits."""
+    """One layer's candidates: harm and cost of each count (rows) in each number of bits."""
 
     counts: NDArray[np.int64]
     bits: NDArray[np.int64]
-    errors: _Table
+    harms: _Table
     costs: _Table
 
     def choice(self, price: float) -> Choice:
-        """``argmin error + price · cost``."""
+        """``argmin harm + price · cost``."""
         row, column = self._best(price)
         return Choice(int(self.counts[row]), 1 << int(self.bits[column]))
 
@@ -208,7 +212,7 @@ class _Menu:
         return float(self.costs[self._best(price)])
 
     def _best(self, price: float) -> tuple[int, int]:
-        row, column = divmod(int((self.errors + price * self.costs).argmin()), len(self.bits))
+        row, column = divmod(int((self.harms + price * self.costs).argmin()), len(self.bits))
         return row, column
 
 
@@ -236,16 +240,29 @@ def _on(way: Sequence[Mapping[str, Choice]], place: float) -> dict[str, Choice]:
     }
 
 
-def _errors(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int]) -> _Table:
-    """``−log cos²`` to the K largest in 2ᵇ values for each K and b; the codebooks on a sample."""
+def angles(t: Tensor, kept: Tensor, rounded: Tensor) -> tuple[float, float]:
+    """``−log cos²`` from a tensor to its kept part, and from that to the rounded one."""
+    whole, part = (float(a.double().square().sum()) for a in (t, kept))
+    lost, error = (float((a - b).double().square().sum()) for a, b in ((t, kept), (kept, rounded)))
+    return float(_angle(lost, whole)), float(_angle(error, part))
+
+
+def _angle(error: _Table | float, energy: _Table | float) -> _Table:
+    share = np.asarray(error) / np.maximum(energy, _TINY)
+    found: _Table = -np.log1p(-share.clip(0, 1 - _TINY))
+    return found
+
+
+def _harms(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int], harm: Harm) -> _Table:
+    """Of the K largest in 2ᵇ values for each K and b; the codebooks on a sample."""
     ordered = t.detach().flatten().double().cpu()
     ordered = ordered[ordered.abs().argsort(descending=True)]
-    energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)])
-    rows = []
+    energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)]).numpy()
+    errors = []
     for count in counts.tolist():
         some = ordered[:count][:: -(-count // _SAMPLE)]
         each = [(sketch(some, 1 << b) - some).square().sum() * (count / len(some)) for b in bits]
-        rows.append([float(energy[-1] - energy[count] + e) for e in each])
-    lost = np.array(rows) / max(float(energy[-1]), _TINY)
-    table: _Table = -np.log1p(-lost.clip(0, 1 - _TINY))
-    return table
+        errors.append([float(e) for e in each])
+    kept = energy[counts]
+    cut, rounding = _angle(energy[-1] - kept, energy[-1]), _angle(np.array(errors), kept[:, None])
+    return harm.cut(cut)[:, None] + harm.rounding(rounding)

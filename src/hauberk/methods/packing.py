@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.constraints import Annealed, ByteBudget, Codebook, Sparsity, Support
 from hauberk.constraints.byte_budget import Choice, cut
+from hauberk.constraints.harm import Harm
 from hauberk.methods.prices import codec, tariff
 from hauberk.objectives import Tariff
 from hauberk.ops.kmeans import kmeans
@@ -47,12 +48,14 @@ class Packing:
         names: of the tensors.
         most_bits: of a codebook, at most.
         half: whether numbers leave as float16.
+        harms: what cuts do to the loss, by name, where that was measured.
     """
 
     model: nn.Module
     names: Sequence[str]
     most_bits: int
     half: bool
+    harms: Mapping[str, Harm] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -81,7 +84,7 @@ class Packing:
 
     def budget(self, bits: float) -> ByteBudget:
         """Trees that take so many bits."""
-        return ByteBudget(max(1, int(bits)), codec(self.half), self.most_bits)
+        return ByteBudget(max(1, int(bits)), codec(self.half), self.most_bits, self.harms)
 
     def lean(self, keep: float) -> dict[str, Tensor]:
         """The tensors, with a share of all their weights, by LAMP, in `CODES` values each."""
@@ -110,9 +113,11 @@ class Packing:
         return net
 
     def sparser(self, plan: Mapping[str, Choice]) -> Constraint:
-        """The plan's counts, as a budget that falls while a stage goes."""
-        counts = {name: choice.kept for name, choice in plan.items()}
-        return Annealed(Sparsity(sum(counts.values())).weighed(self.detached, counts))
+        """The plan's counts, as a budget that falls while a stage goes, from what is there."""
+        counts, w = {name: choice.kept for name, choice in plan.items()}, self.detached
+        alive = sum(int(t.count_nonzero()) for t in w.values())
+        start = max(1, alive) / sum(t.numel() for t in w.values())
+        return Annealed(Sparsity(sum(counts.values())).weighed(w, counts), start)
 
     def codebooks(self, plan: Mapping[str, Choice]) -> dict[str, Constraint]:
         """The plan's support and codebooks."""

@@ -3,23 +3,27 @@
     min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  bytes of the file that holds w ≤ B
 
 No system that we implement asks for this. For each leg the knapsack of `ByteBudget` is solved again
-on the weights as they then are: on the dense net for the layers' shares of a falling ℓ0 budget, on
-the sparse one for its bits, and at the end, by the
-codec's own length, for what is still over. Lazy projection, as in `ATMC`.
+on the weights as they then are: on the dense net by angles, for the layers' shares of an ℓ0 budget
+that falls to twice the bytes; then by the harm that cuts of each layer were measured to do, for the
+shares of what is left, for the codebooks, and, by the codec's own length, for what is still over.
+Lazy projection, as in `ATMC`. With ``slim`` dead channels leave before codebooks are planned, and
+the bytes of their biases buy weights.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
+from hauberk.artifact import shrink
 from hauberk.constraints import ByteBudget
 from hauberk.methods.method import Compression
 from hauberk.methods.packing import Packing
 from hauberk.methods.prices import Prices, codec
+from hauberk.methods.sensitivity import measured
 from hauberk.ops.units import size_bytes
 from hauberk.parametrize import coded
 from hauberk.problem import Constraint, Problem
@@ -28,6 +32,9 @@ from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.types import Examples
 
+_FIRST, _SECOND = 2.0, 1.1
+"""Of the bytes, what the two halves of the falling budget end with: the next cut is the better
+informed."""
 _MARGIN = 0.99
 """Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
 _USED = 0.975
@@ -58,10 +65,9 @@ class Sized(Compression):
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """The falling budget; the codebooks; what is still over."""
-        objective, epochs = self.objective(threat), self.codebook_epochs
-        names = coded(model, self.select(model))
-        packing = Packing(model, names, self.most_bits, self.half)
+        """The falling budget, half of it by angles; the codebooks; what is still over."""
+        objective, names = self.objective(threat), coded(model, self.select(model))
+        blind = Packing(model, names, self.most_bits, self.half)
         lazy = ProjectedGradient(self.descent(0.5), lazy=True)
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
@@ -70,15 +76,28 @@ class Sized(Compression):
         def left_bits(share: float) -> int:
             return self._left_bits(Prices.of(model, sample, names, self.half), share)
 
-        dense = packing.budget(left_bits(_MARGIN)).plan(packing.weights)
-        yield self.stage("sparse", problem({"budget": packing.sparser(dense)}), lazy, self.epochs)
+        def seeing() -> Packing:
+            return replace(blind, harms=measured(blind, objective, sample, self.reuse))
 
-        before, margin = copy.deepcopy(model.state_dict()), _MARGIN
+        first = self.epochs // 2
+        if first:
+            plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
+            yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
+        packing = seeing() if first else blind
+        plan = packing.budget(left_bits(_SECOND)).plan(packing.detached)
+        sparser = problem({"budget": packing.sparser(plan)})
+        yield self.stage("sparser", sparser, lazy, self.epochs - first)
+        if self.slim:
+            shrink(model, sample.images(slice(1)))
+
+        packing, margin = seeing(), _MARGIN
+        before = copy.deepcopy(model.state_dict())
         for leg in ("codebook", "codebook again", "codebook once more"):
             model.load_state_dict(before)
-            plan = packing.budget(left_bits(margin)).fitted_plan(packing.weights)
+            plan = packing.budget(left_bits(margin)).fitted_plan(packing.detached)
             both = problem(packing.codebooks(plan))
-            yield self.stage(leg, both, ProjectedGradient(self.descent(0.15), lazy=True), epochs)
+            trained = ProjectedGradient(self.descent(0.15), lazy=True)
+            yield self.stage(leg, both, trained, self.codebook_epochs)
             used = packing.length_bits / left_bits(1.0)
             longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
             if used >= _USED or longest:

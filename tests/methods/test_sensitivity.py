@@ -1,0 +1,85 @@
+"""What a cut of each layer does to the problem's own loss."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hauberk as hb
+from hauberk.methods.packing import Packing
+from hauberk.methods.sensitivity import measured
+from hauberk.objectives import Adversarial, Natural
+from hauberk.types import Examples
+
+NAMES = ("keen.weight", "dull.weight")
+
+
+class TwoWays(nn.Module):
+    """Two layers of equal weights beside one another, of which one hardly counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm = nn.BatchNorm1d(36)
+        self.keen, self.dull = nn.Linear(36, 3), nn.Linear(36, 3)
+        self.keen.weight.data.normal_(0, 2)
+        self.dull.load_state_dict(self.keen.state_dict())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x.flatten(1))
+        return self.keen(x) + 0.02 * self.dull(x)
+
+
+@pytest.fixture
+def net() -> TwoWays:
+    return TwoWays().eval()
+
+
+@pytest.fixture
+def examples(net: TwoWays) -> Examples:
+    """Random images, and what the network says of them."""
+    x = torch.rand(300, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return Examples(x, net(x).argmax(1))
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_a_layer_that_hardly_counts_is_found(net: TwoWays, examples: Examples, reuse: bool) -> None:
+    objective = Adversarial(hb.Linf(0.05), hb.PGD.soft(2))
+    harms = measured(Packing(net, NAMES, 8, True), objective, examples, reuse)
+    grid = torch.linspace(0.05, 0.5, 10).double().numpy()
+    for curve in ("cut", "rounding"):
+        keen, dull = (getattr(harms[name], curve)(grid) for name in NAMES)
+        assert (dull < 0.2 * keen).all(), curve
+
+
+def test_the_loss_is_the_problem_s_own(net: TwoWays, examples: Examples) -> None:
+    """Without an attack the curve is the loss of the cut network, to the digit."""
+    (name, *_), w = NAMES, net.keen.weight.detach()
+    harm = measured(Packing(net, NAMES, 8, True), Natural(), examples, reuse=False)[name]
+    x, y = examples.images(), examples.y
+
+    def loss(weight: Tensor) -> float:
+        changed = copy.deepcopy(net).eval()
+        changed.keen.weight.data.copy_(weight)
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(changed(x), y))
+
+    kept = round(0.1 * w.numel())
+    few = torch.where(w.abs() >= w.abs().flatten().sort(descending=True).values[kept - 1], w, 0)
+    assert harm.cut.losses[-1] == pytest.approx(loss(few) - loss(w), rel=1e-3)
+
+
+def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
+    net: TwoWays, examples: Examples
+) -> None:
+    net.train()
+    before = copy.deepcopy(net.state_dict())
+    packing, objective = Packing(net, NAMES, 8, True), Adversarial(hb.Linf(0.05))
+    first, again = (measured(packing, objective, examples, reuse=True) for _ in range(2))
+    assert first == again
+    assert net.training and all(p.requires_grad for p in net.parameters())
+    assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
