@@ -193,6 +193,11 @@ CONSTRAINTS = [
         _fixed(PerTensor(Sparsity(0.3))),
         lambda w: all(_at_most(0.3, lambda m: m.reshape(-1, 1))({n: t}) for n, t in w.items()),
     ),
+    ConstraintRow(
+        "weights of each tensor's own",
+        _fixed(PerTensor(Sparsity(1.0), {"b": Sparsity(0.3)})),
+        lambda w: _at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
+    ),
     ConstraintRow("tied filters", _tie, lambda w: _at_most(0.5, lambda m: m)(_tied(w))),
     ConstraintRow("codebook 1", _fixed(Codebook(1)), _distinct(2)),
     ConstraintRow("codebook 3", _fixed(Codebook(3)), _distinct(8)),

@@ -29,6 +29,37 @@ def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) 
     assert 0.97 * limit <= made.path.stat().st_size <= limit
 
 
+@pytest.mark.parametrize("slim", [False, True])
+def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
+    """What is measured between the legs is a function of the weights: the same file comes out."""
+    method = hb.Sized(size="1500B", slim=slim, reuse=True, **{**QUICK, "epochs": 4})
+
+    def run(resume: bool) -> bytes:
+        state = hb.Run(resume=resume, identity="a run")
+        hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path, run=state)
+        return (tmp_path / "model.hbk").read_bytes()
+
+    whole = run(resume=False)
+    legs = sorted(tmp_path.glob("stage-*.safetensors"))
+    assert len(legs) >= 5  # dense, sparse, sparser, codebook, size
+    for path in (tmp_path / "model.hbk", *legs[3:]):
+        path.unlink()
+    assert run(resume=True) == whole
+
+
+def test_dead_units_leave_before_the_codebooks_and_their_bytes_buy_weights(tmp_path: Path) -> None:
+    files, bytes_of = {}, {}
+    for slim in (False, True):
+        method = hb.Sized(size="1200B", slim=slim, **QUICK)
+        made = hb.compress(
+            mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path / str(slim)
+        )
+        files[slim] = {layer.name: layer for layer in made.artifact.layers()}
+        bytes_of[slim] = made.artifact.nbytes
+    assert files[True]["1.bias"].weights < files[False]["1.bias"].weights
+    assert bytes_of[True] >= 0.97 * 1200, "what they leave is not left over"
+
+
 def test_a_size_that_holds_not_even_the_header_says_the_least() -> None:
     with pytest.raises(ValueError, match=r"header, biases and norms alone take \d+"):
         hb.compress(

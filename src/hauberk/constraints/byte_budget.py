@@ -37,6 +37,8 @@ from hauberk.types import Weights
 _Table: TypeAlias = NDArray[np.float64]
 _COUNTS = 40
 """Kept counts that are tried for a layer, evenly spread on a logarithmic scale."""
+_ANCHORS = 12
+"""Of them, those whose codebooks are looked at; the errors of the others lie between."""
 _SAMPLE = 1 << 12
 """Kept weights that stand for all of them where a codebook's error is measured."""
 _TINY = 1e-15
@@ -254,15 +256,24 @@ def _angle(error: _Table | float, energy: _Table | float) -> _Table:
 
 
 def _harms(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int], harm: Harm) -> _Table:
-    """Of the K largest in 2ᵇ values for each K and b; the codebooks on a sample."""
+    """Of the K largest in 2ᵇ values for each K and b."""
     ordered = t.detach().flatten().double().cpu()
     ordered = ordered[ordered.abs().argsort(descending=True)]
     energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)]).numpy()
+    cut = _angle(energy[-1] - energy[counts], energy[-1])
+    return harm.cut(cut)[:, None] + harm.rounding(_roundings(ordered, energy, counts, bits))
+
+
+def _roundings(
+    ordered: Tensor, energy: _Table, counts: NDArray[np.int64], bits: Sequence[int]
+) -> _Table:
+    """Angles by which codebooks turn the K largest, on a sample; some of the K are looked at."""
+    anchors = counts[np.unique(np.linspace(0, len(counts) - 1, _ANCHORS).round().astype(int))]
     errors = []
-    for count in counts.tolist():
+    for count in anchors.tolist():
         some = ordered[:count][:: -(-count // _SAMPLE)]
         each = [(sketch(some, 1 << b) - some).square().sum() * (count / len(some)) for b in bits]
         errors.append([float(e) for e in each])
-    kept = energy[counts]
-    cut, rounding = _angle(energy[-1] - kept, energy[-1]), _angle(np.array(errors), kept[:, None])
-    return harm.cut(cut)[:, None] + harm.rounding(rounding)
+    known = _angle(np.array(errors), energy[anchors][:, None])
+    logs = np.log(anchors), np.log(counts)
+    return np.stack([np.interp(logs[1], logs[0], angles) for angles in known.T], axis=1)

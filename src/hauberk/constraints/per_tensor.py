@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -16,22 +17,28 @@ class PerTensor(Constraint):
 
     Attributes:
         constraint: the set that each tensor meets on its own.
+        own: sets of some tensors in its place, by name.
     """
 
     constraint: Constraint
+    own: Mapping[str, Constraint] = field(default_factory=dict)
 
     def at(self, progress: float) -> PerTensor:
-        """The product of the inner set's states."""
-        return replace(self, constraint=self.constraint.at(progress))
+        """The product of the inner sets' states."""
+        own = {name: c.at(progress) for name, c in self.own.items()}
+        return replace(self, constraint=self.constraint.at(progress), own=own)
 
     def project(self, w: Weights) -> dict[str, Tensor]:
         """``argmin ‖w' − w‖``, which splits over the tensors."""
-        return {name: self.constraint.project({name: t})[name] for name, t in w.items()}
+        return {name: self._of(name).project({name: t})[name] for name, t in w.items()}
 
     def size_bits(self, w: Weights) -> int:
         """The sum over the tensors."""
-        return sum(self.constraint.size_bits({name: t}) for name, t in w.items())
+        return sum(self._of(name).size_bits({name: t}) for name, t in w.items())
 
     def budget_bits(self, w: Weights) -> int:
         """The sum over the tensors."""
-        return sum(self.constraint.budget_bits({name: t}) for name, t in w.items())
+        return sum(self._of(name).budget_bits({name: t}) for name, t in w.items())
+
+    def _of(self, name: str) -> Constraint:
+        return self.own.get(name, self.constraint)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from hauberk.constraints import Annealed, ByteBudget, Codebook, Sparsity, Support
+from hauberk.constraints import Annealed, ByteBudget, Codebook, PerTensor, Sparsity, Support
 from hauberk.constraints.byte_budget import Choice, cut
 from hauberk.constraints.harm import Harm
 from hauberk.methods.prices import codec, tariff
@@ -113,11 +113,14 @@ class Packing:
         return net
 
     def sparser(self, plan: Mapping[str, Choice]) -> Constraint:
-        """The plan's counts, as a budget that falls while a stage goes, from what is there."""
-        counts, w = {name: choice.kept for name, choice in plan.items()}, self.detached
-        alive = sum(int(t.count_nonzero()) for t in w.values())
-        start = max(1, alive) / sum(t.numel() for t in w.values())
-        return Annealed(Sparsity(sum(counts.values())).weighed(w, counts), start)
+        """The plan's counts, each as a budget that falls while a stage goes, from what is there."""
+
+        def falling(name: str, t: Tensor) -> Constraint:
+            alive = max(1, int(t.count_nonzero()))
+            return Annealed(Sparsity(min(plan[name].kept, alive)), alive / t.numel())
+
+        own = {name: falling(name, t) for name, t in self.detached.items()}
+        return PerTensor(Sparsity(1.0), own)
 
     def codebooks(self, plan: Mapping[str, Choice]) -> dict[str, Constraint]:
         """The plan's support and codebooks."""

@@ -25,16 +25,24 @@ class Prices:
 
     Attributes:
         names: of the tensors that are compressed.
-        rest_bytes: of all else.
+        file_bytes: of the whole file as it would be now.
+        rest_bytes: of all in it but these tensors.
         dense_bytes: of the whole network in float32.
     """
 
     names: Sequence[str]
+    file_bytes: int
     rest_bytes: int
     dense_bytes: int
 
     @staticmethod
-    def of(model: nn.Module, sample: Examples, names: Sequence[str], half: bool) -> Prices:
+    def of(
+        model: nn.Module,
+        sample: Examples,
+        names: Sequence[str],
+        half: bool,
+        whole: int | None = None,
+    ) -> Prices:
         """Those of the network as it is now.
 
         Args:
@@ -42,18 +50,20 @@ class Prices:
             sample: of its data, for the header.
             names: of the tensors that are compressed.
             half: whether numbers leave as float16.
+            whole: the dense network's bytes in float32, where ``model`` is a slim form of it.
         """
         tensors = dict(model.state_dict())
         shipped = {n: t if t.ndim == 0 else as_shipped(t, half) for n, t in tensors.items()}
-        empty = {n: torch.zeros_like(t) if n in set(names) else t for n, t in shipped.items()}
-        taken = Artifact.encode(
-            empty,
+        file = Artifact.encode(
+            shipped,
             architecture=Architecture.of(model),
             input_shape=sample.shape,
             classes=len(sample.names) or int(sample.y.max()) + 1,
+            dense_bytes=whole,
             labels=sample.names,
         ).nbytes
-        return Prices(names, taken, dense_bytes(tensors))
+        rest = file - int(sum(bits(shipped[name]) for name in names) / 8)
+        return Prices(names, file, rest, whole or dense_bytes(tensors))
 
 
 def codec(half: bool) -> Codec:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from hauberk.artifact import shrink
+from hauberk.artifact import dense_bytes, shrink, slim
 from hauberk.constraints import ByteBudget
 from hauberk.methods.method import Compression
 from hauberk.methods.packing import Packing
@@ -32,11 +32,12 @@ from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.types import Examples
 
-_FIRST, _SECOND = 2.0, 1.1
-"""Of the bytes, what the two halves of the falling budget end with: the next cut is the better
+_FIRST = 2.0
+"""Of the bytes, what the first half of the falling budget ends with: the second is the better
 informed."""
-_MARGIN = 0.99
-"""Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
+_MARGIN = 1.01
+"""Of the bytes are planned for: under the codebook some weights become zeros; the last leg cuts
+what is too much."""
 _USED = 0.975
 """Of the bytes, at least: where training left more unused, the plan was too modest."""
 
@@ -67,14 +68,23 @@ class Sized(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The falling budget, half of it by angles; the codebooks; what is still over."""
         objective, names = self.objective(threat), coded(model, self.select(model))
+        example = sample.images(slice(1))
         blind = Packing(model, names, self.most_bits, self.half)
         lazy = ProjectedGradient(self.descent(0.5), lazy=True)
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: names)
 
+        def shipped() -> nn.Module:
+            return slim(model, example) if self.slim else model
+
+        whole = dense_bytes(model.state_dict()) if self.slim else None
+
+        def prices() -> Prices:
+            return Prices.of(shipped(), sample, names, self.half, whole)
+
         def left_bits(share: float) -> int:
-            return self._left_bits(Prices.of(model, sample, names, self.half), share)
+            return self._left_bits(prices(), share)
 
         def seeing() -> Packing:
             return replace(blind, harms=measured(blind, objective, sample, self.reuse))
@@ -84,11 +94,11 @@ class Sized(Compression):
             plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
         packing = seeing() if first else blind
-        plan = packing.budget(left_bits(_SECOND)).plan(packing.detached)
+        plan = packing.budget(left_bits(1.0)).plan(packing.detached)
         sparser = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparser", sparser, lazy, self.epochs - first)
         if self.slim:
-            shrink(model, sample.images(slice(1)))
+            shrink(model, example)
 
         packing, margin = seeing(), _MARGIN
         before = copy.deepcopy(model.state_dict())
@@ -98,12 +108,20 @@ class Sized(Compression):
             both = problem(packing.codebooks(plan))
             trained = ProjectedGradient(self.descent(0.15), lazy=True)
             yield self.stage(leg, both, trained, self.codebook_epochs)
-            used = packing.length_bits / left_bits(1.0)
+            used = replace(packing, model=shipped()).length_bits / left_bits(1.0)
             longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
             if used >= _USED or longest:
                 break
             margin *= _MARGIN / used
-        yield self.stage("size", problem({"size": packing.budget(left_bits(1.0))}), lazy, 0)
+        if self.slim:
+            shrink(model, example)
+        limit = left_bits(1.0)
+        for leg in ("size", "size again", "size once more"):
+            yield self.stage(leg, problem({"size": packing.budget(limit)}), lazy, 0)
+            excess = prices().file_bytes - size_bytes(self.size, prices().dense_bytes)
+            if excess <= 0:
+                break
+            limit -= 8 * excess  # the writer fills whole bytes: a few of them
 
     def _left_bits(self, prices: Prices, share: float) -> int:
         """What the file has for the tensors that are compressed, once all else is in it."""
