@@ -32,9 +32,9 @@ from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.types import Examples
 
-_FIRST = 2.0
-"""Of the bytes, what the first half of the falling budget ends with: the second is the better
-informed."""
+_FIRST, _SECOND = 2.0, 1.1
+"""Of the bytes, what the two halves of the falling budget end with: each cut is better informed
+than the one before, and trained weights code shorter than was planned."""
 _MARGIN = 1.01
 """Of the bytes are planned for: under the codebook some weights become zeros; the last leg cuts
 what is too much."""
@@ -94,7 +94,7 @@ class Sized(Compression):
             plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
         packing = seeing() if first else blind
-        plan = packing.budget(left_bits(1.0)).plan(packing.detached)
+        plan = packing.budget(left_bits(_SECOND)).plan(packing.detached)
         sparser = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparser", sparser, lazy, self.epochs - first)
         if self.slim:
