@@ -133,15 +133,19 @@ class _Course:
     def legs(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
         """The dense training, where it is wanted; then the method's own stages, taught or not."""
         if not pretrained:
+            next(self._own(copy.deepcopy(self.working)), None)  # what cannot be is said at once
             yield from self.method.dense(self.threat)
             self.dense.load_state_dict(self.working.state_dict())
-        sample = replace(
-            self.data.train.first(SAMPLE), names=self.data.labels, held_out=self.data.validation
-        )
-        stages = self.method.stages(self.working, self.threat, sample)
+        stages = self._own(self.working)
         if self.method.teacher:  # self is copied now: the first stage may change the network
             stages = self.method.taught(stages, teacher or Teacher(self.working, run.place()))
         yield from stages
+
+    def _own(self, model: nn.Module) -> Iterator[Stage]:
+        sample = replace(
+            self.data.train.first(SAMPLE), names=self.data.labels, held_out=self.data.validation
+        )
+        return self.method.stages(model, self.threat, sample)
 
     def shipped(self, named: Architecture | None) -> Artifact:
         """What was trained, as a file."""

@@ -157,6 +157,27 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], sen
         hb.AdmmPrune(**settings)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        hb.AdmmPrune(pattern="filter", keep=0.01, dense_epochs=3),
+        hb.Sized(size="100B", dense_epochs=3),
+    ],
+)
+def test_what_cannot_be_had_is_said_before_the_dense_training(
+    method: hb.Method, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="give"):
+        hb.compress(
+            hb.models.build("lenet:1"),
+            images(1, 28, 28),
+            method=method,
+            threat=hb.Linf(0.1),
+            out=tmp_path,
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_wider_width_than_the_nets_own_is_refused() -> None:
     with pytest.raises(ValueError, match="the network has width 2; give a width up to"):
         pruned("lenet:2", images(1, 28, 28), pattern="filter", shrink_to_width=3)

@@ -94,7 +94,7 @@ class Sized(Compression):
             plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
         packing = seeing() if first else blind
-        plan = packing.budget(left_bits(_SECOND)).plan(packing.detached)
+        plan = packing.budget(left_bits(_SECOND)).fitted_plan(packing.detached)
         sparser = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparser", sparser, lazy, self.epochs - first)
         if self.slim:
