@@ -32,9 +32,9 @@ from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.types import Examples
 
-_FIRST, _SECOND = 2.0, 1.1
-"""Of the bytes, what the two halves of the falling budget end with: each cut is better informed
-than the one before, and trained weights code shorter than was planned."""
+_FIRST = 2.0
+"""Of the bytes, what the first half of the falling budget ends with: the second is the better
+informed."""
 _MARGIN = 1.01
 """Of the bytes are planned for: under the codebook some weights become zeros; the last leg cuts
 what is too much."""
@@ -94,7 +94,7 @@ class Sized(Compression):
             plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
         packing = seeing() if first else blind
-        plan = packing.budget(left_bits(_SECOND)).fitted_plan(packing.detached)
+        plan = packing.budget(left_bits(1.0)).plan(packing.detached)
         sparser = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparser", sparser, lazy, self.epochs - first)
         if self.slim:
@@ -115,13 +115,12 @@ class Sized(Compression):
             margin *= _MARGIN / used
         if self.slim:
             shrink(model, example)
-        limit = left_bits(1.0)
-        for leg in ("size", "size again", "size once more"):
-            yield self.stage(leg, problem({"size": packing.budget(limit)}), lazy, 0)
-            excess = prices().file_bytes - size_bytes(self.size, prices().dense_bytes)
-            if excess <= 0:
-                break
-            limit -= 8 * excess  # the writer fills whole bytes: a few of them
+        limit, excess = left_bits(1.0), 1
+        while excess > 0:  # the writer fills whole bytes: once more for a few of them
+            yield self.stage("size", problem({"size": packing.budget(limit)}), lazy, 0)
+            now = prices()
+            excess = now.file_bytes - size_bytes(self.size, now.dense_bytes)
+            limit -= 8 * excess
 
     def _left_bits(self, prices: Prices, share: float) -> int:
         """What the file has for the tensors that are compressed, once all else is in it."""
