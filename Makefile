@@ -33,6 +33,7 @@ bench: export OMP_NUM_THREADS = 1
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/attack.py --small --data $(DATA)
 	$(BIN)/python benchmarks/speed/step.py --small
+	$(BIN)/python benchmarks/speed/memory.py --small
 	$(BIN)/python benchmarks/speed/growth.py --small
 	$(BIN)/python benchmarks/speed/evaluation.py --small --data $(DATA)
 	$(BIN)/python benchmarks/speed/projections.py --small

@@ -1,5 +1,6 @@
 """A trained ResNet-18 at full width passes the int8 export: its logits in ONNX Runtime are those
-of the twin in torch to half a step of eight bits, with the same answer on at least 99.9% of images.
+of the twin in torch to half a step of eight bits. The same answer on 99.9% of images, which is
+asked for, is not reached by a net this little trained: 99.75% of 2,000, where it is right on 46%.
 
     python benchmarks/int8_agreement.py --data ../shared/data/cifar10-jpeg
 

@@ -1,22 +1,19 @@
 """Claim: a training step costs at most 1.05 times a bare PGD training loop's for DA, AL0 and ADMM
-and 1.15 times for ATMC (with and without factors), and at most 3.5 times the weights in memory.
+and 1.15 times for ATMC, with and without factors.
 
     python benchmarks/speed/step.py            (--small: two minutes, 430 K weights)
 
 The bare loop takes K input gradients with frozen parameters, one full pass and one step of AdamW,
 in channels_last: nothing else. Each contestant is a stage as its method gives it, in the middle;
 ``ADMM`` prunes filters (Z and U move once in hundreds of steps and are not in it). ATMC's second
-stage has the weights that its first one left. Memory is the peak of resident memory of a process
-that makes five steps, above the bare loop's, at batch 4, so that activations are small beside it.
+stage has the weights that its first one left. `memory.py` reads what they
+hold.
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -113,23 +110,6 @@ def contestant(name: str, net: str, size: int, steps: int) -> Callable[[], None]
     return ours(net, size, *methods(steps)[name])
 
 
-def peak_bytes(name: str, net: str) -> int:
-    """Of resident memory, in a process of its own."""
-    torch.set_num_threads(1)
-    run = contestant(name, net, 4, 1)
-    for _ in range(5):
-        run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def memory(net: str, names: list[str]) -> dict[str, float]:
-    """Peaks above the bare loop's, in copies of the weights."""
-    weights = 4 * sum(p.numel() for p in model(net).parameters())
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        peaks = {name: pool.submit(peak_bytes, name, net).result() for name in ["bare", *names]}
-    return {name: round((peaks[name] - peaks["bare"]) / weights, 2) for name in names}
-
-
 def beyond(times: Times, name: str) -> float:
     """Seconds above the bare loop's: what a larger batch or more attack steps do not change."""
     pairs = zip(times[name], times["bare"], strict=True)
@@ -157,17 +137,12 @@ def main() -> None:
         nets={"default": "", "help": "such as '430 K,11 M'"},
         batch={"type": int, "default": 128},
         steps={"type": int, "default": 10},
-        only={"default": "", "help": "time or memory; default both"},
     )
     nets = given.nets.split(",") if given.nets else list(NETS)[: 1 if given.small else None]
     found: dict[str, Any] = {}
     for net in nets:
-        found[net] = {}
-        if given.only != "memory":
-            repeats = given.repeats or (5 if given.small else 9)
-            found[net] |= measure(net, given.batch, given.steps, repeats)
-        if net != "430 K" and given.only != "time":  # there the library itself is larger
-            found[net]["memory_over_weights"] = memory(net, list(TARGETS))
+        repeats = given.repeats or (5 if given.small else 9)
+        found[net] = measure(net, given.batch, given.steps, repeats)
         print(net, found[net], flush=True)
     publish(__file__, __doc__, found, given.small, SEED)
 
