@@ -133,7 +133,8 @@ class _Course:
     def legs(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
         """The dense training, where it is wanted; then the method's own stages, taught or not."""
         if not pretrained:
-            next(self._own(copy.deepcopy(self.working)), None)  # what cannot be is said at once
+            if not run.resume:  # what cannot be is said at once
+                next(self._own(copy.deepcopy(self.working)), None)
             yield from self.method.dense(self.threat)
             self.dense.load_state_dict(self.working.state_dict())
         stages = self._own(self.working)

@@ -75,13 +75,11 @@ class Sized(Compression):
         def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: names)
 
-        def shipped() -> nn.Module:
-            return slim(model, example) if self.slim else model
-
         whole = dense_bytes(model.state_dict()) if self.slim else None
 
         def prices() -> Prices:
-            return Prices.of(shipped(), sample, names, self.half, whole)
+            shipped = slim(model, example) if self.slim else model
+            return Prices.of(shipped, sample, names, self.half, whole)
 
         def left_bits(share: float) -> int:
             return self._left_bits(prices(), share)
@@ -108,7 +106,8 @@ class Sized(Compression):
             both = problem(packing.codebooks(plan))
             trained = ProjectedGradient(self.descent(0.15), lazy=True)
             yield self.stage(leg, both, trained, self.codebook_epochs)
-            used = replace(packing, model=shipped()).length_bits / left_bits(1.0)
+            now = prices()
+            used = 8 * (now.file_bytes - now.rest_bytes) / self._left_bits(now, 1.0)
             longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
             if used >= _USED or longest:
                 break

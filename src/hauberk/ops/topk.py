@@ -53,7 +53,7 @@ def cut_smallest(w: Weights, keep: int, scales: Mapping[str, float]) -> dict[str
     """``w`` with all but its ``keep`` largest ``s_l |w|`` set to 0; ties as in `keep_largest`.
 
     Where few survive, the pass that copies the weights leaves out what lies below a sample's
-    bracket, and only the rest, little more than ``keep``, is ranked: twice the time of a copy.
+    bracket, and only the rest, little more than ``keep``, is ranked: the time of three copies.
 
     Args:
         w: finite floats of any shapes, on one device.
