@@ -77,7 +77,10 @@ class Constraint(Structure):
 
     @abstractmethod
     def project(self, w: Weights) -> Weights:
-        """``argmin ‖w' − w‖  s.t.  w' ∈ C``: a new tree of the same names, shapes and types."""
+        """``argmin ‖w' − w‖  s.t.  w' ∈ C``: a new tree of the same names, shapes and types.
+
+        Its tensors share no memory with those of ``w``, which stay as they are.
+        """
 
     @abstractmethod
     def size_bits(self, w: Weights) -> int:

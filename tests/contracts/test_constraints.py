@@ -66,8 +66,11 @@ def test_feasible_idempotent_within_budget(row: ConstraintRow, w: Weights) -> No
     before = {n: t.clone() for n, t in w.items()}
     p = constraint.project(w)
     assert row.holds(p)
-    assert _same(constraint.project(p), p)
+    again = constraint.project(p)
+    assert _same(again, p)
     assert _same(w, before)
+    memory = {t.untyped_storage().data_ptr() for tree in (w, p) for t in tree.values()}
+    assert memory.isdisjoint(t.untyped_storage().data_ptr() for t in again.values())
     assert 0 <= constraint.size_bits(p) <= constraint.budget_bits(w)
 
 

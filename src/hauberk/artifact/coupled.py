@@ -159,6 +159,12 @@ def traceable(model: nn.Module) -> nn.Module:
     return net
 
 
+def emptied(net: nn.Module) -> None:
+    """Give a traced copy's memory back: a web of cycles holds it until Python looks for such."""
+    for t in (*net.parameters(), *net.buffers()):
+        t.data = t.new_empty(0)
+
+
 @contextmanager
 def traced(advice: str) -> Iterator[None]:
     """Whatever the model's own code or the search for its graph raises, as a sentence."""

@@ -100,8 +100,8 @@ class Sparsity(Constraint):
             return cut_smallest(w, self._count(splits), scale)
         scores = {name: self.groups.scores(t) * scale[name] for name, t in w.items()}
         alive = keep_largest(scores, self._count(splits))
-        masks = {name: self.groups.expand(alive[name], t) for name, t in w.items()}
-        return {name: torch.where(masks[name], t, 0) for name, t in w.items()}
+        groups = self.groups
+        return {name: torch.where(groups.expand(alive[name], t), t, 0) for name, t in w.items()}
 
     def size_bits(self, w: Weights) -> int:
         """Which groups live, and the floats of those that do."""

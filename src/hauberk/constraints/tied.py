@@ -35,7 +35,7 @@ class Tied(Constraint):
 
     def project(self, w: Weights) -> dict[str, Tensor]:
         """``argmin ‖w' − w‖``: joining tensors moves no entry, so the norm is the joined tree's."""
-        return part(self.constraint.project(self.joined(w)), w, self.families)
+        return part(dict(self.constraint.project(self.joined(w))), w, self.families)
 
     def size_bits(self, w: Weights) -> int:
         """The joined tree's."""

@@ -21,6 +21,7 @@ from hauberk.constraints import Sparsity, Support
 from hauberk.methods.method import Compression
 from hauberk.methods.prunable import Prunable, refuse_emptied, width_of
 from hauberk.objectives import Natural
+from hauberk.ops.ties import Families
 from hauberk.problem import Constraint, Objective, Problem
 from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
@@ -93,16 +94,23 @@ class AdmmPrune(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """For each cut ADMM, which ends with it; then the retraining."""
         example = sample.images(slice(1))
-        share, whole = self._share(model), self._prunable.count(model, example)
+        share, whole = self._share(model), 0
         for number in range(1, self.cuts + 1):
-            now = self._prunable.count(model, example)  # filters may have left
+            ties = self._prunable.tied(model, example)
+            now = self._prunable.count(model, ties)  # filters may have left
+            whole = whole or now
             keep = min(1.0, share ** (number / self.cuts) * whole / now)
-            yield from self._cut(model, threat, example, keep, number)
+            yield from self._cut(model, threat, example, ties, keep, number)
 
     def _cut(
-        self, model: nn.Module, threat: Threat, example: Images, keep: float, number: int
+        self,
+        model: nn.Module,
+        threat: Threat,
+        example: Images,
+        ties: Families,
+        keep: float,
+        number: int,
     ) -> Iterator[Stage]:
-        ties = self._prunable.tied(model, example)
         names = [name for tie in ties for name in tie]
 
         def problem(warmup: float = 0.0, **sets: Constraint) -> Problem:

@@ -3,14 +3,16 @@
     min_w bits(w)   s.t.   1 − robust(w) ≤ 1 − target,   robust measured on held-out examples
 
 Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064, with bits for the rate and the
-robust error for the distortion. Two legs. `DualAscent` shrinks, from the sparsity that a cut alone
-survives: the weights see `Rate` and the adversarial loss, the multiplier the robust error of the
-rounded net on validation examples; what falls below the magnitude at which `Rate` gives a weight up
-is out of the net, and may come back (lazy, as in `ProjectedGradient`). Then the search closes on
-real files: codebooks are trained under a `ByteBudget`, which falls where the file met the target
-and rises where it did not (bisection on the logarithm); the smallest that met it is what ships.
-Departure: the loss that the weights see is no estimate of the error that is bounded, only its
-direction, which is what closing the loop on the strict value allows.
+robust error for the distortion. First the multiplier: `DualAscent` shrinks the net, from the
+sparsity that a cut alone survives; the weights see `Rate` and the adversarial loss, the multiplier
+the robust error of the rounded net on validation examples. What falls below the magnitude at which
+`Rate` gives a weight up is out, and may come back (lazy, as in `ProjectedGradient`). Its end says
+how large the file about is. Then the search closes on real files: the dense net is brought to twice
+that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
+`Sized` does; the budget falls where the file met the target, and goes on from it, and rises where
+it did not (bisection on the logarithm). The smallest that met it is what ships. Departure: the loss
+that the weights see is no estimate of the error that is bounded, only its direction, which is what
+closing the loop on the strict value allows.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from typing import Any
 from torch import nn
 
 from hauberk.constraints import ByteBudget
+from hauberk.constraints.harm import Harm
 from hauberk.methods.method import Compression
 from hauberk.methods.packing import GivenUp, Packing
 from hauberk.methods.prices import Prices, codec
+from hauberk.methods.sensitivity import measured
 from hauberk.methods.target import Descending, Judge, RobustTarget
 from hauberk.objectives import Held, Rate, Teacher
 from hauberk.parametrize import coded
@@ -41,6 +45,9 @@ a higher speed it swung from far too robust to far too small."""
 _LOOK_EXAMPLES = 500
 _HALVINGS = 12
 """Of the weights, at most, before any training."""
+_FIRST = 2.0
+"""Of the bytes that the multiplier ends with: from there the search begins. Its own net gives each
+layer a share by magnitude alone; files that went on from it were nearly twice as large."""
 _MARGIN = 0.99
 """Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
 
@@ -52,9 +59,10 @@ class DistortionConstrained(Compression):
     Attributes:
         robust_at_least: the share of new inputs that are right under attack, 90% or 0.9.
         confidence: with which it is met, within one point, on inputs like the validation split's.
-        epochs: passes of the leg in which the multiplier shrinks the network.
-        codebook_epochs: passes of each leg that closes on the smallest file, as many under its
-            budget alone and then with codebooks.
+        epochs: passes in which the multiplier finds about how small, and as many in which the
+            network comes to twice that size.
+        codebook_epochs: passes with codebooks of each leg that closes on the smallest file, after
+            twice as many under its falling budget.
         legs: how many of these there are; each halves what is not known of the size.
         most_bits: of a codebook, at most; 1 to 8.
         judge_steps: PGD steps with which robustness is measured between the legs.
@@ -79,7 +87,7 @@ class DistortionConstrained(Compression):
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """To the device; the multiplier's leg; legs that close on the smallest file."""
+        """To the device; the multiplier's leg; a cut; legs that close on the smallest file."""
         held_out = sample.held_out if sample.held_out is not None else sample.first(0)
         target, objective = self._target(len(held_out)), self.objective(threat)
         yield self.stage("start", Problem(objective), ProjectedGradient(self.descent()), 0)
@@ -101,9 +109,13 @@ class DistortionConstrained(Compression):
         shrink = Problem(
             rate, {"given up": GivenUp(tariffs)}, {"robust": bound}, lambda _: packing.names
         )
-        solver = DualAscent(self.descent(0.5), start=_START, speed=_SPEED, looks=_LOOKS, lazy=True)
+        last = replace(self.descent(0.5), average=0.0)  # a mean would fall below the thresholds
+        dense = copy.deepcopy(model.state_dict())
+        solver = DualAscent(last, start=_START, speed=_SPEED, looks=_LOOKS, lazy=True)
         yield self.stage("shrink", shrink, solver, self.epochs)
-        yield from self._close(objective, best, packing.length(packing.kept(tariffs)))
+        bits = packing.length(packing.kept(tariffs))
+        model.load_state_dict(dense)
+        yield from self._close(objective, best, bits, sample)
 
     def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
         """The same legs; in the first, the bound's surrogate is what is taught."""
@@ -119,30 +131,42 @@ class DistortionConstrained(Compression):
             else:
                 yield from super().taught(iter([stage]), teacher)
 
-    def _close(self, objective: Objective, best: _Best, bits: float) -> Iterator[Stage]:
-        """Train in a file of so many bits, look, ask for fewer or for more."""
+    def _close(
+        self, objective: Objective, best: _Best, bits: float, sample: Examples
+    ) -> Iterator[Stage]:
+        """Cut to twice so many bits; train in a file of so many, look, ask for fewer or more."""
         packing, model = best.packing, best.packing.model
         search = Descending(max(bits, best.least), met=best.bits, least=best.least)
-        start = copy.deepcopy(model.state_dict())
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: packing.names)
 
+        def budget(bits: float, harms: Mapping[str, Harm]) -> ByteBudget:
+            return replace(packing, harms=harms).budget(bits)
+
+        def seen() -> Mapping[str, Harm]:
+            return measured(packing, objective, sample, self.reuse)
+
         def lazy(share: float) -> ProjectedGradient:
             return ProjectedGradient(self.descent(share), lazy=True)
 
+        plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
+        sparse = problem({"budget": packing.sparser(plan)})
+        yield self.stage("sparse", sparse, lazy(0.5), self.epochs)
+        start = copy.deepcopy(model.state_dict())
         for number in range(1, self.legs + 1):
             if search.closed:
                 break
             model.load_state_dict(start)
-            asked = packing.budget(search.bits)
-            near = packing.budget(_MARGIN * search.bits)
-            sparse = problem({"budget": packing.sparser(near.plan(packing.detached))})
-            yield self.stage(f"sparse {number}", sparse, lazy(0.5), self.codebook_epochs)
-            sparser = copy.deepcopy(model.state_dict())
-            both = problem(packing.codebooks(near.fitted_plan(packing.detached)))
+            plan = budget(_MARGIN * search.bits, seen()).plan(packing.detached)
+            sparse = problem({"budget": packing.sparser(plan)})
+            yield self.stage(f"sparser {number}", sparse, lazy(0.5), 2 * self.codebook_epochs)
+            sparser, harms = copy.deepcopy(model.state_dict()), seen()
+            plan = budget(_MARGIN * search.bits, harms).fitted_plan(packing.detached)
+            both = problem(packing.codebooks(plan))
             yield self.stage(f"codebook {number}", both, lazy(0.15), self.codebook_epochs)
-            yield self.stage(f"size {number}", problem({"size": asked}), lazy(0.15), 0)
+            asked = problem({"size": budget(search.bits, harms)})
+            yield self.stage(f"size {number}", asked, lazy(0.15), 0)
             met = best.look()
             search.note(met, packing.length_bits)
             start = sparser if met else start

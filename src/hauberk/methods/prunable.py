@@ -8,7 +8,7 @@ from torch import nn
 
 from hauberk.artifact import families
 from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Tied, pattern
-from hauberk.ops.ties import join
+from hauberk.ops.ties import Families, join
 from hauberk.parametrize import Selection, layers
 from hauberk.problem import Constraint
 from hauberk.types import Images, Weights
@@ -41,7 +41,7 @@ class Prunable:
         """What lives or dies together inside of one parameter."""
         return Filter() if self.by_filter else pattern(self.pattern)
 
-    def tied(self, model: nn.Module, example: Images) -> list[tuple[str, ...]]:
+    def tied(self, model: nn.Module, example: Images) -> Families:
         """The parameters that are pruned; those of one tuple row by row together.
 
         Filters whose outputs are added are tied; those of the network's output are not pruned.
@@ -59,16 +59,14 @@ class Prunable:
             self._refuse_grouped(model, {name for ties in found for name in ties})
         return found
 
-    def count(self, model: nn.Module, example: Images) -> int:
+    def count(self, model: nn.Module, ties: Families) -> int:
         """How many groups there are in all layers together."""
-        ties, parameters = tuple(self.tied(model, example)), dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         w = {name: parameters[name] for tie in ties for name in tie}
         tree = join(w, ties) if self.by_filter else w
         return sum(self.groups.split(t.shape).groups for t in tree.values())
 
-    def at_most(
-        self, keep: float, ties: list[tuple[str, ...]], w: Weights, across: bool
-    ) -> Constraint:
+    def at_most(self, keep: float, ties: Families, w: Weights, across: bool) -> Constraint:
         """The set of trees that keep this share of the groups of each layer, or across them all.
 
         Args:
@@ -81,7 +79,7 @@ class Prunable:
             ValueError: a layer would be left empty.
         """
         each = Sparsity(keep, self.groups)
-        tree = join(w, tuple(ties)) if self.by_filter else w
+        tree = join(w, ties) if self.by_filter else w
         for name, t in {} if across else tree.items():
             count = self.groups.split(t.shape).groups
             if keep * count < 1 - 1e-9:
@@ -90,19 +88,19 @@ class Prunable:
                     f"{name}; give at least {1 / count:.3g}, or exclude the layer."
                 )
         whole = each.balanced(tree) if across else PerTensor(each)
-        return Tied(whole, tuple(ties)) if self.by_filter else whole
+        return Tied(whole, ties) if self.by_filter else whole
 
-    def _every(self, model: nn.Module, example: Images) -> list[tuple[str, ...]]:
+    def _every(self, model: nn.Module, example: Images) -> Families:
         chosen = self.select(model)
         if not self.by_filter:
-            return [(name,) for name in chosen]
+            return tuple((name,) for name in chosen)
         every = [
             (_weights(f.writers), _weights(f.norms))
             for f in families(model, example)
             if set(chosen).issuperset(_weights(f.writers))
         ]
         sides = [writers if self.pattern == "filter" else norms for writers, norms in every]
-        return [side for side in sides if side]
+        return tuple(side for side in sides if side)
 
     def _refuse_grouped(self, model: nn.Module, names: set[str]) -> None:
         """The input channels of a grouped convolution are not the columns of its weight."""

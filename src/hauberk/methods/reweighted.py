@@ -24,7 +24,7 @@ from hauberk.artifact import shrink
 from hauberk.constraints import Codebook, NofM, On, Sparsity, Support, Weight
 from hauberk.methods.method import Compression
 from hauberk.methods.prunable import Prunable, refuse_emptied
-from hauberk.ops.ties import join
+from hauberk.ops.ties import Families, join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Penalty, Problem, Structure
 from hauberk.solve import Solver, Stage
@@ -91,7 +91,7 @@ class Reweighted(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The rounds; the cut; the retraining."""
         example = sample.images(slice(1))
-        objective, ties = self.objective(threat), tuple(self._prunable.tied(model, example))
+        objective, ties = self.objective(threat), self._prunable.tied(model, example)
         pruned = frozenset(name for tie in ties for name in tie)
         coded = [name for name in self.select(model) if self.bits and name not in pruned]
         names = [*(name for tie in ties for name in tie), *coded]
@@ -104,7 +104,7 @@ class Reweighted(Compression):
             return {n: p for n, p in problem().weights(model).items() if n in pruned}
 
         def cut() -> On:
-            at_most = self._prunable.at_most(self.keep, list(ties), weights(), self.across)
+            at_most = self._prunable.at_most(self.keep, ties, weights(), self.across)
             return On(at_most, pruned)
 
         cut()  # what it refuses, it refuses before any training
@@ -118,7 +118,7 @@ class Reweighted(Compression):
         support = On(Support.of(weights()), pruned)
         yield self.stage("retrain", problem(support=support), self._solver(), self.epochs)
 
-    def _penalty(self, w: Weights, ties: tuple[tuple[str, ...], ...]) -> Penalty:
+    def _penalty(self, w: Weights, ties: Families) -> Penalty:
         """The term that is frozen at ``w``."""
         groups = self._prunable.groups
         if isinstance(groups, Weight):

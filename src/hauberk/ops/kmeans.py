@@ -135,10 +135,14 @@ class _Sorted:
     def errors(self, left: Ints, right: Ints) -> Floats:
         """Squared error of each interval [left, right); infinite where right < left."""
         (n0, s0, q0), (n1, s1, q1) = self.prefix(left), self.prefix(right)
-        n, s, q = n1 - n0, s1 - s0, q1 - q0
-        pinned = (left <= self.zero) & (right > self.zero)
-        error = q - np.where(pinned, 0.0, s * s / np.maximum(n, 1.0))
-        return np.where(n < 0, np.inf, np.maximum(error, 0.0))
+        n, s, error = n1 - n0, s1 - s0, q1 - q0  # in place from here on: these may be large
+        s *= s
+        s /= np.maximum(n, 1.0)
+        s[(left <= self.zero) & (right > self.zero)] = 0.0
+        error -= s
+        np.maximum(error, 0.0, out=error)
+        error[n < 0] = np.inf
+        return error
 
     def centroids(self, boundaries: Ints) -> Tensor:
         """The mean of each interval that holds anything, in the values' type; 0 for zero's."""
@@ -173,7 +177,8 @@ def _zero(ascending: Tensor) -> int:
 
 def _take(source: Tensor, at: Ints) -> NDArray[Any]:
     if source.device.type == "cpu" and source.dtype in (*_NUMPY, torch.int64):
-        return source.numpy()[at]  # too few to wake torch's threads for
+        taken_here: NDArray[Any] = source.numpy().take(at)  # too few to wake torch's threads for
+        return taken_here
     taken = source[torch.from_numpy(at).to(source.device)].cpu()
     found: NDArray[Any] = (taken.double() if taken.is_floating_point() else taken).numpy()
     return found
@@ -211,9 +216,9 @@ def _boundaries(data: _Sorted, k: int) -> Ints:
 def _exact(data: _Sorted, intervals: int) -> Ints:
     """The best boundaries of all."""
     every = np.arange(len(data) + 1)
-    errors = data.errors(*np.meshgrid(every, every, indexing="ij"))
+    errors = data.errors(every, every[:, None])
     middle = [errors] * (intervals - 2)
-    return np.concatenate([[0], _cheapest([errors[:1], *middle, errors[:, -1:]]), every[-1:]])
+    return np.concatenate([[0], _cheapest([errors[:, :1], *middle, errors[-1:]]), every[-1:]])
 
 
 def _start(data: _Sorted, intervals: int) -> Ints:
@@ -260,22 +265,23 @@ def _joint_step(data: _Sorted, boundaries: Ints, reach: float) -> Ints:
     zero = np.array([[data.zero, data.zero + 1]])  # alone in its interval, zero costs nothing
     zero = np.clip(zero, boundaries[:-2, None], boundaries[2:, None])
     places = np.sort(np.concatenate([places.astype(np.int64), zero], axis=1), axis=1)
-    inner = data.errors(places[:-1, :, None], places[1:, None, :])
+    inner = data.errors(places[:-1, None, :], places[1:, :, None])
     first = data.errors(np.zeros_like(places[:1]), places[:1])
     last = data.errors(places[-1:], np.full_like(places[-1:], len(data)))
-    chosen = _cheapest([first, *inner, last.T])
+    chosen = _cheapest([first.T, *inner, last])
     inside = places[np.arange(len(places)), chosen]
     return np.concatenate([boundaries[:1], inside, boundaries[-1:]])
 
 
 def _cheapest(errors: list[Floats]) -> Ints:
-    """The cheapest path through layers of places: ``errors[j][a, b]`` from place a to place b."""
-    cost = errors[0][0]
+    """The cheapest path through layers of places: ``errors[j][b, a]`` from place a to place b."""
+    cost = errors[0][:, 0]
     came: list[Ints] = []
+    room = np.empty_like(errors[1])
     for step in errors[1:]:
-        through = cost[:, None] + step
-        origin = through.argmin(0)
-        cost = through[origin, np.arange(len(origin))]
+        through = np.add(step, cost, out=room[: len(step)])
+        origin = through.argmin(1)
+        cost = through[np.arange(len(origin)), origin]
         came.append(origin)
     path = [0]
     for origin in reversed(came):

@@ -26,18 +26,18 @@ def join(w: Mapping[str, Tensor], families: Families) -> dict[str, Tensor]:
         ValueError: tensors of a family differ in their number of rows.
     """
     return {
-        first: torch.cat([w[name].reshape(len(w[name]), -1) for name in names], 1)
+        first: _beside([w[name].reshape(len(w[name]), -1) for name in names])
         for first, names in _present(w, families).items()
     }
 
 
 def part(
-    joined: Mapping[str, Tensor], w: Mapping[str, Tensor], families: Families
+    joined: dict[str, Tensor], w: Mapping[str, Tensor], families: Families
 ) -> dict[str, Tensor]:
-    """What `join` joined, in the names, shapes and order of ``w``."""
+    """What `join` joined, in the names, shapes and order of ``w``; ``joined`` is used up."""
     out: dict[str, Tensor] = {}
     for first, names in _present(w, families).items():
-        parts = torch.split(joined[first], [_width(w[name]) for name in names], dim=1)
+        parts = torch.split(joined.pop(first), [_width(w[name]) for name in names], dim=1)
         out |= {n: part.reshape(w[n].shape) for n, part in zip(names, parts, strict=True)}
     return {name: out[name] for name in w}
 
@@ -54,6 +54,11 @@ def _present(w: Mapping[str, Tensor], families: Families) -> dict[str, tuple[str
             rows = ", ".join(f"{name} has {len(w[name])} rows" for name in names)
             raise ValueError(f"tensors can be tied only row by row, but {rows}")
     return found
+
+
+def _beside(matrices: list[Tensor]) -> Tensor:
+    """Side by side; one alone is not copied."""
+    return matrices[0] if len(matrices) == 1 else torch.cat(matrices, 1)
 
 
 def _width(t: Tensor) -> int:

@@ -34,4 +34,5 @@ class TiedPenalty(Penalty):
 
     def prox(self, w: Weights, step: float) -> dict[str, Tensor]:
         """The joined tree's: joining moves no entry, so distances are the same."""
-        return part(self.penalty.prox(join(w, self.families), step), w, self.families)
+        met = self.penalty.prox(join(w, self.families), step)
+        return part(dict(met), w, self.families)

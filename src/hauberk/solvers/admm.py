@@ -15,6 +15,7 @@ the number of steps: over a stage w would come e^ρ times nearer to z − u.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from hauberk.problem import Constraint, Problem
 from hauberk.solve import Metrics, Solver
-from hauberk.solvers.descent import Descent, put
+from hauberk.solvers.descent import Descent
 from hauberk.solvers.projected_gradient import (
     Projecting,
     no_bounds,
@@ -116,9 +117,8 @@ class ADMM(Solver[Splitting]):
     def finish(self, problem: Problem, model: nn.Module, state: Splitting) -> None:
         """The averaged weights through every set in turn, the split ones last."""
         state.settle(model)
-        weights = problem.weights(model)
         ordered = {**self._joint(problem), **self._sets(problem)}
-        put(weights, proximal(ordered, weights, 1.0, 0.0))
+        proximal(ordered, problem.weights(model), 1.0, 0.0)
 
     def _sets(self, problem: Problem) -> dict[str, Constraint]:
         chosen = {k: c for k, c in problem.structures.items() if k in self.split}
@@ -151,10 +151,15 @@ def _pull(weights: dict[str, nn.Parameter], state: Splitting, progress: float) -
 def _split(
     weights: Weights, state: Splitting, sets: dict[str, Constraint], progress: float
 ) -> None:
+    """``u ← u + w``, ``z ← Π(u)``, ``u ← u − z``: no copy beside the two but what Π takes."""
     for k, constraint in sets.items():
-        target = {name: p.detach() + state.u[k][name] for name, p in weights.items()}
-        state.z[k] = dict(constraint.at(progress).project(target))
-        state.u[k] = {name: t - state.z[k][name] for name, t in target.items()}  # u + w − z
+        state.z.pop(k)
+        u = state.u[k]
+        for name, p in weights.items():
+            u[name].add_(p.detach())
+        state.z[k] = dict(constraint.at(progress).project(u))
+        for name, t in u.items():
+            t.sub_(state.z[k][name])
 
 
 def _tighten(state: Splitting, rho: float) -> None:
@@ -168,12 +173,13 @@ def _tighten(state: Splitting, rho: float) -> None:
 @torch.no_grad()
 def _residual(weights: Weights, state: Splitting) -> Tensor:
     """``‖w − z‖ / ‖w‖``, the largest over the split sets: how far from agreement."""
-    gaps = [_norm([p - z[name] for name, p in weights.items()]) for z in state.z.values()]
-    return torch.stack(gaps).amax() / _norm([p.detach() for p in weights.values()]).clamp_min(1e-30)
+    gaps = [_norm(p.detach() - z[name] for name, p in weights.items()) for z in state.z.values()]
+    return torch.stack(gaps).amax() / _norm(p.detach() for p in weights.values()).clamp_min(1e-30)
 
 
-def _norm(tensors: list[Tensor]) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    """One tensor at a time."""
+    norm: Tensor = torch.stack([torch.linalg.vector_norm(t) for t in tensors]).norm()
     return norm
 
 

@@ -69,6 +69,7 @@ class Descending(State):
         self.optimizer: torch.optim.Optimizer = kind(
             trained, lr=descent.lr, weight_decay=descent.weight_decay
         )
+        self.optimizer.zero_grad()
         self.steps = 0
         self.mean = [t.detach().clone() for t in averaged(model)]
 
@@ -120,7 +121,6 @@ def descend(
         pull: has a last word before the step: on ``.grad``, once the loss's own was clipped, or on
             where the step starts.
     """
-    state.optimizer.zero_grad(set_to_none=True)
     loss = problem.objective(model, batch)
     torch.autograd.backward(loss.value * batch.share)
     batch.group.add_([p.grad for p in model.parameters() if p.grad is not None])
@@ -130,6 +130,7 @@ def descend(
     for group in state.optimizer.param_groups:
         group["lr"] = state.descent.rate(batch.progress)
     state.optimizer.step()
+    state.optimizer.zero_grad()  # now, so that projections have the room
     return {"loss": loss.value.detach(), **loss.metrics}
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from hauberk.problem import Bound, Infeasible, Loss, Objective, Problem
 from hauberk.solve import Metrics, Solver
-from hauberk.solvers.descent import Descent, put
+from hauberk.solvers.descent import Descent
 from hauberk.solvers.projected_gradient import Projecting, projected_step, proximal
 from hauberk.types import Batch
 
@@ -140,8 +140,7 @@ class DualAscent(Solver[Ascending]):
     def finish(self, problem: Problem, model: nn.Module, state: Ascending) -> None:
         """The averaged weights, made feasible for the structures."""
         state.settle(model)
-        weights = problem.weights(model)
-        put(weights, proximal(problem.structures, weights, 1.0, 0.0))
+        proximal(problem.structures, problem.weights(model), 1.0, 0.0)
 
     def _look(self, problem: Problem, model: nn.Module, batch: Batch, state: Ascending) -> None:
         """The dual step, at a speed that falls as the weights' does: else λ would run ahead."""

@@ -17,13 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hauberk.problem import Problem, Structure
 from hauberk.solve import Metrics, Solver
 from hauberk.solvers.descent import Descending, Descent, descend, put
-from hauberk.types import Batch, Weights
+from hauberk.types import Batch
 
 
 class Projecting(Descending):
@@ -68,8 +67,7 @@ class ProjectedGradient(Solver[Projecting]):
     def finish(self, problem: Problem, model: nn.Module, state: Projecting) -> None:
         """The averaged weights, made feasible."""
         state.settle(model)
-        weights = problem.weights(model)
-        put(weights, proximal(problem.structures, weights, 1.0, 0.0))
+        proximal(problem.structures, problem.weights(model), 1.0, 0.0)
 
 
 def projected_step(
@@ -104,20 +102,21 @@ def projected_step(
             state.shadow[n].copy_(p.detach())
     if joint:
         rate = state.descent.rate(batch.progress)
-        put(weights, proximal(joint, weights, batch.progress, rate))
+        proximal(joint, weights, batch.progress, rate)
     state.track(model)
     return metrics
 
 
-@torch.no_grad()
 def proximal(
-    structures: Mapping[str, Structure], w: Weights, progress: float, step: float
-) -> Weights:
-    """Every structure's prox in turn."""
-    w = {name: p.detach() for name, p in w.items()}
+    structures: Mapping[str, Structure],
+    weights: dict[str, nn.Parameter],
+    progress: float,
+    step: float,
+) -> None:
+    """Every structure's prox in turn, in place: one copy of the weights at a time."""
     for structure in structures.values():
-        w = structure.at(progress).prox(w, step)
-    return w
+        detached = {name: p.detach() for name, p in weights.items()}
+        put(weights, structure.at(progress).prox(detached, step))
 
 
 def no_bounds(solver: Solver[Any], problem: Problem) -> None:
