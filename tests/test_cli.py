@@ -418,3 +418,19 @@ def test_what_is_missing_is_named_alone(
     capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
     assert sentence in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    ("flag", "word", "wanted"),
+    [
+        ("--robust-at-least", "ninety", "a number, such as 0.9, or 90% of a whole"),
+        ("--epochs", "2.5", "a whole number"),
+        ("--seed", "''", "a whole number"),
+    ],
+)
+def test_what_is_no_number_is_asked_for_as_one(
+    capsys: pytest.CaptureFixture[str], flag: str, word: str, wanted: str
+) -> None:
+    words = ["--data", "digits", "--threat", "linf:0.1", "--model", "digits-cnn"]
+    sentence = refused(capsys, "compress", *words, flag, word)
+    assert f"{flag} was given as {word}; give {wanted}; see hauberk compress --help." in sentence

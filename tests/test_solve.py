@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from hauberk.attacks import PGD
 from hauberk.loop import follow, solve
 from hauberk.objectives import Adversarial, Natural
 from hauberk.problem import Problem
-from hauberk.solve import Run, Stage, TrainingFailed
+from hauberk.signals import Interrupted
+from hauberk.solve import Run, Stage, TrainingFailed, Watcher
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threats import Linf
 from hauberk.types import Data, Examples
@@ -31,6 +33,10 @@ def toy(n: int = 256) -> Data:
     x[torch.arange(n), 0, y, y] = 1.0
     both = Examples((x * 255).to(torch.uint8), y)
     return Data("toy", both, both.first(60), both.first(60), 3)
+
+
+def _flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def net() -> nn.Module:
@@ -112,6 +118,28 @@ def test_sigterm_writes_a_checkpoint_in_mid_epoch(tmp_path: Path) -> None:
     assert victim.returncode != 0
     _finish(_start(tmp_path, stopped, "resume"))
     assert (stopped / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
+
+
+def test_a_signal_in_a_stage_s_last_step_ends_the_run_too(tmp_path: Path) -> None:
+    class Stops(Watcher):
+        def step(self, metrics: Mapping[str, float] | None) -> None:
+            self.steps += 1
+            if self.steps == self.at:
+                signal.raise_signal(signal.SIGINT)
+
+        def stage(self, name: str, steps: int, done: int) -> None:
+            self.steps, self.at = done, steps
+
+    def stages() -> Iterator[Stage]:
+        for name in ("one", "two"):
+            yield Stage(name, Problem(Natural()), ProjectedGradient(), 1, 64)
+
+    with pytest.raises(Interrupted, match=r"stage one, step (\d+) of \1;.*--resume"):
+        follow(stages(), net(), toy(), Run(out=tmp_path, watcher=Stops()))
+    resumed, whole = net(), net()
+    follow(stages(), resumed, toy(), Run(out=tmp_path, resume=True))
+    follow(stages(), whole, toy(), Run())
+    assert torch.equal(_flat(resumed), _flat(whole))
 
 
 def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:

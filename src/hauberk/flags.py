@@ -292,8 +292,21 @@ def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:
         raise ValueError(f"{_brief(said, verb)}; see hauberk {verb} --help.") from None
 
 
+_UNREAD = re.compile(
+    r"Error parsing (--[\w.-]+): (?:could not convert string to |invalid literal for )(float|int)"
+    r".*?: (['\"])(.*)\3$"
+)
+"""Python's own words for what is no number."""
+
+
 def _brief(said: str, verb: str) -> str:
-    """What is missing by its name alone: its help need not be repeated in a sentence."""
+    """What is missing by its name alone, without its help; what is no number as what it is."""
+    unread = _UNREAD.match(said)
+    if unread:
+        whole = (
+            "a whole number" if unread[2] == "int" else "a number, such as 0.9, or 90% of a whole"
+        )
+        return f"{unread[1]} was given as {unread[4]}; give {whole}"
     missing = re.findall(r"(?:[:)] )(PATH|--[\w-]+) ", said) if said.startswith("Missing") else []
     names = ["file" if name == "PATH" else name for name in missing]
     return f"{verb} was given no {' and no '.join(names)}" if names else said

@@ -158,17 +158,20 @@ class _Leg:
             synchronised(self.model, self.group),
             compiled(self.model, self.run.compiled),
         ):
-            while self.step < self.total:
+            signum = 0
+            while self.step < self.total and not signum:
                 sentence = self._one_step()
                 if sentence:
                     return self._failed(sentence)
                 signum = self.group.most(caught[0] if caught else 0)
-                if signum and self.step < self.total:
-                    self._save("checkpoint.safetensors")
-                    raise Interrupted(self._farewell(signum), signum)
+            if self.step < self.total:
+                self._save("checkpoint.safetensors")
+                raise Interrupted(self._farewell(signum), signum)
         self.stage.solver.finish(self.stage.problem, self.model, self.state)
         self._save(f"stage-{self.number}.safetensors")
         self._forget()
+        if signum:
+            raise Interrupted(self._farewell(signum), signum)
         return Solution(True, "", self.log.history, self.ends.kept)
 
     def _one_step(self) -> str:
