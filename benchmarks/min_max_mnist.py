@@ -17,6 +17,7 @@ classify correctly. Finished rows are kept in runs/min_max_mnist and not done ag
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +29,7 @@ import torch
 import hauberk as hb
 from _record import record
 from _series import Entry, Series, by_seeds, spread
+from hauberk import domains
 from hauberk.api import FILE
 from hauberk.attacks import MinMaxPGD, cross_entropy, ensemble, hinge
 from hauberk.evaluate import Proof, clean
@@ -156,11 +158,15 @@ SERIES = Series(WORK, UNION, entries(), PROOFS, prepare=few, last=attack_all, bf
 
 
 def publish() -> None:
-    """The JSON beside this script."""
+    """The JSON and the picture of one row's weights, beside this script."""
     rows, (claim, command) = SERIES.finished(), (__doc__ or "").split("\n\n")[:2]
     results: dict[str, Any] = {"rows": rows, "over_seeds": summary(rows)}
     if TOGETHER.exists():
         results["ensemble"] = json.loads(TOGETHER.read_text())
+    log = WORK / DENSE / "metrics.csv"
+    if log.exists():
+        with log.open() as file:
+            domains.draw(list(csv.DictReader(file)), HERE / "results" / "min_max_mnist.png")
     record(HERE / "results" / "min_max_mnist.json", claim, results, command=command.strip())
 
 

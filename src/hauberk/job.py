@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hauberk import api, config, said
+from hauberk import api, config, domains, said
 from hauberk.artifact import Architecture, Artifact
 from hauberk.console import Bars, bars
 from hauberk.evaluate import Proof, Report, Row
@@ -121,6 +121,8 @@ def make(
     if not group.first:
         return None
     config.save(flags.out, verb, flags)
+    if domains.named(made.history):
+        domains.draw(made.history, flags.out / "domains.png")
     proving = _Proving(given, proof, made.dense, place, shown)
     rows = [proving(name, path) for name, path in _files(flags, given, made).items()]
     return publish(flags.out, rows, given.data, flags.seed, place, command=command)

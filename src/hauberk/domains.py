@@ -1,0 +1,100 @@
+"""The picture of a training over several threats: what each was worth, epoch by epoch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hauberk.files import write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INK, _PALE = "#333333", "#8a8a8a"
+# Okabe and Ito's colours: told apart by every kind of colour vision
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_WEIGHT, _ROBUST = "weight_", "val_robust_"
+
+
+def named(history: Sequence[dict[str, Any]]) -> list[str]:
+    """The domains whose weights the log of a run has, ``["linf", "l2"]``; none for one threat."""
+    columns = dict.fromkeys(column for row in history for column in row)
+    return [column.removeprefix(_WEIGHT) for column in columns if column.startswith(_WEIGHT)]
+
+
+def draw(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Each domain's weight and validation accuracy by epoch, as a PNG.
+
+    Args:
+        history: the rows of a run's log, with ``weight_NAME`` for each domain of `named`.
+        path: written by rename.
+
+    Raises:
+        ValueError: no row has such a weight.
+        OSError: the folder cannot be written.
+    """
+    if not named(history):
+        raise ValueError("The picture was given no weights: give the log of several threats.")
+    write(path, _png([row for row in history if f"{_WEIGHT}{named(history)[0]}" in row]))
+
+
+def _png(rows: Sequence[dict[str, Any]]) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.2), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    robust, weights = figure.subplots(2, 1, sharex=True)
+    names, epochs = named(rows), range(1, len(rows) + 1)
+    shares = [[100 * float(row[f"{_WEIGHT}{name}"]) for row in rows] for name in names]
+    colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(names))]
+    weights.stackplot(epochs, shares, colors=colours, alpha=0.85)
+    marker = "o" if len(rows) < 40 else ""
+    for name, colour in zip(names, colours, strict=True):
+        known = [100 * float(row.get(f"{_ROBUST}{name}", "nan")) for row in rows]
+        robust.plot(epochs, known, marker, ls="-", ms=3, color=colour, clip_on=False)
+    robust.set_title("Accuracy under each threat, validation images", loc="left", color=_INK)
+    weights.set_title("Its share of the loss, mean over the epoch", loc="left", color=_INK)
+    weights.set_xlabel("epoch", color=_INK)
+    weights.set_xlim(1, max(2, len(rows)))
+    for axes in (robust, weights):
+        _frame(axes, rows)
+    _name_stages(robust, rows)
+    handles = robust.get_lines()[: len(names)]
+    figure.legend(handles, names, loc="outside right upper", frameon=False, labelcolor=_INK)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _frame(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.set_ylim(0, 100)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}%"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, length=2)
+    axes.spines[:].set_visible(False)
+    for number, (row, after) in enumerate(pairwise(rows), 1):
+        if after["stage"] != row["stage"]:
+            axes.axvline(number + 0.5, color=_PALE, lw=0.8)
+
+
+def _name_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    stages = [row["stage"] for row in rows]
+    for number, (before, stage) in enumerate(pairwise([None, *stages])):
+        if stage != before:
+            at = number + 0.5 if number else 1
+            axes.annotate(
+                stage,
+                (at, 2),
+                textcoords="offset points",
+                xytext=(3, 0),
+                fontsize=8,
+                color=_PALE,
+            )
