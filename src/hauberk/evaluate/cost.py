@@ -124,10 +124,11 @@ def latency(
         repeats: timed calls of each.
         threads: of the CPU; ``None`` leaves torch's own number.
     """
-    pair = Sealed(model).inner, Sealed(reference).inner
+    ours, theirs = (Sealed(net, folded=False).inner for net in (model, reference))
     with _threads(threads), torch.inference_mode():
         return {
-            f"batch{size}": _alternate(*pair, (size, *input_shape), repeats) for size in batches
+            f"batch{size}": _alternate(ours, theirs, (size, *input_shape), repeats)
+            for size in batches
         }
 
 
