@@ -7,7 +7,7 @@ the targets, and none is larger than what a grid of --size runs needs for the sa
 
 Digits: `digits-cnn`, eps 0.1, from a dense net of 30 epochs. MNIST: `caffe-lenet`, eps 76/255, from
 the dense net of benchmarks/atmc_mnist.py and by its recipe. A row of the grid trains for 50 epochs,
-a target for up to 130, as it searches. Each is written as a file and measured on the decoded one:
+a target for up to 190, as it searches. Each is written as a file and measured on the decoded one:
 PGD-40, the attack that the targets speak of, on all test images. Finished rows are kept in runs/,
 beside the dense nets', and not done again.
 """

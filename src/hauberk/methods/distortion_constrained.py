@@ -62,7 +62,7 @@ class DistortionConstrained(Compression):
         epochs: passes in which the multiplier finds about how small, and as many in which the
             network comes to twice that size.
         codebook_epochs: passes with codebooks of each leg that closes on the smallest file, after
-            twice as many under its falling budget.
+            four times as many under its falling budget: with twice as many, legs fell short.
         legs: how many of these there are; each halves what is not known of the size.
         most_bits: of a codebook, at most; 1 to 8.
         judge_steps: PGD steps with which robustness is measured between the legs.
@@ -160,7 +160,7 @@ class DistortionConstrained(Compression):
             model.load_state_dict(start)
             plan = budget(_MARGIN * search.bits, seen()).plan(packing.detached)
             sparse = problem({"budget": packing.sparser(plan)})
-            yield self.stage(f"sparser {number}", sparse, lazy(0.5), 2 * self.codebook_epochs)
+            yield self.stage(f"sparser {number}", sparse, lazy(0.5), 4 * self.codebook_epochs)
             sparser, harms = copy.deepcopy(model.state_dict()), seen()
             plan = budget(_MARGIN * search.bits, harms).fitted_plan(packing.detached)
             both = problem(packing.codebooks(plan))
