@@ -124,11 +124,10 @@ def latency(
         repeats: timed calls of each.
         threads: of the CPU; ``None`` leaves torch's own number.
     """
-    ours, theirs = (Sealed(net, folded=False).inner for net in (model, reference))
+    pair = Sealed(model).inner, Sealed(reference).inner
     with _threads(threads), torch.inference_mode():
         return {
-            f"batch{size}": _alternate(ours, theirs, (size, *input_shape), repeats)
-            for size in batches
+            f"batch{size}": _alternate(*pair, (size, *input_shape), repeats) for size in batches
         }
 
 

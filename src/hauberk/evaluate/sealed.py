@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.evaluate.folding import fold
 from hauberk.types import Images
 
 
@@ -17,18 +16,11 @@ class Sealed(nn.Module):
 
     The original keeps its mode, statistics, gradients and layout. Images go through the copy in
     the format of `layout`; their gradients come back contiguous.
-
-    Args:
-        model: what is copied.
-        folded: whether batch-norm becomes part of the convolutions before it.
     """
 
-    def __init__(self, model: nn.Module, *, folded: bool = True) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.inner = copy.deepcopy(model).eval()
-        if folded:
-            fold(self.inner)
-        self.inner.requires_grad_(False)
+        self.inner = copy.deepcopy(model).eval().requires_grad_(False)
         self.layout = layout(model)
         for tensor in (*self.inner.parameters(), *self.inner.buffers()):
             tensor.grad = None
