@@ -36,19 +36,20 @@ def draw(history: Sequence[dict[str, Any]], path: Path) -> None:
         ValueError: no row has such a weight.
         OSError: the folder cannot be written.
     """
-    if not named(history):
+    names = named(history)
+    if not names:
         raise ValueError("The picture was given no weights: give the log of several threats.")
-    write(path, _png([row for row in history if f"{_WEIGHT}{named(history)[0]}" in row]))
+    write(path, _png([row for row in history if f"{_WEIGHT}{names[0]}" in row], names))
 
 
-def _png(rows: Sequence[dict[str, Any]]) -> bytes:
+def _png(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.2), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     robust, weights = figure.subplots(2, 1, sharex=True)
-    names, epochs = named(rows), range(1, len(rows) + 1)
+    epochs = range(1, len(rows) + 1)
     shares = [[100 * float(row[f"{_WEIGHT}{name}"]) for row in rows] for name in names]
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(names))]
     weights.stackplot(epochs, shares, colors=colours, alpha=0.85)

@@ -297,16 +297,15 @@ _UNREAD = re.compile(
     r".*?: (['\"])(.*)\3$"
 )
 """Python's own words for what is no number."""
+_NUMBERS = {"int": "a whole number", "float": "a number, such as 0.9, or 90% of a whole"}
 
 
 def _brief(said: str, verb: str) -> str:
     """What is missing by its name alone, without its help; what is no number as what it is."""
     unread = _UNREAD.match(said)
     if unread:
-        whole = (
-            "a whole number" if unread[2] == "int" else "a number, such as 0.9, or 90% of a whole"
-        )
-        return f"{unread[1]} was given as {unread[4]}; give {whole}"
+        flag, kind, _, word = unread.groups()
+        return f"{flag} was given as {word}; give {_NUMBERS[kind]}"
     missing = re.findall(r"(?:[:)] )(PATH|--[\w-]+) ", said) if said.startswith("Missing") else []
     names = ["file" if name == "PATH" else name for name in missing]
     return f"{verb} was given no {' and no '.join(names)}" if names else said

@@ -159,7 +159,7 @@ def traceable(model: nn.Module) -> nn.Module:
     return net
 
 
-def emptied(net: nn.Module) -> None:
+def release(net: nn.Module) -> None:
     """Give a traced copy's memory back: a web of cycles holds it until Python looks for such."""
     for t in (*net.parameters(), *net.buffers()):
         t.data = t.new_empty(0)

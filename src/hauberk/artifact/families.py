@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hauberk.artifact.coupled import Graph, Member, emptied, traceable, traced
+from hauberk.artifact.coupled import Graph, Member, release, traceable, traced
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
                 placed |= group.whole
                 norms = {m.layer for m in group.members if _scales(m)}
                 found.append(Family(_names(net, group.whole), _names(net, norms)))
-    emptied(net)
+    release(net)
     order = [name for name, _ in net.named_modules()]
     return sorted(found, key=lambda family: order.index(family.writers[0]))
 

@@ -153,23 +153,23 @@ class DistortionConstrained(Compression):
         plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
         sparse = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparse", sparse, lazy(0.5), self.epochs)
-        start = copy.deepcopy(model.state_dict())
+        start, harms = copy.deepcopy(model.state_dict()), seen()
         for number in range(1, self.legs + 1):
             if search.closed:
                 break
             model.load_state_dict(start)
-            plan = budget(_MARGIN * search.bits, seen()).plan(packing.detached)
+            plan = budget(_MARGIN * search.bits, harms).plan(packing.detached)
             sparse = problem({"budget": packing.sparser(plan)})
             yield self.stage(f"sparser {number}", sparse, lazy(0.5), 4 * self.codebook_epochs)
-            sparser, harms = copy.deepcopy(model.state_dict()), seen()
-            plan = budget(_MARGIN * search.bits, harms).fitted_plan(packing.detached)
+            sparser, now = copy.deepcopy(model.state_dict()), seen()
+            plan = budget(_MARGIN * search.bits, now).fitted_plan(packing.detached)
             both = problem(packing.codebooks(plan))
             yield self.stage(f"codebook {number}", both, lazy(0.15), self.codebook_epochs)
-            asked = problem({"size": budget(search.bits, harms)})
+            asked = problem({"size": budget(search.bits, now)})
             yield self.stage(f"size {number}", asked, lazy(0.15), 0)
             met = best.look()
             search.note(met, packing.length_bits)
-            start = sparser if met else start
+            start, harms = (sparser, now) if met else (start, harms)
         model.load_state_dict(best.state)
 
     def _target(self, n: int) -> RobustTarget:

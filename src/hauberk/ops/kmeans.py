@@ -177,10 +177,10 @@ def _zero(ascending: Tensor) -> int:
 
 def _take(source: Tensor, at: Ints) -> NDArray[Any]:
     if source.device.type == "cpu" and source.dtype in (*_NUMPY, torch.int64):
-        taken_here: NDArray[Any] = source.numpy().take(at)  # too few to wake torch's threads for
-        return taken_here
-    taken = source[torch.from_numpy(at).to(source.device)].cpu()
-    found: NDArray[Any] = (taken.double() if taken.is_floating_point() else taken).numpy()
+        found: NDArray[Any] = source.numpy().take(at)  # too few to wake torch's threads for
+    else:
+        taken = source[torch.from_numpy(at).to(source.device)].cpu()
+        found = (taken.double() if taken.is_floating_point() else taken).numpy()
     return found
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hauberk.problem import Problem, Structure
@@ -107,6 +108,7 @@ def projected_step(
     return metrics
 
 
+@torch.no_grad()
 def proximal(
     structures: Mapping[str, Structure],
     weights: dict[str, nn.Parameter],
