@@ -93,9 +93,10 @@ def _name_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
             at = number + 0.5 if number else 1
             axes.annotate(
                 stage,
-                (at, 2),
+                (at, 100),
                 textcoords="offset points",
-                xytext=(3, 0),
+                xytext=(3, -3),
+                va="top",
                 fontsize=8,
                 color=_PALE,
             )
