@@ -367,6 +367,7 @@ def test_a_size_that_cannot_be_is_refused(
 ) -> None:
     start = ("--from", str(shipped / "model.hbk"), "--out", str(tmp_path / "out"))
     assert sentence in refused(capsys, "compress", "--size", size, *FAST, *start)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_of_one_s_own_from_its_own_weights(

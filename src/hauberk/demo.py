@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from hauberk.data import load
 from hauberk.evaluate import Proof, Report, Row
 from hauberk.methods import AL0, AP, ATMC, DA, Method
 from hauberk.runs import prove, publish, read
+from hauberk.signals import heeded
 from hauberk.solve import Run
 from hauberk.threats import Linf
 
@@ -75,7 +78,8 @@ def _dense(out: Path, seed: int) -> None:
 def _each(out: Path, seed: int) -> Iterator[Row]:
     """The rows as they are done, by as many processes as there are cores (one for a GPU)."""
     workers = 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 1 + len(LADDER))
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    fresh = multiprocessing.get_context("spawn")
+    with heeded(), ProcessPoolExecutor(workers, fresh, _leave_with_parent) as pool:
         done: list[Future[Row]] = [
             pool.submit(make, out, name, seed) for name in ("dense", *LADDER)
         ]
@@ -83,8 +87,21 @@ def _each(out: Path, seed: int) -> Iterator[Row]:
             for row in as_completed(done):
                 yield row.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             raise
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed ends, too, whatever it is at."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def make(out: Path, name: str, seed: int) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -60,12 +61,18 @@ def read(path: Path, wanted: str, largest: int | None = None) -> bytes:
 def ready(folder: Path) -> None:
     """Make sure, before hours of work, that files can be written into ``folder``.
 
+    Nothing stays behind: the first file that is written makes the folder again.
+
     Raises:
         OSError: with one sentence, when they cannot.
     """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     probe = folder / ".probe"
     write(probe, b"hauberk")
     probe.unlink()
+    with suppress(OSError):  # another process is writing into it already
+        for place in new:
+            place.rmdir()
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
