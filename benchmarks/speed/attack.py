@@ -1,7 +1,7 @@
-"""Claim: PGD costs at most 1.05 times its K input gradients. To know who is robust takes the fastest
-of foolbox, torchattacks and ART, in their default forms, 1.5 times as long at least, at equal robust
-accuracy: 2.1 times on `caffe-lenet`, 2.7 on a trained ResNet-18. Where every image takes every step
-it is 1.6 and 1.0: there torchattacks, too, stands at the limit.
+"""Claim: PGD costs at most 1.05 times its K input gradients. To know who is robust takes the
+fastest of foolbox, torchattacks and ART, in their default forms, 1.5 times as long at least, at
+equal robust accuracy: 2.1 times on `caffe-lenet`, 2.7 on a trained ResNet-18. Where every image
+takes every step it is 1.6 and 1.0: there torchattacks, too, stands at the limit.
 
     python benchmarks/speed/attack.py --data ../shared/data/mnist        (--small: two minutes)
     python benchmarks/speed/attack.py --data ../shared/data/mnist \\
