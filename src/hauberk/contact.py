@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from hauberk import drawing
+from hauberk.drawing import INK
 from hauberk.files import write
 from hauberk.types import Data, Examples, Images
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_INK, _FONT, _POINTS, _DPI = "#333333", "DejaVu Sans", 10, 100
+_FONT, _POINTS, _DPI = "DejaVu Sans", 10, 100
 _MOST_ROWS = 50
 """Classes in the picture: more would make it too tall to look at."""
 _CELL, _LARGEST = 64, 128
@@ -106,9 +107,6 @@ def _name(data: Data, k: int) -> str:
 
 
 def _png(data: Data, each: int) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = min(data.classes, _MOST_ROWS)
     grid, cell = _grid(data, rows, each)
     names = [_written(_name(data, k), f"class {k}") for k in range(rows)]
@@ -116,14 +114,13 @@ def _png(data: Data, each: int) -> bytes:
     left, top = _MARGIN + 10 + max(map(_width, names)), 3 * _MARGIN
     wide = max(left + grid.shape[1], _MARGIN + _width(title)) + _MARGIN
     high = top + grid.shape[0] + _MARGIN
-    figure = Figure(figsize=(wide / _DPI, high / _DPI), dpi=_DPI)
-    FigureCanvasAgg(figure)
+    figure = drawing.figure(wide / _DPI, high / _DPI, _DPI, fitted=False)
     figure.figimage(grid, left, _MARGIN, origin="upper")
 
     def put(text: str, x: float, y: float, side: str) -> None:
         """``text`` at a place in pixels from the upper left corner."""
         style: dict[str, Any] = {
-            "color": _INK,
+            "color": INK,
             "fontsize": _POINTS,
             "fontfamily": _FONT,
             "parse_math": False,
@@ -133,9 +130,7 @@ def _png(data: Data, each: int) -> bytes:
     put(title, _MARGIN, 1.5 * _MARGIN, "left")
     for k, name in enumerate(names):
         put(name, left - 10, top + k * (cell + _GAP) + cell / 2, "right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return drawing.png(figure)
 
 
 def _title(data: Data, rows: int) -> str:

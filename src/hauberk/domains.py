@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hauberk import drawing
+from hauberk.drawing import BLUE, GREEN, INK, ORANGE, PALE, PINK, SKY, VERMILION
 from hauberk.files import write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INK, _PALE = "#333333", "#8a8a8a"
-# Okabe and Ito's colours: told apart by every kind of colour vision
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION)
 _WEIGHT, _ROBUST = "weight_", "val_robust_"
 
 
@@ -43,11 +42,7 @@ def draw(history: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _png(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5.2), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = drawing.figure(8, 5.2)
     robust, weights = figure.subplots(2, 1, sharex=True)
     epochs = range(1, len(rows) + 1)
     shares = [[100 * float(row[f"{_WEIGHT}{name}"]) for row in rows] for name in names]
@@ -57,18 +52,16 @@ def _png(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> bytes:
     for name, colour in zip(names, colours, strict=True):
         known = [100 * float(row.get(f"{_ROBUST}{name}", "nan")) for row in rows]
         robust.plot(epochs, known, marker, ls="-", ms=3, color=colour, clip_on=False)
-    robust.set_title("Accuracy under each threat, validation images", loc="left", color=_INK)
-    weights.set_title("Its share of the loss, mean over the epoch", loc="left", color=_INK)
-    weights.set_xlabel("epoch", color=_INK)
+    robust.set_title("Accuracy under each threat, validation images", loc="left", color=INK)
+    weights.set_title("Its share of the loss, mean over the epoch", loc="left", color=INK)
+    weights.set_xlabel("epoch", color=INK)
     weights.set_xlim(1, max(2, len(rows)))
     for axes in (robust, weights):
         _frame(axes, rows)
     _name_stages(robust, rows)
     handles = robust.get_lines()[: len(names)]
-    figure.legend(handles, names, loc="outside right upper", frameon=False, labelcolor=_INK)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    figure.legend(handles, names, loc="outside right upper", frameon=False, labelcolor=INK)
+    return drawing.png(figure)
 
 
 def _frame(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
@@ -77,13 +70,10 @@ def _frame(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
     axes.set_ylim(0, 100)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}%"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=2)
-    axes.spines[:].set_visible(False)
+    drawing.quiet(axes, "y")
     for number, (row, after) in enumerate(pairwise(rows), 1):
         if after["stage"] != row["stage"]:
-            axes.axvline(number + 0.5, color=_PALE, lw=0.8)
+            axes.axvline(number + 0.5, color=PALE, lw=0.8)
 
 
 def _name_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
@@ -98,5 +88,5 @@ def _name_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
                 xytext=(3, -3),
                 va="top",
                 fontsize=8,
-                color=_PALE,
+                color=PALE,
             )

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hauberk import drawing
 from hauberk.artifact.artifact import Artifact, Layer
+from hauberk.drawing import BLUE, GREEN, INK, ORANGE, PALE
 from hauberk.files import write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours: told apart by every kind of colour vision
-_PARTS = (("where the weights stand", "#0072B2"), ("which value each has", "#E69F00"),
-          ("codebooks", "#009E73"), ("header and table", "#9a9a9a"))  # fmt: skip
-_INK, _PALE = "#333333", "#8a8a8a"
+_PARTS = (("where the weights stand", BLUE), ("which value each has", ORANGE),
+          ("codebooks", GREEN), ("header and table", PALE))  # fmt: skip
 _MOST_BARS = 24
 _LEAST_SHARE = 1e-3
 """Of the file; what is smaller has no bar of its own."""
@@ -84,30 +83,24 @@ def _remark(layer: Layer) -> str:
 
 
 def _png(bars: Sequence[_Bar], title: str) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1.7 + 0.34 * len(bars)), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = drawing.figure(9, 1.7 + 0.34 * len(bars))
     axes = figure.add_subplot()
     _frame(axes, bars)
     _draw(axes, bars)
-    axes.set_title(title, loc="left", fontsize=12, color=_INK, pad=30)
+    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=30)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=4,
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         fontsize=9,
         borderaxespad=0.4,
         handlelength=1.2,
         handleheight=1.0,
         borderpad=0,
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return drawing.png(figure)
 
 
 def _frame(axes: Axes, bars: Sequence[_Bar]) -> None:
@@ -118,11 +111,8 @@ def _frame(axes: Axes, bars: Sequence[_Bar]) -> None:
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("bytes", color=_INK, loc="left")
-    axes.tick_params(colors=_INK, length=0)
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
+    axes.set_xlabel("bytes", color=INK, loc="left")
+    drawing.quiet(axes, "x", ticks=0)
 
 
 def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:
@@ -140,14 +130,14 @@ def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:
     aside = axes.transData + ScaledTranslation(6 / 72, 0, figure.dpi_scale_trans)
     for place, bar in zip(places, bars, strict=True):
         size = f"{bar.total:,.0f}  {bar.total / whole:.1%}"
-        axes.text(bar.total, place, size, va="center", color=_INK, fontsize=9, transform=aside)
+        axes.text(bar.total, place, size, va="center", color=INK, fontsize=9, transform=aside)
         axes.text(
             1.0,
             place,
             bar.remark,
             ha="right",
             va="center",
-            color=_PALE,
+            color=PALE,
             fontsize=8.5,
             transform=axes.get_yaxis_transform(),
         )

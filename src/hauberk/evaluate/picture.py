@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hauberk import drawing
+from hauberk.drawing import BLUE, INK, PALE, VERMILION
 from hauberk.evaluate.layout import apart, box, settle, words
 from hauberk.evaluate.proportion import Proportion
 from hauberk.evaluate.report import Row
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
-# Okabe and Ito's blue and vermilion: told apart by every kind of colour vision, and in grey
-_CLEAN, _ROBUST, _INK, _PALE = "#0072B2", "#D55E00", "#333333", "#9a9a9a"
+_CLEAN, _ROBUST = BLUE, VERMILION  # told apart in grey, too
 _APART = 0.018  # of the axis: files of nearly equal size are set this far apart, so all are seen
 
 
@@ -67,27 +67,21 @@ def tradeoff(
 
 
 def _png(rows: Sequence[Row], curves: Sequence[Sequence[Published]], title: str) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.8), dpi=160, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = drawing.figure(8, 4.8)
     axes = figure.add_subplot()
     dense = rows[0].dense_bytes
     sizes = [row.bytes for row in rows]
     places = apart(sizes, _APART * log(_span(sizes)))
     _frame(axes, [*sizes, *(point.ratio * dense for curve in curves for point in curve)], dense)
-    axes.set_title(title, loc="left", fontsize=12, color=_INK, pad=12)
+    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=12)
     for curve in curves:
         _draw_published(axes, curve, dense)
     for row, x in zip(rows, places, strict=True):
         _draw(axes, row, x)
     # settles the layout, so that labels know what they would cover
-    canvas.draw()  # type: ignore[no-untyped-call]
+    figure.canvas.draw()
     _label(axes, rows, places, curves)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return drawing.png(figure)
 
 
 def _frame(axes: Axes, sizes: Sequence[float], dense: int) -> None:
@@ -100,11 +94,8 @@ def _frame(axes: Axes, sizes: Sequence[float], dense: int) -> None:
     axes.set_yticks(range(0, 101, 20))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}%"))
     _log_ticks(axes, _bytes)
-    axes.set_xlabel("bytes of the file (equal sizes side by side)", color=_INK)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, which="both", length=2)
-    axes.spines[:].set_visible(False)
+    axes.set_xlabel("bytes of the file (equal sizes side by side)", color=INK)
+    drawing.quiet(axes, "y")
     _share_axis(axes, dense)
     axes.plot([], [], "o", mfc="white", mec=_CLEAN, mew=1.6, label="clean")
     axes.plot([], [], "o", color=_ROBUST, label="under attack")
@@ -117,8 +108,8 @@ def _share_axis(axes: Axes, dense: int) -> None:
     top.set_xscale("log")
     top.set_xlim(*(end / dense for end in axes.get_xlim()))
     _log_ticks(top, lambda share: f"{100 * share:.4g}%")
-    top.set_xlabel("of the dense float32 net", color=_PALE, fontsize=9)
-    top.tick_params(colors=_PALE, which="both", labelsize=8, length=2)
+    top.set_xlabel("of the dense float32 net", color=PALE, fontsize=9)
+    top.tick_params(colors=PALE, which="both", labelsize=8, length=2)
     top.spines[:].set_visible(False)
 
 
@@ -162,9 +153,9 @@ def _draw_published(axes: Axes, curve: Sequence[Published], dense: int) -> None:
     x = [point.ratio * dense for point in curve]
     for face, y in (
         ("white", [100 * point.clean for point in curve]),
-        (_PALE, [100 * point.robust for point in curve]),
+        (PALE, [100 * point.robust for point in curve]),
     ):
-        axes.plot(x, y, "o--", color=_PALE, mfc=face, lw=0.9, markersize=3.5, zorder=0.5)
+        axes.plot(x, y, "o--", color=PALE, mfc=face, lw=0.9, markersize=3.5, zorder=0.5)
 
 
 def _label(
@@ -184,12 +175,12 @@ def _label(
     downwards = sorted(zip(rows, places, strict=True), key=lambda pair: -pair[0].robust.accuracy)
     for row, x in downwards:  # a crowd's names then stand in the order of its points
         name = row.name or Path(row.file).stem
-        text = _name(axes, name, (x, 100 * row.robust.accuracy), _INK, 9.5)
+        text = _name(axes, name, (x, 100 * row.robust.accuracy), INK, 9.5)
         settle(axes, text, taken)
         taken.append(words(text))
     dense = rows[0].dense_bytes
     for point, *_ in curves:
-        text = _name(axes, point.name, (point.ratio * dense, 100 * point.robust), _PALE, 8)
+        text = _name(axes, point.name, (point.ratio * dense, 100 * point.robust), PALE, 8)
         settle(axes, text, taken)
         taken.append(words(text))
 
@@ -203,7 +194,7 @@ def _name(axes: Axes, name: str, point: tuple[float, float], color: str, size: f
         textcoords="offset points",
         xytext=(0, 0),
         fontsize=size,
-        fontweight="bold" if color == _INK else "normal",
+        fontweight="bold" if color == INK else "normal",
         color=color,
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
         arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 0, "shrinkB": 4},
