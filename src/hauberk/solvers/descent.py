@@ -19,6 +19,9 @@ from hauberk.problem import Problem
 from hauberk.solve import Metrics, State
 from hauberk.types import Batch
 
+_REST = 1e-12
+"""Of a tensor's largest average, what is below this is the rest of a zero."""
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -93,8 +96,14 @@ class Descending(State):
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:
-        """Put the average into the model."""
+        """Put the average into the model; what only decays towards zero in it is zero.
+
+        Of a weight that a prox has long put to zero the average keeps a rest. Nothing is lost with
+        it, and a network of such rests works in denormal numbers, ten times as slow on a CPU.
+        """
         if self.descent.average and self.steps:
+            for mean in filter(torch.Tensor.numel, self.mean):
+                mean.masked_fill_(mean.abs() < _REST * mean.abs().amax(), 0.0)
             torch._foreach_copy_(list(averaged(model)), self.mean)
 
 
