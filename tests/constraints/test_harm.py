@@ -8,7 +8,7 @@ import torch
 
 from hauberk.artifact.cost import bits, price
 from hauberk.constraints import ByteBudget, Codec
-from hauberk.constraints.byte_budget import CODES, Choice, angles, cut
+from hauberk.constraints.byte_budget import Choice, angles, cut
 from hauberk.constraints.harm import Curve, Harm
 from hauberk.ops.kmeans import kmeans
 from hauberk.ops.topk import cut_smallest
@@ -57,33 +57,8 @@ def test_a_plan_takes_from_those_that_feel_nothing() -> None:
 def test_who_feels_rounding_alone_gets_the_bits() -> None:
     w = {"": torch.randn(64, 64, generator=torch.Generator().manual_seed(0))}
     coarse, fine = (
-        ByteBudget(
-            8 * 600, CODEC, harms={"": Harm(Curve(beyond=1.0), Curve(beyond=b))}
-        ).fitted_plan(w)[""]
+        ByteBudget(8 * 600, CODEC, harms={"": Harm(Curve(beyond=1.0), Curve(beyond=b))}).plan(w)[""]
         for b in (0.2, 20.0)
     )
     assert isinstance(fine, Choice)
     assert fine.values > coarse.values and fine.kept < coarse.kept
-
-
-def test_supports_are_chosen_before_codebooks_and_codebooks_leave_them_alone() -> None:
-    g = torch.Generator().manual_seed(0)
-    w = {name: torch.randn(64, 64, generator=g) for name in ("first", "second")}
-    keen = Harm(Curve(beyond=0.05), Curve(beyond=50.0))
-    budget = ByteBudget(8 * 800, CODEC, harms={"first": keen, "second": Harm()})
-    supports = budget.supports(w)
-    assert {choice.values for choice in supports.values()} == {CODES}
-    sparse = cut(w, {n: Choice(c.kept, 1 << 16) for n, c in supports.items()})
-    codebooks = budget.codebooks(sparse)
-    assert {n: c.kept for n, c in codebooks.items()} == {n: c.kept for n, c in supports.items()}
-    assert codebooks["first"].values > codebooks["second"].values
-    for plan, tree in ((supports, w), (codebooks, sparse)):
-        assert 0.95 * 8 * 800 <= budget.size_bits(cut(tree, plan)) <= 8 * 800
-
-
-def test_where_not_all_weights_fit_the_shortest_codebooks_some_go() -> None:
-    w = {"": torch.randn(64, 64, generator=torch.Generator().manual_seed(0))}
-    budget = ByteBudget(8 * 200, CODEC)
-    plan = budget.codebooks(w)
-    assert plan[""].kept < w[""].numel()
-    assert budget.size_bits(cut(w, plan)) <= 8 * 200

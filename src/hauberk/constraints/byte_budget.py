@@ -41,8 +41,6 @@ _ANCHORS = 12
 """Of them, those whose codebooks are looked at; the errors of the others lie between."""
 _SAMPLE = 1 << 12
 """Kept weights that stand for all of them where a codebook's error is measured."""
-CODES = 16
-"""Values of a layer while it is not decided yet how many bits it gets."""
 _TINY = 1e-15
 """Of a layer's energy, at least, is taken to be left: nothing has a finite price."""
 
@@ -114,36 +112,12 @@ class ByteBudget(Constraint):
         From one weight a layer to the hull's point within the budget, on to the one above it, and
         beyond: as far on that way as the length allows. What is left buys longer codebooks.
         """
-        menus = {n: self._menu(n, t, _counts(t), self._bits) for n, t in w.items()}
-        return self._filled(w, self._farthest(w, menus))
-
-    def supports(self, w: Weights) -> dict[str, Choice]:
-        """How many of each layer's weights fit while all have `CODES` values.
-
-        Which codebook a layer needs is seen on the support that it was trained on. Chosen together
-        on a larger net, supports came out a fifth too small, and long codebooks took their place.
-        """
-        bits = [CODES.bit_length() - 1]
-        return self._farthest(w, {n: self._menu(n, t, _counts(t), bits) for n, t in w.items()})
-
-    def codebooks(self, w: Weights) -> dict[str, Choice]:
-        """The codebooks that fit if all weights stay; fewer weights where none is short enough."""
-        menus = {n: self._menu(n, t, _alive(t), self._bits) for n, t in w.items()}
-        return self._filled(w, self._farthest(w, menus))
-
-    @property
-    def _bits(self) -> Sequence[int]:
-        return range(1, self.most_bits + 1)
-
-    def _farthest(self, w: Weights, menus: Mapping[str, _Menu]) -> dict[str, Choice]:
-        """As far as the length allows on the way from the least, over the hull, to the most."""
-        above, within = self._around(menus)
-        ends = {n: (1 << int(menu.bits[0]), 1 << int(menu.bits[-1])) for n, menu in menus.items()}
+        above, within = self._around(w)
         way = [
-            {n: Choice(1, fewest) for n, (fewest, _) in ends.items()},
+            dict.fromkeys(w, Choice(1, 1)),
             within,
             above,
-            {n: Choice(w[n].numel(), most) for n, (_, most) in ends.items()},
+            {n: Choice(t.numel(), 1 << self.most_bits) for n, t in w.items()},
         ]
         low, high = 0.0, float(len(way) - 1)
         if self._length(w, _on(way, low)) > self.limit_bits:
@@ -156,7 +130,7 @@ class ByteBudget(Constraint):
             middle = (low + high) / 2
             fits = self._length(w, _on(way, middle)) <= self.limit_bits
             low, high = (middle, high) if fits else (low, middle)
-        return _on(way, low)
+        return self._filled(w, _on(way, low))
 
     def _filled(self, w: Weights, plan: dict[str, Choice]) -> dict[str, Choice]:
         """As many values as still fit, the smallest tensor first: there they cost least."""
@@ -177,11 +151,13 @@ class ByteBudget(Constraint):
     def _length(self, w: Weights, plan: Mapping[str, Choice]) -> int:
         return self.size_bits(cut(w, plan))
 
-    def _around(self, menus: Mapping[str, _Menu]) -> tuple[dict[str, Choice], dict[str, Choice]]:
-        """The hull's points on both sides of the budget: the one above, and the one within it.
+    def plan(self, w: Weights) -> dict[str, Choice]:
+        """The knapsack's answer, by estimated prices: the best point of the hull that fits."""
+        return self._around(w)[-1]
 
-        By estimated prices, this is the knapsack's answer.
-        """
+    def _around(self, w: Weights) -> tuple[dict[str, Choice], dict[str, Choice]]:
+        """The hull's points on both sides of the budget: the one above, and the one within it."""
+        menus = {n: self._menu(t, self.harms[n] if self.harms else Harm()) for n, t in w.items()}
         cheap, dear = 0.0, 1.0
         while self._spent(menus, dear) > self.limit_bits and dear < 1e30:
             cheap, dear = dear, dear * 8
@@ -204,8 +180,10 @@ class ByteBudget(Constraint):
         """B."""
         return self.limit_bits
 
-    def _menu(self, name: str, t: Tensor, counts: NDArray[np.int64], bits: Sequence[int]) -> _Menu:
-        harm = self.harms[name] if self.harms else Harm()
+    def _menu(self, t: Tensor, harm: Harm) -> _Menu:
+        alive = max(1, int(torch.count_nonzero(t)))
+        counts = np.unique(np.geomspace(1, alive, _COUNTS).round().astype(np.int64))
+        bits = list(range(1, self.most_bits + 1))
         return _Menu(
             counts,
             np.array(bits),
@@ -238,15 +216,6 @@ class _Menu:
     def _best(self, price: float) -> tuple[int, int]:
         row, column = divmod(int((self.harms + price * self.costs).argmin()), len(self.bits))
         return row, column
-
-
-def _alive(t: Tensor) -> NDArray[np.int64]:
-    return np.array([max(1, int(torch.count_nonzero(t)))])
-
-
-def _counts(t: Tensor) -> NDArray[np.int64]:
-    counts = np.geomspace(1, int(_alive(t)[0]), _COUNTS).round().astype(np.int64)
-    return np.unique(counts)
 
 
 def cut(w: Weights, plan: Mapping[str, Choice]) -> dict[str, Tensor]:

@@ -150,7 +150,7 @@ class DistortionConstrained(Compression):
         def lazy(share: float) -> ProjectedGradient:
             return ProjectedGradient(self.descent(share), lazy=True)
 
-        plan = budget(_FIRST * search.bits, {}).supports(packing.detached)
+        plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
         sparse = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparse", sparse, lazy(0.5), self.epochs)
         start, harms = copy.deepcopy(model.state_dict()), seen()
@@ -158,11 +158,11 @@ class DistortionConstrained(Compression):
             if search.closed:
                 break
             model.load_state_dict(start)
-            plan = budget(_MARGIN * search.bits, harms).supports(packing.detached)
+            plan = budget(_MARGIN * search.bits, harms).plan(packing.detached)
             sparse = problem({"budget": packing.sparser(plan)})
             yield self.stage(f"sparser {number}", sparse, lazy(0.5), 4 * self.codebook_epochs)
             sparser, now = copy.deepcopy(model.state_dict()), seen()
-            plan = budget(_MARGIN * search.bits, now).codebooks(packing.detached)
+            plan = budget(_MARGIN * search.bits, now).fitted_plan(packing.detached)
             both = problem(packing.codebooks(plan))
             yield self.stage(f"codebook {number}", both, lazy(0.15), self.codebook_epochs)
             asked = problem({"size": budget(search.bits, now)})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.constraints import Annealed, ByteBudget, Codebook, PerTensor, Sparsity, Support
-from hauberk.constraints.byte_budget import CODES, Choice, cut
+from hauberk.constraints.byte_budget import Choice, cut
 from hauberk.constraints.harm import Harm
 from hauberk.methods.prices import codec, tariff
 from hauberk.objectives import Tariff
@@ -18,6 +18,9 @@ from hauberk.ops.kmeans import kmeans
 from hauberk.problem import Constraint, Structure
 from hauberk.solvers.descent import put
 from hauberk.types import Weights
+
+CODES = 16
+"""Values of a tensor while it is not decided yet how many bits it gets."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ _SHARES = (0.85, 0.65, 0.45, 0.25, 0.1)
 _BITS = (5, 4, 3, 2)
 _MORE = 3
 """Attacks on a changed net, which go on from the ends of those on the net itself."""
+_TOGETHER = 4.0
+"""By how much more rounding counts than was measured: all layers are rounded at once, and trained
+so, where each was read alone."""
 _BATCH = 256
 _LEAST = 0.005
 """What any layer's angle costs at least, of what the dearest one's does on its longest way."""
@@ -54,12 +57,16 @@ def measured(
     ways = [max(each) for both in points.values() for each in both if each]
     least = _LEAST * max([loss / angle for angle, loss in ways if loss > 0], default=1.0)
     return {
-        name: Harm(Curve.through(cuts, least), Curve.through(rounds, least))
+        name: Harm(Curve.through(cuts, least), Curve.through(_dearer(rounds), least))
         for name, (cuts, rounds) in points.items()
     }
 
 
 _Points = list[tuple[float, float]]
+
+
+def _dearer(rounds: _Points) -> _Points:
+    return [(angle, _TOGETHER * loss) for angle, loss in rounds]
 
 
 def _points(packing: Packing, name: str, scale: _Scale, base: float) -> tuple[_Points, _Points]:

@@ -5,8 +5,7 @@
 No system that we implement asks for this. For each leg the knapsack of `ByteBudget` is solved again
 on the weights as they then are: on the dense net by angles, for the layers' shares of an ℓ0 budget
 that falls to twice the bytes; then by the harm that cuts of each layer were measured to do, for the
-shares of what is left, all in codebooks of 16 values; on that support, for the bits of each layer;
-and, by the codec's own length, for what is still over.
+shares of what is left, for the codebooks, and, by the codec's own length, for what is still over.
 Lazy projection, as in `ATMC`. With ``slim`` dead channels leave before codebooks are planned, and
 the bytes of their biases buy weights.
 """
@@ -90,10 +89,10 @@ class Sized(Compression):
 
         first = self.epochs // 2
         if first:
-            plan = blind.budget(left_bits(_FIRST)).supports(blind.detached)
+            plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
         packing = seeing() if first else blind
-        plan = packing.budget(left_bits(1.0)).supports(packing.detached)
+        plan = packing.budget(left_bits(1.0)).plan(packing.detached)
         sparser = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparser", sparser, lazy, self.epochs - first)
         if self.slim:
@@ -103,7 +102,7 @@ class Sized(Compression):
         before = copy.deepcopy(model.state_dict())
         for leg in ("codebook", "codebook again", "codebook once more"):
             model.load_state_dict(before)
-            plan = packing.budget(left_bits(margin)).codebooks(packing.detached)
+            plan = packing.budget(left_bits(margin)).fitted_plan(packing.detached)
             both = problem(packing.codebooks(plan))
             trained = ProjectedGradient(self.descent(0.15), lazy=True)
             yield self.stage(leg, both, trained, self.codebook_epochs)
