@@ -31,6 +31,7 @@ _MOST_JOINT = 1024  # intervals that the joint search handles
 _PLACES = 8  # places of a boundary on either side of where it is
 _ROUNDS = 40
 _POLISH = 50
+_BLOCK = 1 << 17  # values that are summed at a time on a CPU: their room stays in its cache
 _NUMPY = (torch.float32, torch.float64)
 _SKETCH = (1.0, 1.0, 0.3)  # reaches of the joint steps of a sketch
 _LEAST_GAIN = 1e-3  # relative; less than this, and the joint search looks at finer places
@@ -108,11 +109,15 @@ class _Sorted:
     def of(values: Tensor) -> _Sorted:
         """Prefix sums of ascending values that hold one 0."""
         scale = max(-float(values[0]), float(values[-1])) or 1.0
-        unit = values.to(torch.float64, copy=True).div_(scale)
-        sums, squares = unit.new_empty(2, len(unit) + 1)
+        sums, squares = values.new_empty(2, len(values) + 1, dtype=torch.float64)
         sums[0] = squares[0] = 0
-        torch.cumsum(unit, 0, out=sums[1:])
-        torch.cumsum(unit.square_(), 0, out=squares[1:])
+        block = _BLOCK if values.device.type == "cpu" else len(values)
+        for start in range(0, len(values), block):
+            unit = values[start : start + block].to(torch.float64, copy=True).div_(scale)
+            stop = start + len(unit)
+            for prefix, terms in ((squares, unit.square()), (sums, unit)):
+                terms[0] += prefix[start]
+                torch.cumsum(terms, 0, out=prefix[start + 1 : stop + 1])
         return _Sorted(values, _zero(values), None, sums, squares, scale)
 
     def merged(self) -> _Sorted:
