@@ -9,7 +9,7 @@ takes every step it is 1.6 and 1.0: there torchattacks, too, stands at the limit
 
 Equal steps, step size, eps and start (the clean image), so that all of them walk the same path.
 ``caffe-lenet`` is the 17,197-byte net on MNIST's test images at eps 76/255. ResNet-18 learns
-CIFAR-10 at eps 8/255 from 9,600 images (once, a quarter of an hour, kept in runs/speed), so that
+CIFAR-10 at eps 8/255 from 9,600 images (once, some ten minutes, kept in runs/speed), so that
 some images are right and stay so and others are not; without ``--cifar`` it is untrained and its
 labels are its own answers: there the accuracy only shows that equal things ran.
 ``to the end``: every example takes every step. ``verdict``: who is robust, by what a user would
