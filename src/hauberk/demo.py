@@ -78,7 +78,7 @@ def _dense(out: Path, seed: int) -> None:
 def _each(out: Path, seed: int) -> Iterator[Row]:
     """The rows as they are done, by as many processes as there are cores (one for a GPU)."""
     workers = 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 1 + len(LADDER))
-    fresh = multiprocessing.get_context("spawn")
+    fresh, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     with heeded(), ProcessPoolExecutor(workers, fresh, _leave_with_parent) as pool:
         done: list[Future[Row]] = [
             pool.submit(make, out, name, seed) for name in ("dense", *LADDER)
@@ -87,7 +87,7 @@ def _each(out: Path, seed: int) -> Iterator[Row]:
             for row in as_completed(done):
                 yield row.result()
         except BaseException:
-            for worker in multiprocessing.active_children():
+            for worker in set(multiprocessing.active_children()).difference(others):
                 worker.terminate()
             raise
 

@@ -61,18 +61,22 @@ def read(path: Path, wanted: str, largest: int | None = None) -> bytes:
 def ready(folder: Path) -> None:
     """Make sure, before hours of work, that files can be written into ``folder``.
 
-    Nothing stays behind: the first file that is written makes the folder again.
+    A new folder goes again until its first file is written; the folders above it stay, for other
+    processes may be at work there.
 
     Raises:
         OSError: with one sentence, when they cannot.
     """
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        new = not folder.is_dir()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     probe = folder / ".probe"
     write(probe, b"hauberk")
     probe.unlink()
-    with suppress(OSError):  # another process is writing into it already
-        for place in new:
-            place.rmdir()
+    if new:
+        with suppress(OSError):  # something is in it already
+            folder.rmdir()
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:

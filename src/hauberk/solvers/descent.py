@@ -103,7 +103,8 @@ class Descending(State):
         """
         if self.descent.average and self.steps:
             for mean in filter(torch.Tensor.numel, self.mean):
-                mean.masked_fill_(mean.abs() < _REST * mean.abs().amax(), 0.0)
+                size = mean.abs()
+                mean.masked_fill_(size < _REST * size.amax(), 0.0)
             torch._foreach_copy_(list(averaged(model)), self.mean)
 
 
