@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 import hauberk as hb
 from hauberk import api
 from hauberk.console import bars, say
+from hauberk.device import bf16_in_software
 from hauberk.evaluate import Proof
 from hauberk.runs import prove, read
 
@@ -59,7 +60,8 @@ class Series:
         more: anything else to note of a finished file.
         prepare: what becomes of the data first.
         last: what is measured once the rows are there.
-        bf16: whether rows train in bfloat16 where that is safe; very small nets are no faster.
+        bf16: whether rows train in bfloat16 where that is safe and the hardware has it; very small
+            nets are no faster.
     """
 
     work: Path
@@ -89,9 +91,8 @@ class Series:
         start = time.perf_counter()
         identity = f"{entry!r} {entry.threat}" if entry.threat else repr(entry)
         with bars(name) as bar:
-            run = hb.Run(
-                seed=entry.seed, bf16=self.bf16, resume=True, identity=identity, watcher=bar
-            )
+            run = hb.Run(seed=entry.seed, resume=True, identity=identity, watcher=bar)
+            run = replace(run, bf16=self.bf16 and not bf16_in_software(run.place()))
             try:
                 hb.compress(
                     net,

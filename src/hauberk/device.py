@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,3 +51,15 @@ def autocast(device: torch.device, bf16: bool) -> Iterator[None]:
     """Matrix products in bfloat16, where ``bf16``."""
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
         yield
+
+
+def bf16_in_software(device: torch.device) -> bool:
+    """Whether products in bfloat16 are slower than in float32: the hardware has none of its own.
+
+    Of other processors than x86 nothing is known: it is then taken to have them.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) < (8, 0)
+    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -67,7 +67,8 @@ class Common:
             does not change the run. torchrun -m hauberk train … does the same.
         nodes: machines that share each batch; give the same command on each.
         head: HOST:PORT of one of these machines, where they meet.
-        precision: bf16-mixed trains in bfloat16 where that is safe (autocast).
+        precision: bf16-mixed trains in bfloat16 where that is safe (autocast); faster on GPUs, and
+            on processors that have AVX-512 BF16 or AMX.
         compiled: let torch.compile make kernels of the network, after some minutes; for long runs
             on a GPU.
         tensorboard: also write TensorBoard events to the folder.

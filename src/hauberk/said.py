@@ -150,13 +150,21 @@ def proof(flags: Any, threat: Threat) -> Proof:
 
 def run(flags: Any, place: torch.device, what: str, bar: Bars, group: Group) -> Run:
     """Where and how a training goes; ``what`` tells one run from another."""
+    from hauberk.console import say
+    from hauberk.device import bf16_in_software
     from hauberk.solve import Run, Watcher
 
+    bf16 = flags.precision == "bf16-mixed"
+    if bf16 and group.first and bf16_in_software(place):
+        say(
+            f"precision was given as {flags.precision}, and bfloat16 is computed in software on "
+            f"this {place.type}, slower than float32: without --precision it is faster."
+        )
     return Run(
         seed=flags.seed,
         resume=flags.resume,
         device=place,
-        bf16=flags.precision == "bf16-mixed",
+        bf16=bf16,
         compiled=flags.compiled,
         tensorboard=flags.tensorboard,
         identity=f"{what} seed={flags.seed} precision={flags.precision}",

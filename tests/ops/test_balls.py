@@ -84,3 +84,13 @@ def test_the_centre_is_kept_exactly(project: Project) -> None:
     assert torch.equal(project(x, x, 0.3), x)
     assert torch.equal(project(x + 1, x, 0.0), x)
     assert project(x[:0], x[:0], 0.3).shape == (0, 1, 5, 5)
+
+
+@pytest.mark.parametrize("project", [project_l1, project_l2, project_linf])
+def test_what_is_no_number_stays_none_and_disturbs_no_neighbour(project: Project) -> None:
+    x = torch.full((2, 1, 2, 2), 0.5)
+    v = x + torch.tensor([[3.0, 1.0], [-2.0, 0.1]])
+    alone = project(v[:1], x[:1], 0.3)
+    v[1, 0, 0, 0] = float("nan")
+    found = project(v, x, 0.3)
+    assert torch.equal(found[0], alone[0]) and found[1].isnan().any()

@@ -10,10 +10,16 @@ example fixes the shrinkage; each function below finds that multiplier exactly. 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from hauberk.ops.ascending import ascending
 from hauberk.types import Images
+
+_STEPS = 100
+"""At most, towards λ: where rounding hides the piece, halvings have found it to the last digit."""
 
 
 @torch.no_grad()
@@ -59,9 +65,10 @@ def project_l2(v: Images, x: Images, eps: float) -> Images:
 def project_l1(v: Images, x: Images, eps: float) -> Images:
     """``argmin ‖x' − v‖₂  s.t.  ‖x' − x‖₁ ≤ eps, 0 ≤ x' ≤ 1``: ``|δ_i| = min((|d_i| − λ)₊, b_i)``.
 
-    ``ψ(λ) = Σ |δ_i|`` falls piecewise linearly; coordinate i gives slope −1 between
-    ``(|d_i| − b_i)₊`` and ``|d_i|``. Sorting these 2n breakpoints gives ψ at each of them, and the
-    segment that crosses eps gives λ exactly. Float64 inside: the sums cancel.
+    ``ψ(λ) = Σ |δ_i| = Σ (|d_i| − λ)₊ − Σ (|d_i| − b_i − λ)₊`` falls piecewise linearly; with both
+    kinds of breakpoints sorted, prefix sums give it anywhere in O(log n). Newton's steps, halvings
+    where one would leave what is known of λ: the step from the piece that crosses eps ends in it,
+    exactly; eight steps or so. Float64 inside: the sums cancel.
 
     Args:
         v: the points to project, batch first.
@@ -70,18 +77,50 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
     """
     d, b = _directions(v, x)
     size, room = d.abs().double(), b.double()
-    starts = (size - room).clamp_min(0)
-    at, order = torch.cat([starts, size], 1).sort(dim=1)
-    turn = torch.cat([torch.ones_like(size), -torch.ones_like(size)], 1).gather(1, order)
-    slope = turn.cumsum(1)  # how many coordinates shrink just above each breakpoint
-    widths = at.diff(dim=1)
-    fall = torch.nn.functional.pad((slope[:, :-1] * widths).cumsum(1), (1, 0))
-    excess = torch.minimum(size, room).sum(1, keepdim=True) - eps  # ψ(0) − eps
-    last = (torch.searchsorted(fall, excess.clamp_min(0), right=True) - 1).clamp_min(0)
-    past = excess.clamp_min(0) - fall.gather(1, last)
-    lam = at.gather(1, last) + past / slope.gather(1, last).clamp_min(1)
-    lam = torch.where(excess > 0, lam, 0.0)
+    inside = torch.minimum(size, room).sum(1, keepdim=True) <= eps
+    falls, rests = _Hinges.of(size.clone()), _Hinges.of(size - room)
+    low = lam = torch.zeros_like(size[:, :1])
+    high, came = falls.at[:, -1:], torch.full_like(lam, -1).repeat(1, 2)
+    for _ in range(_STEPS):
+        (falling, above), (resting, less) = falls.beyond(lam), rests.beyond(lam)
+        piece = torch.cat([falling, resting], 1)
+        settled = inside | (piece == came).all(1, keepdim=True)
+        if bool(settled.all()):
+            break
+        slope, over = falling - resting, above - less - eps
+        low = torch.where(over > slope * lam, lam, low)
+        high = torch.where(over > slope * lam, high, lam)
+        newton = over / slope
+        known = (newton >= low) & (newton <= high)
+        lam = torch.where(settled, lam, torch.where(known, newton, (low + high) / 2))
+        came = torch.where(known, piece, -1)
+    lam = torch.where(inside, 0, lam)
     return _apply(x, d, torch.minimum((size - lam).clamp_min(0), room).to(d.dtype))
+
+
+@dataclass(frozen=True)
+class _Hinges:
+    """``Σ (t_i − λ)₊`` for each row of t, at any λ.
+
+    Attributes:
+        at: t, ascending.
+        sums: of all up to each.
+    """
+
+    at: Tensor
+    sums: Tensor
+
+    @staticmethod
+    def of(t: Tensor) -> _Hinges:
+        """Of each row; may overwrite ``t``."""
+        at = ascending(t)
+        return _Hinges(at, at.cumsum(1))
+
+    def beyond(self, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """How many of each row are above λ, and their sum."""
+        below = torch.searchsorted(self.at, lam, right=True)
+        up_to = torch.where(below > 0, self.sums.gather(1, (below - 1).clamp_min(0)), 0)
+        return self.at.shape[1] - below, self.sums[:, -1:] - up_to
 
 
 def _directions(v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

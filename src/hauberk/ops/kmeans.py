@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hauberk.ops.ascending import ascending
 from hauberk.ops.nearest import middles, nearest
 
 _EXACT_WORK = 1 << 22
@@ -53,15 +54,15 @@ def kmeans(w: Tensor, k: int) -> Tensor:
     """
     dense = int(torch.count_nonzero(w)) == w.numel()
     alive = w.flatten() if dense else w[w != 0]
-    ascending = _sort(torch.cat([alive, alive.new_zeros(1)]))
-    distinct = int(torch.count_nonzero(ascending[1:] != ascending[:-1]))
+    ordered = ascending(torch.cat([alive, alive.new_zeros(1)]))
+    distinct = int(torch.count_nonzero(ordered[1:] != ordered[:-1]))
     if distinct <= k:
         return w.clone()
-    data = _Sorted.of(ascending)
+    data = _Sorted.of(ordered)
     if distinct < _FEW:
         data = data.merged()
     centroids = data.centroids(_boundaries(data, k))
-    del data, ascending
+    del data, ordered
     values = nearest(alive, centroids)
     return values.view_as(w) if dense else w.masked_scatter(w != 0, values)
 
@@ -76,7 +77,7 @@ def sketch(sample: Tensor, k: int) -> Tensor:
         sample: one axis; finite, without zeros.
         k: from 1 to 1022.
     """
-    data = _Sorted.of(_sort(torch.cat([sample, sample.new_zeros(1)]))).merged()
+    data = _Sorted.of(ascending(torch.cat([sample, sample.new_zeros(1)]))).merged()
     if len(data) <= k + 1:
         return sample.clone()
     boundaries = _start(data, k + 1)
@@ -194,14 +195,6 @@ def _search(ascending: Tensor, edges: Tensor) -> Ints:
         return np.searchsorted(ascending.numpy(), edges.numpy(), side="right").astype(np.int64)
     found: Ints = torch.searchsorted(ascending, edges, right=True).cpu().numpy()
     return found
-
-
-def _sort(v: Tensor) -> Tensor:
-    """Ascending; may overwrite ``v``."""
-    if v.device.type == "cpu" and v.dtype in _NUMPY:
-        v.numpy().sort()  # no indices: a third of the time and memory
-        return v
-    return v.sort().values
 
 
 def _boundaries(data: _Sorted, k: int) -> Ints:
