@@ -1,5 +1,7 @@
 """One thread a process: the tests' tensors are small, and workers share the cores."""
 
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,23 @@ from sklearn.datasets import load_digits
 
 import hauberk as hb
 from hauberk import api, cli
+from hauberk.evaluate import run_checks
 from tests.sweeps import words
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+
+def few_queries(patch: pytest.MonkeyPatch) -> None:
+    """Checks for gradient masking by a Square that asks little: they take a small run's time."""
+    quickly = functools.partial(run_checks, queries=20)
+    patch.setattr("hauberk.evaluate.proof.run_checks", quickly)
+
+
+@pytest.fixture
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`few_queries` while one test runs."""
+    few_queries(monkeypatch)
 
 
 @pytest.fixture(scope="session")

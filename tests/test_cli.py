@@ -1,6 +1,5 @@
 """The command as a person meets it: what it prints, what it writes, how it refuses."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from safetensors.torch import save_file
 
 import hauberk as hb
 from hauberk import cli, flags
-from hauberk.evaluate import run_checks
+from tests.conftest import few_queries
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 
@@ -23,11 +22,13 @@ FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of ``compress``, made once."""
     out = tmp_path_factory.mktemp("compress")
-    run(
-        "compress", "--method", "atmc", *FAST, "--model", "digits-cnn", "--keep", "3%", "--bits",
-        "3", "--epochs", "2", "--dense-epochs", "3", "--codebook-epochs", "1", "--attack-steps",
-        "2", "--attack", "pgd:5", "--limit", "40", "--out", str(out),
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        few_queries(patch)
+        run(
+            "compress", "--method", "atmc", *FAST, "--model", "digits-cnn", "--keep", "3%",
+            "--bits", "3", "--epochs", "2", "--dense-epochs", "3", "--codebook-epochs", "1",
+            "--attack-steps", "2", "--attack", "pgd:5", "--limit", "40", "--out", str(out),
+        )  # fmt: skip
     return out
 
 
@@ -229,6 +230,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "file" in refused(capsys, *words, "--out", str(tmp_path / "file" / "out"))
 
 
+@pytest.mark.usefixtures("quick_checks")
 def test_admm_ships_a_narrower_net_that_exports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,6 +269,7 @@ def test_what_admm_cannot_do_is_refused_before_any_training(
     assert not (tmp_path / "out" / "model.hbk").exists()
 
 
+@pytest.mark.usefixtures("quick_checks")
 def test_reweighted_and_a_teacher_by_flags_alone(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,15 +285,11 @@ def test_reweighted_and_a_teacher_by_flags_alone(
     assert 'teacher = "self"' in (tmp_path / "run.toml").read_text()
 
 
+@pytest.mark.usefixtures("quick_checks")
 def test_several_threats_by_flags_alone(
-    start: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Train, compress and evaluate under a union, with its members' shares in the report."""
-    quickly = functools.partial(run_checks, queries=20)
-    monkeypatch.setattr("hauberk.evaluate.proof.run_checks", quickly)
     union = ["--data", str(start / "few.npz"), "--threat", "linf:0.05+l2:0.4", "--attack", "pgd:3"]
     quick = [*union, "--attack-steps", "1", "--epochs", "1", "--limit", "6", "--json"]
     run("train", *quick, "--model", "digits-cnn", "--domains", "max", "--out", str(tmp_path / "d"))
@@ -341,13 +340,14 @@ def test_a_bad_teacher_is_refused_before_any_training(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("quick_checks")
 def test_a_size_is_met_on_disk_and_used(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(
         "compress", "--size", "4kB", *FAST, "--from", str(shipped / "model.hbk"), "--epochs", "1",
-        "--codebook-epochs", "1", "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40",
-        "--out", str(tmp_path), "--json",
+        "--codebook-epochs", "1", "--attack-steps", "1", "--most-bits", "4", "--attack", "pgd:5",
+        "--limit", "40", "--out", str(tmp_path), "--json",
     )  # fmt: skip
     small = json.loads(capsys.readouterr().out)["rows"][-1]
     assert small["name"] == "Sized"

@@ -50,10 +50,14 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
     assert tomllib.loads((tmp_path / config.NAME).read_text())["verb"] == "compress"
 
 
-def test_flags_override_and_the_resolved_file_reproduces_the_run(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quick_checks")
+def test_flags_override_and_the_resolved_file_reproduces_the_run(
+    start: Path, tmp_path: Path
+) -> None:
     path, outs = tmp_path / "a.toml", [tmp_path / "one", tmp_path / "two"]
     path.write_text(
-        'data = "digits"\nthreat = "linf:0.1"\nmodel = "digits-cnn"\nmethod = "ap"\nkeep = "5%"\n'
+        f'data = "{start / "few.npz"}"\nthreat = "linf:0.1"\nmodel = "digits-cnn"\n'
+        'method = "ap"\nkeep = "5%"\n'
         'epochs = 9\ndense-epochs = 1\nattack-steps = 1\nattack = "fgsm"\nlimit = 10\n'
     )
     run("compress", str(path), "--epochs", "1", "--out", str(outs[0]))

@@ -89,10 +89,19 @@ def _finish(process: subprocess.Popen[str]) -> str:
     return text
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script leaves where nothing stops it."""
+    folder = tmp_path_factory.mktemp("whole")
+    _finish(_start(folder, folder / "out"))
+    return folder / "out"
+
+
 @pytest.mark.parametrize("steps", [30, 70])
-def test_a_run_killed_with_9_resumes_to_the_same_bits(tmp_path: Path, steps: int) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    _finish(_start(tmp_path, whole))
+def test_a_run_killed_with_9_resumes_to_the_same_bits(
+    whole: Path, tmp_path: Path, steps: int
+) -> None:
+    killed = tmp_path / "killed"
     victim = _start(tmp_path, killed)
     assert victim.stdout is not None
     for _ in range(steps):
@@ -106,9 +115,8 @@ def test_a_run_killed_with_9_resumes_to_the_same_bits(tmp_path: Path, steps: int
     assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
 
 
-def test_sigterm_writes_a_checkpoint_in_mid_epoch(tmp_path: Path) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    _finish(_start(tmp_path, whole))
+def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
     victim = _start(tmp_path, stopped)
     assert victim.stdout is not None
     for _ in range(21):

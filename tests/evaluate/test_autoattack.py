@@ -59,6 +59,7 @@ def random_task(classes: int, shape: tuple[int, ...]) -> tuple[nn.Module, Exampl
     ("classes", "threat", "shape"),
     [(2, Linf(0.05), (12,)), (3, L2(0.3), (2, 6)), (4, Linf(0.05), (2, 6)), (4, L1(0.7), (12,))],
 )
+@pytest.mark.usefixtures("short_autoattack")
 def test_few_classes(classes: int, threat: Threat, shape: tuple[int, ...]) -> None:
     net, few = random_task(classes, shape)
     verdict = autoattack(net, few, threat, seed=0)

@@ -98,6 +98,7 @@ def test_equal_sizes_are_set_apart_in_order() -> None:
     assert places[2] / places[0] == pytest.approx(1.105, abs=1e-3)
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_a_proof_is_whole(honest: nn.Module, examples: Examples) -> None:
     proof = Proof(
         Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, limit=60, check_limit=20, autoattack=True,
@@ -167,6 +168,7 @@ def test_a_union_is_proved_member_by_member(honest: nn.Module, examples: Example
     assert "fgsm in linf:0.06" in out.getvalue() and "…" not in out.getvalue()
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_autoattack_takes_a_union_s_members_one_by_one(
     honest: nn.Module, examples: Examples
 ) -> None:

@@ -206,12 +206,13 @@ def test_a_size_and_a_robustness_are_one_too_many(
     assert stop.value.code == 2 and "both given" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_checks")
 def test_the_command_makes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     words = (
         "compress --model digits-cnn --data digits --threat linf:0.02 --robust-at-least 60% "
-        "--dense-epochs 8 --epochs 3 --codebook-epochs 1 --legs 1 --most-bits 2 --judge-steps 5 "
-        f"--lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
+        "--attack-steps 1 --dense-epochs 8 --epochs 3 --codebook-epochs 1 --legs 1 --most-bits 2 "
+        f"--judge-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
     ).split()
     with pytest.raises(SystemExit) as stop:
         cli.main(words)

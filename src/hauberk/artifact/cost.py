@@ -21,7 +21,7 @@ from torch import Tensor
 from hauberk.artifact import codec, positions, values
 from hauberk.artifact.bitpatterns import NUMBERS, Number, place_of
 from hauberk.artifact.entropy import Writer, histogram_bits
-from hauberk.ops.kmeans import sketch
+from hauberk.ops.kmeans import sketches
 from hauberk.types import Factors
 
 _Floats: TypeAlias = NDArray[np.float64]
@@ -136,11 +136,13 @@ def _codes(flat: Tensor, index: _Index, bits: Sequence[int], kind: Number) -> _F
         return np.zeros((2, len(bits)))
     some = np.sort(index[:: -(-len(index) // _SAMPLE)])
     sample = flat[torch.from_numpy(some)]
-    return np.array([_quantised(sample, b, len(index) / len(some), kind) for b in bits]).T
+    more = len(index) / len(some)
+    each = sketches(sample, (1 << b for b in bits))
+    return np.array([_quantised(values, more, kind) for values in each]).T
 
 
-def _quantised(sample: Tensor, bits: int, more: float, kind: Number) -> tuple[float, float]:
-    codes = kind.patterns(sketch(sample, 1 << bits))
+def _quantised(sample: Tensor, more: float, kind: Number) -> tuple[float, float]:
+    codes = kind.patterns(sample)
     codes = codes[codes != 0]
     out = Writer()
     values.write(out, codes, kind)

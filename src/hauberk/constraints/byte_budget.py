@@ -29,7 +29,7 @@ from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite
 from hauberk.constraints.harm import Harm
-from hauberk.ops.kmeans import kmeans, sketch
+from hauberk.ops.kmeans import kmeans, sketches
 from hauberk.ops.topk import keep_largest
 from hauberk.problem import Constraint
 from hauberk.types import Weights
@@ -272,8 +272,8 @@ def _roundings(
     errors = []
     for count in anchors.tolist():
         some = ordered[:count][:: -(-count // _SAMPLE)]
-        each = [(sketch(some, 1 << b) - some).square().sum() * (count / len(some)) for b in bits]
-        errors.append([float(e) for e in each])
+        each = [(t - some).square().sum() for t in sketches(some, (1 << b for b in bits))]
+        errors.append([float(e * (count / len(some))) for e in each])
     known = _angle(np.array(errors), energy[anchors][:, None])
     logs = np.log(anchors), np.log(counts)
     return np.stack([np.interp(logs[1], logs[0], angles) for angles in known.T], axis=1)
