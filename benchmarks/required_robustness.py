@@ -15,8 +15,8 @@ beside the dense nets', and not done again.
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -104,8 +104,9 @@ def at_robustness(grid: list[dict[str, Any]], robust: float) -> dict[str, float 
 
 
 def main() -> None:
-    words = " ".join(sys.argv)
-    name = "digits" if "--data digits" in words or "--data=digits" in words else "mnist"
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data")
+    name = "digits" if parser.parse_known_args()[0].data == "digits" else "mnist"
     table = series(name)
 
     def publish() -> None:

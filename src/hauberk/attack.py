@@ -66,7 +66,7 @@ class Attack(ABC):
     ) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients.
 
-        It asks ``loss`` about points of the threat only.
+        What it asks ``loss`` about outside of the threat, on its way, is no example of anything.
         """
 
     def legs(self, threat: Threat) -> Sequence[Attack]:
@@ -74,8 +74,9 @@ class Attack(ABC):
 
         Of a union each part has its own.
 
-        Of an attack that has pieces, every point that it asks about counts, and between two pieces
-        an evaluation drops the examples that are fooled already. Of another its answer alone does.
+        Of an attack that has pieces, every point of the threat that it asks about counts, and
+        between two pieces an evaluation drops the examples that are fooled already. Of another its
+        answer alone does.
         """
         return ()
 

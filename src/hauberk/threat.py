@@ -45,7 +45,11 @@ class Threat(ABC):
 
     @abstractmethod
     def scaled(self, factor: float) -> Threat:
-        """The same kind of set, ``factor`` times as large: for warm-up."""
+        """The same kind of set, ``factor`` times as large."""
+
+    def widest(self) -> float:
+        """How many times as large a set a long search should begin in; by default 1, its own."""
+        return 1.0
 
     @property
     def name(self) -> str:

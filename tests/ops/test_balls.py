@@ -17,7 +17,7 @@ _pixel = st.sampled_from([0.0, 1.0, 0.5]) | st.floats(0, 1, width=32)
 _number = st.sampled_from([0.0, 1.0, -1.0, 2.0]) | st.floats(-4, 5, width=32)
 
 
-def _moved(v: Tensor, x: Tensor, multiplier: float, p: int) -> Tensor:
+def _moved(v: Tensor, x: Tensor, multiplier: float | Tensor, p: int) -> Tensor:
     """The Lagrangian's minimiser for a fixed multiplier, coordinate by coordinate."""
     d = v - x
     d = d / (1 + multiplier) if p == 2 else d.sign() * (d.abs() - multiplier).clamp_min(0)
@@ -76,6 +76,25 @@ def test_image_batches_in_float32(project: Project, p: float, eps: float) -> Non
     assert found.min() >= 0 and found.max() <= 1
     assert ((found - x).flatten(1).norm(p, dim=1) <= eps * (1 + 1e-4)).all()
     assert torch.equal(found[0], v[0].clamp(0, 1)) or (v[0] - x[0]).norm(p) > eps
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 60])
+@pytest.mark.parametrize("spread", [0.01, 0.3, 1.75])
+def test_many_random_rows_in_l1_are_the_bisection(n: int, spread: float) -> None:
+    """Newton's step may lead from an end of what is known to the other, and back."""
+    rng = torch.Generator().manual_seed(n)
+    x = torch.rand(3000, n, generator=rng, dtype=torch.float64)
+    v = x + spread * torch.randn(x.shape, generator=rng, dtype=torch.float64)
+    eps = 0.1 * n * spread
+    found = project_l1(v, x, eps)
+    low, high = torch.zeros(3000, 1, dtype=torch.float64), (v - x).abs().amax(1, keepdim=True)
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = (_moved(v, x, middle, 1) - x).abs().sum(1, keepdim=True) <= eps
+        low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
+    out = (v.clamp(0, 1) - x).abs().sum(1, keepdim=True) > eps
+    expected = torch.where(out, _moved(v, x, high, 1), v.clamp(0, 1))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("project", [project_l1, project_l2, project_linf])

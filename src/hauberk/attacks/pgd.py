@@ -5,6 +5,10 @@ x ← Π_Δ(x)( x + α_i · steepest(∇ₓ loss(x)) ),  started at a random poi
 The sign, ℓ∞'s steepest direction, also moves the pixels that hardly matter, and a few long steps
 end in a corner of the ball. Where a network has many linear pieces (max pooling) that loses most of
 the attack; `PGD.soft` steps along the gradient itself, clipped, and falls as it goes.
+
+Where a threat asks for it (`Threat.widest`; ℓ1 does), the first half of a long search comes from
+outside: from a random point of a larger set, through smaller and smaller ones. What it asks about
+there counts for nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ class PGD(Attack):
             is returned, as in training and in most papers.
         sharpness: of a step, see `Threat.steepest`; infinity is the sign.
         falling: the steps fall linearly, and their sum is what ``steps`` equal ones would give.
+        approach: share of the steps that come from outside, where the threat asks for it and
+            ``step_size`` is left out; none do without a random start.
     """
 
     steps: int = 10
@@ -48,6 +54,7 @@ class PGD(Attack):
     reach: float = 2.5
     sharpness: float = inf
     falling: bool = False
+    approach: float = 0.5
 
     @staticmethod
     def soft(steps: int, reach: float = 4.0) -> PGD:
@@ -72,6 +79,11 @@ class PGD(Attack):
                 f"{type(self).__name__} was given reach={self.reach}, sharpness={self.sharpness}; "
                 "give positive ones."
             )
+        if not 0 <= self.approach <= 1:
+            raise ValueError(
+                f"{type(self).__name__} was given approach={self.approach}; give a share of the "
+                "steps, in [0, 1]."
+            )
 
     def legs(self, threat: Threat) -> Sequence[PGD]:
         """Of one that tracks: pieces of a few steps that walk the same path, or it in one piece."""
@@ -79,9 +91,11 @@ class PGD(Attack):
             return ()
         if self.falling or self.steps <= _LEG:
             return (self,)
-        pieces = [min(_LEG, self.steps - done) for done in range(0, self.steps, _LEG)]
-        alpha = self._step(threat)
-        return [replace(self, steps=n, step_size=alpha, track=False) for n in pieces]
+        alpha, outside = self._step(threat), self._outside(threat)
+        way = [replace(self, steps=outside, approach=1.0, track=False)] if outside else []
+        left = self.steps - outside
+        pieces = [min(_LEG, left - done) for done in range(0, left, _LEG)]
+        return way + [replace(self, steps=n, step_size=alpha, track=False) for n in pieces]
 
     def search(
         self,
@@ -92,16 +106,18 @@ class PGD(Attack):
         start: Images | None = None,
     ) -> Images:
         """The iterates themselves."""
-        alpha = self._step(threat)
-        x_adv = start
-        if x_adv is None:
-            x_adv = threat.sample(x, rng) if self.random_start else x
+        alpha, x_adv, steps = self._step(threat), start, self.steps
         best = _Best(x, loss(x)) if self.track else None
-        for i in range(self.steps):
+        if x_adv is None and self._outside(threat):
+            x_adv = self._from_outside(loss, x, threat, rng)
+            steps -= self._outside(threat)
+        elif x_adv is None:
+            x_adv = threat.sample(x, rng) if self.random_start else x
+        for i in range(steps):
             values, grad = input_gradient(loss, x_adv)
             if best is not None:
                 best.see(x_adv, values)
-            share = 2 * (self.steps - i) / (self.steps + 1) if self.falling else 1
+            share = 2 * (steps - i) / (steps + 1) if self.falling else 1
             step = threat.step(grad, x_adv, self.sharpness)
             x_adv = threat.project(x_adv.add(step, alpha=alpha * share), x)
         if best is None:
@@ -109,8 +125,30 @@ class PGD(Attack):
         best.see(x_adv, loss(x_adv))
         return best.x
 
+    def _from_outside(
+        self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator
+    ) -> Images:
+        """Where steps as long as the radius end, in sets that shrink geometrically.
+
+        What has gone as far as the box lets it is pushed on: in a smaller set it is then kept.
+        """
+        widest, steps = threat.widest(), self._outside(threat)
+        x_adv = threat.scaled(widest).sample(x, rng)
+        for i in range(steps):
+            around = threat.scaled(widest ** (1 - i / steps))
+            x_adv = around.project(x_adv, x)
+            step = around.step(input_gradient(loss, x_adv)[1], x, self.sharpness)
+            x_adv = x_adv.add(step, alpha=around.radius())
+        return threat.project(x_adv, x)
+
+    def _outside(self, threat: Threat) -> int:
+        """Steps that come from outside."""
+        wanted = self.random_start and self.step_size is None and threat.widest() > 1
+        return round(self.approach * self.steps) if wanted else 0
+
     def _step(self, threat: Threat) -> float:
-        return self.step_size or self.reach * threat.radius() / max(self.steps, 1)
+        steps = self.steps - self._outside(threat)
+        return self.step_size or self.reach * threat.radius() / max(steps, 1)
 
 
 class _Best:

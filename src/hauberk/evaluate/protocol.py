@@ -110,7 +110,7 @@ def _withstand(
     left = robust.nonzero()[:, 0]  # places in ``part``
     x, x_adv = examples.images(part), None
     for leg in legs:
-        watched = _Watched(sealed, examples.y[part[left]])
+        watched = _Watched(sealed, examples.y[part[left]], threat, x)
         x_adv = leg(watched, x, threat, rng, x_adv)
         robust[left] = watched.right
         left, x, x_adv = left[watched.right], x[watched.right], x_adv[watched.right]
@@ -122,15 +122,15 @@ def _withstand(
 
 
 class _Watched:
-    """The cross-entropy, and who was right at every point it was asked about."""
+    """The cross-entropy, and who was right at every point of the set that it was asked about."""
 
-    def __init__(self, model: nn.Module, y: Labels) -> None:
-        self.model, self.y = model, y
+    def __init__(self, model: nn.Module, y: Labels, threat: Threat, centre: Images) -> None:
+        self.model, self.y, self.threat, self.centre = model, y, threat, centre
         self.right = torch.ones_like(y, dtype=torch.bool)
 
     def __call__(self, x: Images) -> Tensor:
         logits: Tensor = self.model(x)
-        self.right &= _right(logits.detach(), self.y)
+        self.right &= _right(logits.detach(), self.y) | ~self.threat.inside(x, self.centre)
         return F.cross_entropy(logits, self.y, reduction="none")
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from hauberk.ops.ascending import ascending
 from hauberk.types import Images
 
-_STEPS = 100
-"""At most, towards λ: where rounding hides the piece, halvings have found it to the last digit."""
+_STEPS, _HALVING = 250, 5
+"""Steps towards λ, at most, and every how many of them halves: fifty find it to the last digit."""
 
 
 @torch.no_grad()
@@ -80,8 +80,8 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
     inside = torch.minimum(size, room).sum(1, keepdim=True) <= eps
     falls, rests = _Hinges.of(size.clone()), _Hinges.of(size - room)
     low = lam = torch.zeros_like(size[:, :1])
-    high, came = falls.at[:, -1:], torch.full_like(lam, -1).repeat(1, 2)
-    for _ in range(_STEPS):
+    high, came = 2 * falls.at[:, -1:] + 1, torch.full_like(lam, -1).repeat(1, 2)
+    for number in range(1, _STEPS + 1):
         (falling, above), (resting, less) = falls.beyond(lam), rests.beyond(lam)
         piece = torch.cat([falling, resting], 1)
         settled = inside | (piece == came).all(1, keepdim=True)
@@ -91,7 +91,9 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
         low = torch.where(over > slope * lam, lam, low)
         high = torch.where(over > slope * lam, high, lam)
         newton = over / slope
-        known = (newton >= low) & (newton <= high)
+        known = ((newton > low) & (newton < high)) | (newton == lam)  # at an end it may go in rings
+        if number % _HALVING == 0:
+            known = newton == lam
         lam = torch.where(settled, lam, torch.where(known, newton, (low + high) / 2))
         came = torch.where(known, piece, -1)
     lam = torch.where(inside, 0, lam)
