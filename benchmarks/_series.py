@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -91,8 +91,8 @@ class Series:
         start = time.perf_counter()
         identity = f"{entry!r} {entry.threat}" if entry.threat else repr(entry)
         with bars(name) as bar:
-            run = hb.Run(seed=entry.seed, resume=True, identity=identity, watcher=bar)
-            run = replace(run, bf16=self.bf16 and not bf16_in_software(run.place()))
+            bf16 = self.bf16 and not bf16_in_software(hb.Run().place())
+            run = hb.Run(seed=entry.seed, bf16=bf16, resume=True, identity=identity, watcher=bar)
             try:
                 hb.compress(
                     net,
@@ -199,3 +199,18 @@ def by_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and standard deviation; one value has no deviation."""
     return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}
+
+
+def over_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """By name: bytes, clean accuracy and that under each attack, mean and deviation over seeds."""
+    return {
+        name: {
+            "bytes": [row["bytes"] for row in same],
+            "clean": spread([row["clean"]["accuracy"] for row in same]),
+            "attacks": {
+                attack: spread([row["attacks"][attack]["accuracy"] for row in same])
+                for attack in same[0]["attacks"]
+            },
+        }
+        for name, same in by_seeds(rows).items()
+    }

@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import hauberk as hb
 from _record import record
-from _series import Entry, Series, by_seeds, spread
+from _series import Entry, Series, over_seeds
 from atmc_mnist import HONEST, THREAT, atmc
 from atmc_mnist import SERIES as PAPER
 from atmc_mnist import row as started
@@ -45,26 +44,10 @@ ENTRIES: Mapping[str, Entry] = {
 SERIES = Series(PAPER.work, THREAT, ENTRIES, HONEST)
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Bytes, clean and robust accuracy of each student: mean and deviation over the seeds."""
-    return {
-        name: {
-            "bytes": [row["bytes"] for row in same],
-            "clean": spread([row["clean"]["accuracy"] for row in same]),
-            "robust": spread([row["robust"]["accuracy"] for row in same]),
-            "attacks": {
-                attack: spread([row["attacks"][attack]["accuracy"] for row in same])
-                for attack in same[0]["attacks"]
-            },
-        }
-        for name, same in by_seeds(rows).items()
-    }
-
-
 def publish() -> None:
     """The JSON beside this script."""
     rows, (claim, command) = SERIES.finished(), (__doc__ or "").split("\n\n")[:2]
-    results = {"rows": rows, "over_seeds": summary(rows)}
+    results = {"rows": rows, "over_seeds": over_seeds(rows)}
     record(HERE / "results" / "teacher_mnist.json", claim, results, command=command.strip())
 
 

@@ -26,7 +26,7 @@ def test_bfloat16_is_in_software_where_the_processor_says_nothing_of_it() -> Non
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 @pytest.mark.parametrize("slow", [True, False])
-def test_a_precision_that_only_costs_time_is_said_once(
+def test_a_precision_that_only_costs_time_is_said(
     precision: str, slow: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(device, "bf16_in_software", lambda place: slow)

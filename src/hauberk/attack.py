@@ -66,7 +66,8 @@ class Attack(ABC):
     ) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients.
 
-        What it asks ``loss`` about outside of the threat, on its way, is no example of anything.
+        It asks ``loss`` about points of the threat only; where `Threat.widest` is above 1 it may
+        come from outside, and what it asks about there counts for nothing.
         """
 
     def legs(self, threat: Threat) -> Sequence[Attack]:

@@ -138,11 +138,11 @@ def _codes(flat: Tensor, index: _Index, bits: Sequence[int], kind: Number) -> _F
     sample = flat[torch.from_numpy(some)]
     more = len(index) / len(some)
     each = sketches(sample, (1 << b for b in bits))
-    return np.array([_quantised(values, more, kind) for values in each]).T
+    return np.array([_coded(sketch, more, kind) for sketch in each]).T
 
 
-def _quantised(sample: Tensor, more: float, kind: Number) -> tuple[float, float]:
-    codes = kind.patterns(sample)
+def _coded(sketch: Tensor, more: float, kind: Number) -> tuple[float, float]:
+    codes = kind.patterns(sketch)
     codes = codes[codes != 0]
     out = Writer()
     values.write(out, codes, kind)

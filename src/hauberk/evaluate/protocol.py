@@ -122,7 +122,10 @@ def _withstand(
 
 
 class _Watched:
-    """The cross-entropy, and who was right at every point of the set that it was asked about."""
+    """The cross-entropy, and who was right at every point of the set that it was asked about.
+
+    Whether a point is one is looked at where searches come from outside alone: it takes its time.
+    """
 
     def __init__(self, model: nn.Module, y: Labels, threat: Threat, centre: Images) -> None:
         self.model, self.y, self.threat, self.centre = model, y, threat, centre
@@ -130,7 +133,10 @@ class _Watched:
 
     def __call__(self, x: Images) -> Tensor:
         logits: Tensor = self.model(x)
-        self.right &= _right(logits.detach(), self.y) | ~self.threat.inside(x, self.centre)
+        right = _right(logits.detach(), self.y)
+        if self.threat.widest() > 1:
+            right |= ~self.threat.inside(x, self.centre)
+        self.right &= right
         return F.cross_entropy(logits, self.y, reduction="none")
 
 

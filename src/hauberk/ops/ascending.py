@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_NUMPY = (torch.float32, torch.float64)
+NUMPY = (torch.float32, torch.float64)
+"""Types that numpy has, too."""
 
 
 def ascending(v: Tensor) -> Tensor:
@@ -13,9 +14,10 @@ def ascending(v: Tensor) -> Tensor:
 
     Args:
         v: real numbers, of any shape; on a CPU in float32 or float64 numpy's vectorised sort is
-            used, a third of the time and memory for one long row, a tenth for many short ones.
+            used: a twelfth of torch's time for 784 values as for 4 million (float64), and no room
+            for indices.
     """
-    if v.device.type == "cpu" and v.dtype in _NUMPY:
+    if v.device.type == "cpu" and v.dtype in NUMPY:
         v.numpy().sort()
         return v
     return v.sort().values

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hauberk.ops.ascending import ascending
+from hauberk.ops.ascending import NUMPY, ascending
 from hauberk.ops.nearest import middles, nearest
 
 _EXACT_WORK = 1 << 22
@@ -34,7 +34,6 @@ _PLACES = 8  # places of a boundary on either side of where it is
 _ROUNDS = 40
 _POLISH = 50
 _BLOCK = 1 << 17  # values that are summed at a time on a CPU: their room stays in its cache
-_NUMPY = (torch.float32, torch.float64)
 _SKETCH = (1.0, 1.0, 0.3)  # reaches of the joint steps of a sketch
 _LEAST_GAIN = 1e-3  # relative; less than this, and the joint search looks at finer places
 
@@ -186,7 +185,7 @@ def _zero(ascending: Tensor) -> int:
 
 
 def _take(source: Tensor, at: Ints) -> NDArray[Any]:
-    if source.device.type == "cpu" and source.dtype in (*_NUMPY, torch.int64):
+    if source.device.type == "cpu" and source.dtype in (*NUMPY, torch.int64):
         found: NDArray[Any] = source.numpy().take(at)  # too few to wake torch's threads for
     else:
         taken = source[torch.from_numpy(at).to(source.device)].cpu()
@@ -195,7 +194,7 @@ def _take(source: Tensor, at: Ints) -> NDArray[Any]:
 
 
 def _search(ascending: Tensor, edges: Tensor) -> Ints:
-    if edges.device.type == "cpu" and edges.dtype in _NUMPY:
+    if edges.device.type == "cpu" and edges.dtype in NUMPY:
         return np.searchsorted(ascending.numpy(), edges.numpy(), side="right").astype(np.int64)
     found: Ints = torch.searchsorted(ascending, edges, right=True).cpu().numpy()
     return found
