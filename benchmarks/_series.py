@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -36,6 +36,7 @@ class Entry:
         mean: in place of training: other rows, and the share of each in the mean of their weights
             (a model soup: Wortsman et al., 2022, arXiv 2203.05482).
         threat: that it is trained against, where that is not the series' own.
+        images: how many of the first training images it is trained on; None is all.
     """
 
     method: hb.Method
@@ -45,6 +46,7 @@ class Entry:
     source: str | None = None
     mean: Mapping[str, float] = field(default_factory=dict)
     threat: hb.Threat | None = field(default=None, repr=False)
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,6 @@ class Series:
         proofs: how each is measured; the first makes the row, the others add ``robust`` under
             their name.
         more: anything else to note of a finished file.
-        prepare: what becomes of the data first.
         last: what is measured once the rows are there.
         bf16: whether rows train in bfloat16 where that is safe and the hardware has it; very small
             nets are no faster.
@@ -69,7 +70,6 @@ class Series:
     entries: Mapping[str, Entry]
     proofs: Mapping[str, Proof]
     more: Callable[[Path], dict[str, Any]] = lambda path: {}
-    prepare: Callable[[hb.Data], hb.Data] = lambda data: data
     last: Callable[[hb.Data], None] = lambda data: None
     bf16: bool = True
 
@@ -96,7 +96,7 @@ class Series:
             try:
                 hb.compress(
                     net,
-                    data,
+                    replace(data, train=data.train.first(entry.images)),
                     method=entry.method,
                     threat=entry.threat or self.threat,
                     out=path.parent,
@@ -147,7 +147,7 @@ class Series:
         parser.add_argument("--threads", type=int, default=2)
         flags = parser.parse_args()
         torch.set_num_threads(flags.threads)
-        data = self.prepare(hb.data.load(flags.data))
+        data = hb.data.load(flags.data)
         for name in flags.rows.split(";"):
             if "train" in flags.steps:
                 self.train(name, data)
@@ -180,6 +180,7 @@ class Series:
             "mean": dict(entry.mean),
             "settings": asdict(entry.method),
             "seed": entry.seed,
+            "training_images": entry.images,
             "train_seconds": int(seconds.read_text()) if seconds.exists() else None,
             "epochs": len(rows),
             "support_change_by_epoch": alive,

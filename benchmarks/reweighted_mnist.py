@@ -15,7 +15,6 @@ Finished rows are kept in runs/reweighted_mnist and not done again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +44,19 @@ def ways(keep: float) -> Mapping[str, hb.Method]:
     }
 
 
-def few(data: hb.Data) -> hb.Data:
-    """What is trained on: so many images that rows take minutes."""
-    return replace(data, train=data.train.first(TRAINED))
-
-
 def entries() -> Mapping[str, Entry]:
     """For each seed the dense net; for each way and share its cut, and that retrained."""
     found = dict[str, Entry]()
     for seed in SEEDS:
         dense = f"DA, seed {seed}"
-        found[dense] = Entry(DENSE, "caffe-lenet", seed=seed)
+        found[dense] = Entry(DENSE, "caffe-lenet", seed=seed, images=TRAINED)
         for sparsity, keep in SHARES.items():
             for name, method in ways(keep).items():
                 cut = f"{name} {sparsity}, seed {seed}, cut"
                 again = hb.AP(keep=keep, epochs=15, **HOW)  # cuts what is cut already
-                found[cut] = Entry(method, "caffe-lenet", dense, seed, dense)
+                found[cut] = Entry(method, "caffe-lenet", dense, seed, dense, images=TRAINED)
                 done = cut.replace(", cut", ", retrained")
-                found[done] = Entry(again, "caffe-lenet", cut, seed, dense)
+                found[done] = Entry(again, "caffe-lenet", cut, seed, dense, images=TRAINED)
     return found
 
 
@@ -80,7 +74,6 @@ SERIES = Series(
             timing=False,
         )
     },
-    prepare=few,
 )
 
 

@@ -140,9 +140,11 @@ def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -
         hb.compress(Written(), data, method=Trains(slim=True), threat=THREAT, pretrained=True)
 
 
-def test_factors_are_not_slimmed() -> None:
+def test_factors_are_not_slimmed_and_share_one_budget() -> None:
     with pytest.raises(ValueError, match="factors and slim were both given"):
         hb.ATMC(factors=True, slim=True)
+    with pytest.raises(ValueError, match="factors and no across were both given"):
+        hb.ATMC(factors=True, across=False)
     with pytest.raises(ValueError, match="slim was given to ALR"):
         hb.ALR(slim=True)
     assert hb.ATMC(slim=True).slim

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from hauberk.ops.image_gradient import image_gradients
 from hauberk.threat import Threat
 from hauberk.types import Images, SampleLoss
 
@@ -114,7 +115,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
         for p in asking:
             p.requires_grad_(False)
         model.eval()
-        with parametrize.cached():
+        with parametrize.cached(), image_gradients(model):
             yield
     finally:
         for m, training in modes:

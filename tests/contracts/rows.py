@@ -290,6 +290,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (ATMC(keep=0.3, bits=3, codebook_epochs=1, factors=True, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, outer_bits=5, codebook_epochs=1, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
+    (ATMC(keep=0.3, bits=3, across=False, codebook_epochs=1, **_QUICK), 234),
     (AdmmPrune(keep=0.2, admm_epochs=2, **_QUICK), 156),
     (AdmmPrune(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),
     (AdmmPrune(pattern="filter", keep=0.5, admm_epochs=2, **_QUICK), 390),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.ops.image_gradient import image_gradients
 from hauberk.types import Images
 
 
@@ -30,7 +31,8 @@ class Sealed(nn.Module):
     def forward(self, x: Images) -> Tensor:
         """Logits (batch, class)."""
         turned = x.ndim == 4 and self.layout is torch.channels_last
-        logits: Tensor = self.inner(_channels_last(x) if turned else x)
+        with image_gradients(self.inner):
+            logits: Tensor = self.inner(_channels_last(x) if turned else x)
         return logits
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hauberk.constraints import Annealed, Codebook, On, Sparsity, Support
+from hauberk.constraints import Annealed, Codebook, On, PerTensor, Sparsity, Support
 from hauberk.methods.method import Compression
 from hauberk.parametrize import coded, factorise, layers
 from hauberk.problem import Constraint, Problem
@@ -37,6 +37,7 @@ class ATMC(Compression):
 
     Attributes:
         keep: share of the dense weights that may be non-zero, over U, V and C together, in (0, 1].
+        across: one budget over all layers, which LAMP weighs; off is one for each, keep of it.
         bits: of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
         outer_bits: the same for the first and the last layer, where errors cost most; 0 is as bits.
         codebook_epochs: passes under budget and codebook, after ``epochs`` under the budget alone.
@@ -46,6 +47,7 @@ class ATMC(Compression):
     """
 
     keep: float = 0.02
+    across: bool = True
     bits: int = 4
     outer_bits: int = 0
     codebook_epochs: int = 5
@@ -67,6 +69,11 @@ class ATMC(Compression):
             raise ValueError(
                 "factors and slim were both given; factors have no dead filters: give one."
             )
+        if self.factors and not self.across:
+            raise ValueError(
+                "factors and no across were both given; the factors of all layers share one "
+                "budget: give one."
+            )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The budget, then both; or ADMM."""
@@ -81,12 +88,16 @@ class ATMC(Compression):
         codebook = self._codebook(model)
         if self.paper:
             admm = ADMM(frozenset({"codebook"}), self.rho, descent=self.descent(0.5))
-            both = problem(budget=Sparsity(count), codebook=codebook)
+            plain = Sparsity(count) if self.across else PerTensor(Sparsity(self.keep))
+            both = problem(budget=plain, codebook=codebook)
             yield self.stage("admm", both, admm, self.epochs)
             return
-        budget = Sparsity(count).balanced(weights)
+        if self.across:
+            budget: Constraint = Annealed(Sparsity(count).balanced(weights))
+        else:
+            budget = PerTensor(Annealed(Sparsity(self.keep)))
         sparse = ProjectedGradient(self.descent(0.5), lazy=True)
-        yield self.stage("sparse", problem(budget=Annealed(budget)), sparse, self.epochs)
+        yield self.stage("sparse", problem(budget=budget), sparse, self.epochs)
         support = On(Support.of(weights), frozenset(weights))
         sets = {"support": support, "codebook": codebook}
         both = Problem(

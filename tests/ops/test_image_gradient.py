@@ -1,0 +1,105 @@
+"""What a convolution passes back to an image, against autograd's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hauberk.attack import frozen, input_gradient
+from hauberk.evaluate.sealed import seal
+from hauberk.ops.image_gradient import image_gradients, to_image
+
+
+@settings(deadline=None)
+@given(
+    channels=st.integers(1, 4),
+    filters=st.integers(1, 5),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    size=st.tuples(st.integers(5, 13), st.integers(5, 13)),
+    data=st.data(),
+)
+def test_it_is_the_gradient(
+    channels: int, filters: int, kernel: tuple[int, int], size: tuple[int, int], data: st.DataObject
+) -> None:
+    padding = tuple(data.draw(st.integers(0, k - 1)) for k in kernel)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, channels, *size, generator=rng, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(filters, channels, *kernel, generator=rng, dtype=torch.float64)
+    out = F.conv2d(x, w, padding=padding)
+    g = torch.randn(out.shape, generator=rng, dtype=torch.float64)
+    (true,) = torch.autograd.grad(out, x, g)
+    torch.testing.assert_close(to_image(g, w, padding, size), true)
+
+
+def net(channels: int = 1, **how: object) -> nn.Module:
+    torch.manual_seed(0)
+    first = nn.Conv2d(channels, 6, 3, **how)  # type: ignore[arg-type]
+    return nn.Sequential(first, nn.ReLU(), nn.Conv2d(6, 4, 3), nn.Flatten(), nn.LazyLinear(3))
+
+
+@pytest.mark.parametrize(
+    ("channels", "how"),
+    [
+        (1, {}),
+        (3, {"padding": 1, "bias": False}),
+        (3, {"padding": "same"}),
+        (3, {"stride": 2}),
+        (3, {"dilation": 2}),
+        (2, {"groups": 2}),
+        (1, {"padding": 4}),
+        (1, {"padding": 1, "padding_mode": "reflect"}),
+        (5, {}),
+    ],
+)
+def test_the_attack_sees_the_same_gradient(channels: int, how: dict[str, object]) -> None:
+    model, x = net(channels, **how), torch.rand(7, channels, 10, 9)
+    model(x)
+
+    def loss(v: Tensor) -> Tensor:
+        return model(v).logsumexp(1)
+
+    with frozen(model):
+        values, grad = input_gradient(loss, x)
+        v = x.clone().requires_grad_()
+        torch.testing.assert_close(values, loss(x))
+    model.eval()
+    (true,) = torch.autograd.grad(loss(v).sum(), v)
+    sealed = seal(model)
+    _, again = input_gradient(lambda v: sealed(v).logsumexp(1), x)
+    torch.testing.assert_close(grad, true)
+    torch.testing.assert_close(again, true)
+
+
+def test_filters_that_learn_have_their_gradients() -> None:
+    model, x = net(), torch.rand(7, 1, 10, 9, requires_grad=True)
+    model(x)
+    with image_gradients(model):
+        model(x).sum().backward()
+    found = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    model(x).sum().backward()
+    for got, p in zip(found, model.parameters(), strict=True):
+        assert got is not None
+        torch.testing.assert_close(got, p.grad)
+
+
+def test_it_is_taken_for_grey_images() -> None:
+    """The test above it would pass, too, if nothing were ever taken."""
+    first, x = nn.Conv2d(1, 6, 3).requires_grad_(False), torch.rand(2, 1, 9, 9, requires_grad=True)
+    with image_gradients(first):
+        out = first(x)
+    assert type(out.grad_fn).__name__ == "_ConvBackward"
+
+
+def test_under_autocast_it_stays_out_of_the_way() -> None:
+    model, x = net(), torch.rand(7, 1, 10, 9)
+    model(x)
+    with frozen(model), torch.autocast("cpu", torch.bfloat16):
+        values, grad = input_gradient(lambda v: model(v).float().logsumexp(1), x)
+    assert values.isfinite().all()
+    assert grad.dtype == torch.float32
+    assert grad.abs().sum() > 0
