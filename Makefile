@@ -32,6 +32,7 @@ format: $(READY)
 bench: export OMP_NUM_THREADS = 1
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/attack.py --small --data $(DATA)
+	$(BIN)/python benchmarks/speed/image_gradient.py --small
 	$(BIN)/python benchmarks/speed/step.py --small
 	$(BIN)/python benchmarks/speed/memory.py --small
 	$(BIN)/python benchmarks/speed/growth.py --small

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hauberk.attack import frozen, input_gradient
 from hauberk.evaluate.sealed import seal
+from hauberk.ops import image_gradient
 from hauberk.ops.image_gradient import image_gradients, to_image
 
 
@@ -33,6 +34,11 @@ def test_it_is_the_gradient(
     g = torch.randn(out.shape, generator=rng, dtype=torch.float64)
     (true,) = torch.autograd.grad(out, x, g)
     torch.testing.assert_close(to_image(g, w, padding, size), true)
+
+
+@pytest.fixture(autouse=True)
+def _small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_gradient, "_LEAST", 0)
 
 
 def net(channels: int = 1, **how: object) -> nn.Module:
@@ -93,6 +99,17 @@ def test_it_is_taken_for_grey_images() -> None:
     with image_gradients(first):
         out = first(x)
     assert type(out.grad_fn).__name__ == "_ConvBackward"
+
+
+def test_small_ones_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """54 filter weights on 90 pixels of 2 images are 9,720 products."""
+    first, x = nn.Conv2d(1, 6, 3).requires_grad_(False), torch.rand(2, 1, 10, 9, requires_grad=True)
+    taken = []
+    for least in (9_720, 9_721):
+        monkeypatch.setattr(image_gradient, "_LEAST", least)
+        with image_gradients(first):
+            taken.append(type(first(x).grad_fn).__name__)
+    assert taken == ["_ConvBackward", "ConvolutionBackward0"]
 
 
 def test_under_autocast_it_stays_out_of_the_way() -> None:

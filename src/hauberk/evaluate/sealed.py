@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Sealed(nn.Module):
     def forward(self, x: Images) -> Tensor:
         """Logits (batch, class)."""
         turned = x.ndim == 4 and self.layout is torch.channels_last
-        with image_gradients(self.inner):
+        with image_gradients(self.inner) if x.requires_grad else nullcontext():
             logits: Tensor = self.inner(_channels_last(x) if turned else x)
         return logits
 

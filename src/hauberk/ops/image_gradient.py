@@ -21,6 +21,8 @@ from torch.overrides import TorchFunctionMode
 
 _MOST_CHANNELS = 4
 """Of an image, above which the kernels' blocks are full enough."""
+_LEAST = 4_000_000
+"""Products in a convolution, below which laying out its filters takes longer than is won."""
 
 
 def image_gradients(model: nn.Module) -> AbstractContextManager[object]:
@@ -29,7 +31,8 @@ def image_gradients(model: nn.Module) -> AbstractContextManager[object]:
     Only where filters are frozen, in float32 on a CPU; everything else is as it was. A compiled
     network has kernels of its own.
     """
-    cpu = all(p.device.type == "cpu" for p in model.parameters())
+    first = next(model.parameters(), None)
+    cpu = first is not None and first.device.type == "cpu"
     return _Blocks() if cpu and model._compiled_call_impl is None else nullcontext()
 
 
@@ -66,6 +69,7 @@ def _fits(
         and not isinstance(padding, str)
         and all(p < k for p, k in zip(padding, w.shape[2:], strict=True))
         and not torch.is_autocast_enabled("cpu")
+        and x.shape[0] * x.shape[2] * x.shape[3] * w.numel() >= _LEAST
     )
 
 
@@ -113,10 +117,7 @@ def to_image(g: Tensor, w: Tensor, padding: Sequence[int], size: Sequence[int]) 
 
 def _offsets(w: Tensor, b: int) -> Tensor:
     """Filters (channel · b², filter, height + b − 1, width + b − 1): the flipped ones, shifted."""
-    filters, channels, high, wide = w.shape
-    shifted = w.new_zeros(channels, b, b, filters, high + b - 1, wide + b - 1)
-    flipped = w.flip(2, 3).transpose(0, 1)
-    for i in range(b):
-        for j in range(b):
-            shifted[:, i, j, :, i : i + high, j : j + wide] = flipped
-    return shifted.flatten(0, 2).contiguous(memory_format=torch.channels_last)
+    high, wide = (k + b - 1 for k in w.shape[2:])
+    room = F.pad(w, (b - 1,) * 4).flip(2, 3).transpose(0, 1)
+    shifted = room.unfold(2, high, 1).unfold(3, wide, 1).flip(2, 3)
+    return shifted.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).to(memory_format=torch.channels_last)
