@@ -149,13 +149,17 @@ class _Course:
         return self.method.stages(model, self.threat, sample)
 
     def shipped(self, named: Architecture | None) -> Artifact:
-        """What was trained, as a file."""
+        """What was trained, as a file.
+
+        What leaves with dead channels is folded into biases, which are rounded after that.
+        """
+        net, slimmed = self.working, self.method.slim
+        if slimmed:
+            net = slim(net, torch.zeros(1, *self.data.shape))
         if self.method.half:
-            round_half(self.working)
-        if not self.method.slim:
-            return encode(self.working, self.data, named)
-        slimmed = slim(self.working, torch.zeros(1, *self.data.shape))
-        return encode(slimmed, self.data, named, dense_bytes(self.dense.state_dict()))
+            round_half(net)
+        whole = dense_bytes(self.dense.state_dict()) if slimmed else None
+        return encode(net, self.data, named, whole)
 
 
 def encode(

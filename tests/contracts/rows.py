@@ -253,12 +253,24 @@ def _tied_lasso(w: Weights) -> Penalty:
 
 PENALTIES = [
     PenaltyRow("lasso", lambda w: Lasso.static(0.7, w)),
-    PenaltyRow("reweighted lasso", lambda w: Lasso.reweighted(0.7, w, 0.1)),
+    PenaltyRow("reweighted lasso", lambda w: Lasso.reweighted(0.7, w, dict.fromkeys(w, 2.0), 0.1)),
     PenaltyRow("filters", lambda w: GroupLasso.static(0.5, Filter(), w)),
-    PenaltyRow("reweighted filters", lambda w: GroupLasso.reweighted(0.5, Filter(), w, 0.2)),
-    PenaltyRow("reweighted columns", lambda w: GroupLasso.reweighted(0.5, Column(), w, 0.2)),
-    PenaltyRow("reweighted channels", lambda w: GroupLasso.reweighted(0.5, Channel(), w, 0.2)),
-    PenaltyRow("reweighted blocks", lambda w: GroupLasso.reweighted(0.5, Block(2, 2), w, 0.2)),
+    PenaltyRow(
+        "reweighted filters",
+        lambda w: GroupLasso.reweighted(0.5, Filter(), w, dict.fromkeys(w, 0.5), 0.2),
+    ),
+    PenaltyRow(
+        "reweighted columns",
+        lambda w: GroupLasso.reweighted(0.5, Column(), w, dict.fromkeys(w, 0.5), 0.2),
+    ),
+    PenaltyRow(
+        "reweighted channels",
+        lambda w: GroupLasso.reweighted(0.5, Channel(), w, dict.fromkeys(w, 0.5), 0.2),
+    ),
+    PenaltyRow(
+        "reweighted blocks",
+        lambda w: GroupLasso.reweighted(0.5, Block(2, 2), w, dict.fromkeys(w, 0.5), 0.2),
+    ),
     PenaltyRow("tied filters", _tied_lasso),
 ]
 UNION = Union((Linf(0.1), L2(0.7), L1(1.5)))

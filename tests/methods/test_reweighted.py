@@ -10,6 +10,7 @@ from tests.test_solve import toy
 from torch import nn
 
 import hauberk as hb
+from hauberk.constraints import Sparsity
 from hauberk.penalties import Lasso
 from hauberk.types import Data
 
@@ -30,9 +31,9 @@ def test_each_round_has_a_fresh_penalty_at_the_weights_of_its_time() -> None:
         penalty = stage.problem.structures["penalty"]
         assert isinstance(penalty, Lasso)
         every = {n: net.get_parameter(n).detach().abs() for n in ("1.weight", "3.weight")}
-        both = torch.cat([w.flatten() for w in every.values()])
+        scales = Sparsity(0.1).balanced(every).scales or {}
         for name, w in every.items():
-            torch.testing.assert_close(penalty.factors[name], 1 / (w / both.mean() + 0.2))
+            torch.testing.assert_close(penalty.factors[name], 1 / (w * scales[name] + 0.2))
         held = penalty.factors["1.weight"].clone()
         with torch.no_grad():
             net.get_parameter("1.weight").mul_(torch.rand(20, 36))
@@ -89,17 +90,6 @@ def test_static_is_one_factor_for_all() -> None:
     penalty = next(legs).problem.structures["penalty"]
     assert isinstance(penalty, Lasso)
     assert all((p == 1).all() for p in penalty.factors.values())
-
-
-def test_a_strength_of_its_own_for_each_kind() -> None:
-    def chosen(**settings: object) -> float:
-        legs = hb.Reweighted(**settings).stages(mlp(), hb.Linf(0.1), toy().train)
-        return next(legs).problem.structures["penalty"].strength
-
-    assert chosen() == 2.0
-    assert chosen(static=True) == 0.6
-    assert chosen(pattern="column") == chosen(pattern="column", static=True) == 0.2
-    assert chosen(strength=0.7) == chosen(pattern="column", strength=0.7) == 0.7
 
 
 @pytest.mark.parametrize(

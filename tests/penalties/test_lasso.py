@@ -7,9 +7,9 @@ import torch
 from tests.contracts.test_solvers import _data
 from torch import Tensor, nn
 
-from hauberk.constraints import NofM
+from hauberk.constraints import NofM, Sparsity
 from hauberk.loop import solve
-from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping
+from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, Weight
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Loss, Objective, Problem
 from hauberk.solve import Run, Stage
@@ -32,18 +32,18 @@ def test_the_gradient_is_p_times_the_sign() -> None:
     """A norm without a graph would have none."""
     w, at = tree(4, 6), tree(4, 6, seed=1)
     w["w"].requires_grad_()
-    penalty = Lasso.reweighted(0.7, at, 0.1)
+    penalty = Lasso.reweighted(0.7, at, {"w": 3.0}, 0.1)
     penalty.value(w).backward()
-    p = 1 / (at["w"].abs() / mean(at["w"]) + 0.1)
+    p = 1 / (3 * at["w"].abs() + 0.1)
     torch.testing.assert_close(w["w"].grad, 0.7 * p * w["w"].detach().sign())
 
 
 def test_the_groups_gradient_is_p_times_the_direction() -> None:
     w, at = tree(4, 6), tree(4, 6, seed=1)
     w["w"].requires_grad_()
-    GroupLasso.reweighted(0.7, Filter(), at, 0.1).value(w).backward()
+    GroupLasso.reweighted(0.7, Filter(), at, {"w": 3.0}, 0.1).value(w).backward()
     norms = at["w"].norm(dim=1)
-    p = 6**0.5 / ((norms / mean(norms)) ** 2 + 0.1)
+    p = 6**0.5 / ((3 * norms) ** 2 + 0.1)
     unit = w["w"].detach() / w["w"].detach().norm(dim=1, keepdim=True)
     torch.testing.assert_close(w["w"].grad, 0.7 * p[:, None] * unit)
 
@@ -97,18 +97,24 @@ def test_tied_rows_vanish_together() -> None:
     torch.testing.assert_close(penalty.value(w), 6**0.5 * joined["a"].norm(dim=1).sum())
 
 
-def test_scale_changes_neither_factors_nor_what_is_dead() -> None:
+def test_with_a_cuts_scales_the_networks_scale_is_no_matter() -> None:
     w = tree(5, 5)
     w["w"][0] = 0.0
-    for make in (lambda t: Lasso.reweighted(1.0, t, 0.1), lambda t: _grouped(t)):
-        small, large = make(w), make({"w": 1000 * w["w"]})
-        torch.testing.assert_close(small.factors["w"], large.factors["w"])
-    dead = Lasso.reweighted(1.0, {"w": torch.zeros(3)}, 0.25)
+
+    def factors(t: Weights, groups: Grouping) -> Tensor:
+        scales = Sparsity(0.4, groups).balanced(t).scales or {}
+        if isinstance(groups, Weight):
+            return Lasso.reweighted(1.0, t, scales, 0.1).factors["w"]
+        return GroupLasso.reweighted(1.0, groups, t, scales, 0.1).factors["w"]
+
+    for groups in (Weight(), Filter()):
+        large = factors({"w": 1000 * w["w"]}, groups)
+        torch.testing.assert_close(factors(w, groups), large)
+        least_kept = 1 / (1 + 0.1) * groups.split(w["w"].shape).size ** 0.5
+        kept = large <= least_kept * 1.0001
+        assert int(kept.sum()) == Sparsity(0.4, groups).count(w), "P tells what a cut would keep"
+    dead = Lasso.reweighted(1.0, {"w": torch.zeros(3)}, {"w": 7.0}, 0.25)
     assert dead.factors["w"].tolist() == [4.0] * 3
-
-
-def _grouped(w: Weights) -> GroupLasso:
-    return GroupLasso.reweighted(1.0, Filter(), w, 0.1)
 
 
 class Vector(nn.Module):
@@ -134,7 +140,7 @@ def test_on_a_separable_quadratic_the_known_zeros_are_reached() -> None:
     model, eps, strength = Vector(), 0.1, 0.35
     w = torch.tensor(C, dtype=torch.float64)
     for _ in range(3):
-        penalty = Lasso.reweighted(strength, {"w": model.w}, eps)
+        penalty = Lasso.reweighted(strength, {"w": model.w}, {"w": 1 / float(mean(w))}, eps)
         stage = Stage("round", Problem(Separable(), {"lasso": penalty}), PLAIN, 40, 8)
         assert solve(stage, model, _data(), Run()).ok
         p = 1 / (w.abs() / mean(w) + eps)
@@ -160,8 +166,8 @@ def test_the_static_lasso_takes_as_much_from_the_large() -> None:
     [
         (lambda: Lasso(-0.1, {}), "strength was given as -0.1"),
         (lambda: Lasso(float("nan"), {}), "strength was given as nan"),
-        (lambda: Lasso.reweighted(1.0, {}, 0.0), "eps was given as 0.0"),
-        (lambda: GroupLasso.reweighted(1.0, Filter(), {}, -1.0), "eps was given as -1.0"),
+        (lambda: Lasso.reweighted(1.0, {}, {}, 0.0), "eps was given as 0.0"),
+        (lambda: GroupLasso.reweighted(1.0, Filter(), {}, {}, -1.0), "eps was given as -1.0"),
         (lambda: GroupLasso.static(1.0, NofM(2, 4), tree(4, 4)), "lets a part of each group live"),
     ],
 )

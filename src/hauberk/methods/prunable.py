@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -89,6 +90,16 @@ class Prunable:
                 )
         whole = each.balanced(tree) if across else PerTensor(each)
         return Tied(whole, ties) if self.by_filter else whole
+
+    def scales(self, keep: float, ties: Families, w: Weights, across: bool) -> Mapping[str, float]:
+        """Under which 1 is the least that `at_most` would keep of each tensor, tied ones as one."""
+        each = Sparsity(keep, self.groups)
+        tree = join(w, ties) if self.by_filter else w
+        if across:
+            cut = each.balanced(tree)
+        else:
+            cut = each.weighed(tree, {name: each.count({name: t}) for name, t in tree.items()})
+        return cut.scales or {}
 
     def _every(self, model: nn.Module, example: Images) -> Families:
         chosen = self.select(model)

@@ -1,20 +1,20 @@
 """The (reweighted) group lasso: ``r(w) = λ Σ_g P_g ‖w_g‖₂``, with a factor P_g for each group.
 
-Static: P_g = √|g| (Yuan and Lin, 2006). Reweighted: P_g = √|g| / (‖w⁰_g‖² + ε) at weights w⁰ that
-are then held (Zhang et al., 2020, arXiv 2004.05531). Departures: √|g|, and ‖w⁰_g‖ is counted in
-m̄, the mean of ‖w⁰‖ over all groups: λ and ε then depend neither on their size nor on the network's
-scale.
+Static: P_g = √|g| (Yuan and Lin, 2006). Reweighted: P_g = √|g| / ((s ‖w⁰_g‖)² + ε) at weights w⁰
+that are then held (Zhang et al., 2020, arXiv 2004.05531). Departures: √|g|, and the scale s, one
+for each tensor, which says what counts as large (see `hauberk.penalties.lasso`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hauberk.ops.groups import Grouping, Split
-from hauberk.penalties.checks import refuse_eps, unit
+from hauberk.penalties.checks import refuse_eps
 from hauberk.penalties.frozen import Frozen
 from hauberk.types import Weights
 
@@ -47,19 +47,24 @@ class GroupLasso(Frozen):
 
     @classmethod
     @torch.no_grad()
-    def reweighted(cls, strength: float, groups: Grouping, w: Weights, eps: float) -> GroupLasso:
-        """``P = √|g| / ((‖w_g‖ / m̄)² + ε)`` on each tensor of ``w``, which is then held.
+    def reweighted(
+        cls,
+        strength: float,
+        groups: Grouping,
+        w: Weights,
+        scales: Mapping[str, float],
+        eps: float,
+    ) -> GroupLasso:
+        """``P = √|g| / ((s ‖w_g‖)² + ε)`` on each tensor of ``w``, with its own s, held from then.
 
         Raises:
             ValueError: for an ``eps`` that is not positive, or groups of which a part lives.
         """
         refuse_eps(eps)
         splits = {name: _split(groups, t) for name, t in w.items()}
-        norms = {name: _norms(t, splits[name]) for name, t in w.items()}
-        mean = unit(norms.values())
         factors = {
-            name: splits[name].size ** 0.5 / ((norm / mean).square() + eps)
-            for name, norm in norms.items()
+            name: split.size**0.5 / ((_norms(w[name], split) * scales[name]).square() + eps)
+            for name, split in splits.items()
         }
         return cls(strength, factors, groups)
 

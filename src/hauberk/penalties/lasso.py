@@ -1,19 +1,21 @@
 """The (reweighted) lasso: ``r(w) = λ Σ_j P_j |w_j|``, with a factor P_j for each weight.
 
-Static: P = 1 (Tibshirani, 1996). Reweighted: P_j = 1 / (|w⁰_j| + ε) at weights w⁰ that are then
-held, which majorises Σ log(|w_j| + ε) (Candès, Wakin and Boyd, 2008, arXiv 0711.1612; for networks
-Zhang et al., 2020, arXiv 2004.05531). Departure: |w⁰_j| is counted in m̄, the mean of |w⁰|
-over all tensors: λ and ε then do not depend on the network's scale.
+Static: P = 1 (Tibshirani, 1996). Reweighted: P_j = 1 / (s |w⁰_j| + ε) at weights w⁰ that are then
+held, which majorises Σ log(s |w_j| + ε) (Candès, Wakin and Boyd, 2008, arXiv 0711.1612; for
+networks Zhang et al., 2020, arXiv 2004.05531). The scale s, one for each tensor, says what counts
+as large: with those of a cut (`Sparsity.scales`) it is what the cut would keep, as where Candès,
+Wakin and Boyd take the k-th largest magnitude for ε, and the network's scale is no matter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hauberk.penalties.checks import refuse_eps, unit
+from hauberk.penalties.checks import refuse_eps
 from hauberk.penalties.frozen import Frozen
 from hauberk.types import Weights
 
@@ -37,15 +39,16 @@ class Lasso(Frozen):
 
     @classmethod
     @torch.no_grad()
-    def reweighted(cls, strength: float, w: Weights, eps: float) -> Lasso:
-        """``P = 1 / (|w| / m̄ + ε)`` on each tensor of ``w``, which is then held.
+    def reweighted(
+        cls, strength: float, w: Weights, scales: Mapping[str, float], eps: float
+    ) -> Lasso:
+        """``P = 1 / (s |w| + ε)`` on each tensor of ``w``, with its own s, which is then held.
 
         Raises:
             ValueError: for an ``eps`` that is not positive.
         """
         refuse_eps(eps)
-        mean = unit(t.abs() for t in w.values())
-        return cls(strength, {name: 1 / (t.abs() / mean + eps) for name, t in w.items()})
+        return cls(strength, {name: 1 / (t.abs() * scales[name] + eps) for name, t in w.items()})
 
     def norms(self, t: Tensor) -> Tensor:
         """``|t|``."""
