@@ -101,6 +101,18 @@ def test_it_is_taken_for_grey_images() -> None:
     assert type(out.grad_fn).__name__ == "_ConvBackward"
 
 
+@pytest.mark.parametrize("one", [1, (1,), [1, 1]])
+def test_a_plain_call_may_give_one_number_for_both_sides(one: object) -> None:
+    w, x = torch.randn(6, 1, 3, 3), torch.rand(2, 1, 10, 9, requires_grad=True)
+    first = nn.Conv2d(1, 6, 3)
+    with image_gradients(first):
+        out = torch.conv2d(x, w, None, one, one, one, 1)  # type: ignore[call-overload]
+    assert type(out.grad_fn).__name__ == "_ConvBackward"
+    (grad,) = torch.autograd.grad(out.sum(), x)
+    (true,) = torch.autograd.grad(F.conv2d(x, w, padding=1).sum(), x)
+    torch.testing.assert_close(grad, true)
+
+
 def test_small_ones_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """54 filter weights on 90 pixels of 2 images are 9,720 products."""
     first, x = nn.Conv2d(1, 6, 3).requires_grad_(False), torch.rand(2, 1, 10, 9, requires_grad=True)

@@ -49,7 +49,7 @@ class _Blocks(TorchFunctionMode):
         ours = func is torch.conv2d and not kwargs and len(args) == 7
         if ours and _fits(*args):
             x, w, bias, _, padding, *_ = args
-            return _Conv.apply(x, w, bias, padding)  # type: ignore[no-untyped-call]
+            return _Conv.apply(x, w, bias, _pair(padding))  # type: ignore[no-untyped-call]
         return func(*args, **kwargs or {})
 
 
@@ -65,12 +65,18 @@ def _fits(
         and (bias is None or not bias.requires_grad)
         and w.shape[1] <= _MOST_CHANNELS
         and groups == 1
-        and tuple(stride) == tuple(dilation) == (1, 1)
+        and _pair(stride) == _pair(dilation) == (1, 1)
         and not isinstance(padding, str)
-        and all(p < k for p, k in zip(padding, w.shape[2:], strict=True))
+        and all(p < k for p, k in zip(_pair(padding), w.shape[2:], strict=True))
         and not torch.is_autocast_enabled("cpu")
         and x.shape[0] * x.shape[2] * x.shape[3] * w.numel() >= _LEAST
     )
+
+
+def _pair(given: Any) -> tuple[int, int]:
+    """For height and width, given as one number, one in a sequence, or two."""
+    found = (given,) if isinstance(given, int) else tuple(given)
+    return (found[0], found[-1])
 
 
 class _Conv(torch.autograd.Function):
