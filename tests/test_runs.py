@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import hauberk as hb
+from hauberk.artifact import dense_bytes, slim
 from hauberk.evaluate import Proof, Shipped
 from hauberk.methods.method import Compression
+from hauberk.methods.prices import Prices
 from hauberk.ops.groups import Filter
 from hauberk.runs import prove, read
 from hauberk.types import Data, Examples
@@ -129,11 +131,40 @@ def _prove(path: Path | None, data: Data, proof: Any, model: nn.Module | None = 
     return prove(read(path), data, proof, source=None, model=model, device=torch.device("cpu"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Priced(Filters):
+    """The same, and what the file would take is noted."""
+
+    found: list[int] = field(default_factory=list)
+
+    def stages(
+        self, model: nn.Module, threat: hb.Threat, sample: hb.Examples
+    ) -> Iterator[hb.Stage]:
+        whole = dense_bytes(model.state_dict()) if self.slim else None
+        yield from super().stages(model, threat, sample)
+        shipped = slim(model, sample.images(slice(1))) if self.slim else model
+        self.found.append(Prices.of(shipped, sample, HIDDEN, self.half, whole).file_bytes)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_file_takes_what_methods_that_plan_its_bytes_count(half: bool, dead: bool) -> None:
+    """Of sorted data the first images know one class; here 1,000 take 8 bytes more to say."""
+    part = Examples(torch.rand(1600, 1, 8, 8), (torch.arange(1600) - 600).clamp_min(0))
+    net = hb.models.build("digits-cnn:classes=1000")
+    with torch.no_grad():
+        net.get_parameter("fc1.bias")[:9] = 1 / 3  # what dead units give is folded
+        net.get_parameter("fc1.weight")[:9] = 0
+    method, data = Priced(slim=dead, half=half), Data("sorted", part, part, part, 1000)
+    made = hb.compress(net, data, method=method, threat=THREAT, pretrained=True)
+    assert method.found == [made.artifact.nbytes]
+
+
 def test_what_dead_channels_leave_in_biases_is_float16_too(made: dict[bool, hb.Compressed]) -> None:
     """They are folded into biases, whose bytes `Sized` counts as those of float16."""
-    for slim in (False, True):
-        for name, t in made[slim].model.state_dict().items():
-            assert torch.equal(t, t.half().float()), (slim, name)
+    for slimmed in (False, True):
+        for name, t in made[slimmed].model.state_dict().items():
+            assert torch.equal(t, t.half().float()), (slimmed, name)
 
 
 def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -> None:

@@ -144,7 +144,10 @@ class _Course:
 
     def _own(self, model: nn.Module) -> Iterator[Stage]:
         sample = replace(
-            self.data.train.first(SAMPLE), names=self.data.labels, held_out=self.data.validation
+            self.data.train.first(SAMPLE),
+            names=self.data.labels,
+            classes=self.data.classes,
+            held_out=self.data.validation,
         )
         return self.method.stages(model, self.threat, sample)
 

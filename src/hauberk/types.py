@@ -122,12 +122,14 @@ class Examples:
         x: uint8 (0 to 255), or float in [0, 1].
         y: class indices, on the device that computes.
         names: what the file will call the classes, for methods that plan its bytes.
+        classes: how many of them the file will speak of, likewise; 0 is as many as there are here.
         held_out: others, of the validation split, for methods that measure between their stages.
     """
 
     x: Num[Tensor, count * shape]
     y: Int[Tensor, count]
     names: tuple[str, ...] = ()
+    classes: int = 0
     held_out: Examples | None = None
 
     def __len__(self) -> int:

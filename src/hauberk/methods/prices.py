@@ -58,7 +58,7 @@ class Prices:
             shipped,
             architecture=Architecture.of(model),
             input_shape=sample.shape,
-            classes=len(sample.names) or int(sample.y.max()) + 1,
+            classes=sample.classes or int(sample.y.max()) + 1,
             dense_bytes=whole,
             labels=sample.names,
         ).nbytes
