@@ -48,3 +48,25 @@ def test_every_search_for_a_robustness_is_as_it_was_measured() -> None:
         row = rows[cells[0]]
         shares = (f"{100 * row[key]['accuracy']:.1f}" for key in ("clean", "robust"))
         assert cells == [cells[0], f"{row['bytes']:,}", *shares, f"{row['train_seconds']:,}"]
+
+
+def test_every_budget_in_bytes_is_as_it_was_measured() -> None:
+    found = json.loads((RESULTS / "byte_budget_mnist.json").read_text())["results"]["over_seeds"]
+    shown = [cells for cells in _lines() if cells[0] in found and len(cells) == 6]
+    assert sorted(cells[0] for cells in shown) == sorted(found)
+    for cells in shown:
+        row = found[cells[0]]
+        sizes = sorted({f"{size:,}" for size in row["bytes"]})
+        attacks = (row["attacks"][name] for name in ("pgd:100 (2 starts)", "autoattack"))
+        assert cells == [
+            cells[0],
+            str(len(row["bytes"])),
+            "–".join(sizes[:: max(1, len(sizes) - 1)]),
+            *(_spread(share) for share in (row["clean"], *attacks)),
+        ]
+
+
+def _spread(share: dict[str, float | None]) -> str:
+    mean, sd = share["mean"], share["sd"]
+    assert mean is not None
+    return f"{100 * mean:.1f}" if sd is None else f"{100 * mean:.1f} ± {100 * sd:.1f}"
