@@ -31,7 +31,7 @@ SEEDS = (0, 1, 2)
 TRAINED, ATTACKED = 20_000, 2_000
 SHARES = {"90%": 0.10, "97%": 0.03}
 HOW: dict[str, Any] = {"lr": 5e-3, "attack_steps": 1, "reuse": True}
-DENSE = hb.DA(epochs=40, **{**HOW, "lr": 6e-3}, warmup=0.1, half=False)
+DENSE = hb.DA(epochs=24, **{**HOW, "lr": 6e-3}, warmup=0.1, half=False)
 STATIC = 0.2
 ROUNDS: dict[str, Any] = {"epochs": 0, "slim": False, **HOW}
 
@@ -57,7 +57,7 @@ def entries() -> Mapping[str, Entry]:
         for sparsity, keep in SHARES.items():
             for name, method in ways(keep).items():
                 cut = f"{name} {sparsity}, seed {seed}, cut"
-                again = hb.AP(keep=keep, epochs=15, **HOW)  # cuts what is cut already
+                again = hb.AP(keep=keep, epochs=10, **HOW)  # cuts what is cut already
                 found[cut] = Entry(method, "caffe-lenet", dense, seed, dense, images=TRAINED)
                 done = cut.replace(", cut", ", retrained")
                 found[done] = Entry(again, "caffe-lenet", cut, seed, dense, images=TRAINED)
