@@ -89,7 +89,7 @@ class AdmmPrune(Compression):
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
         """The adversarial loss, or with ``natural`` the clean one."""
-        return Natural() if self.natural else super().objective(threat, warmup)
+        return self.perturbed(Natural()) if self.natural else super().objective(threat, warmup)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """For each cut ADMM, which ends with it; then the retraining."""

@@ -20,11 +20,14 @@ from hauberk.objectives import (
     Distilled,
     PerSample,
     Shared,
+    Supervised,
     Teacher,
     Weighting,
+    WeightPerturbed,
     WorstDomain,
 )
 from hauberk.objectives.distill import refuse_lesson
+from hauberk.objectives.weight_perturbation import refuse_perturbation
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
 from hauberk.solve import Solver, Stage
@@ -60,6 +63,8 @@ class Method(ABC):
         temperature: by which both nets' logits are divided before they are compared.
         soft_attack: the training attack raises the divergence from the teacher, in place of the
             cross-entropy with the labels.
+        awp: adversarial weight perturbation: train at the worst weights within so large a share of
+            each tensor's norm (0.005 is usual); 0 is off.
         domains: how several threats count (--threat linf:0.2+l2:2): min-max puts weight on the
             worst, average counts all alike, max counts each example's worst alone.
         gamma: of min-max, 0 or more: the larger, the more alike the weights.
@@ -85,6 +90,7 @@ class Method(ABC):
     teacher_share: float = 1.0
     temperature: float = 1.0
     soft_attack: bool = False
+    awp: float = 0.0
     domains: str = "min-max"
     gamma: float = 0.2
     weight_rate: float = 0.02
@@ -110,6 +116,8 @@ class Method(ABC):
         if not 0 <= self.q <= 1:
             raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
         refuse_lesson(self.teacher_share, self.temperature)
+        if self.awp:
+            refuse_perturbation(self.awp)
         self.weighting()
         self.descent()
 
@@ -132,7 +140,12 @@ class Method(ABC):
         if self.reuse:  # it starts far out already: short steps
             attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
         robust = Adversarial(threat, attack, self.clean, warmup, self.q)
-        return WorstDomain(robust, self.weighting()) if len(threat.parts()) > 1 else robust
+        several = len(threat.parts()) > 1
+        return self.perturbed(WorstDomain(robust, self.weighting()) if several else robust)
+
+    def perturbed(self, objective: Supervised) -> Objective:
+        """The objective at the worst weights near by, where that is asked for."""
+        return WeightPerturbed(objective, self.awp) if self.awp else objective
 
     def weighting(self) -> Weighting:
         """How several threats count."""

@@ -41,7 +41,7 @@ class AP(Compression):
 
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
         """The adversarial loss, or for `NAP` the clean one."""
-        return Natural() if self.natural else super().objective(threat, warmup)
+        return self.perturbed(Natural()) if self.natural else super().objective(threat, warmup)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """Cut, retrain."""

@@ -6,6 +6,7 @@ from hauberk.objectives.natural import Natural
 from hauberk.objectives.rate import Held, Rate, Tariff
 from hauberk.objectives.target import Hard, Supervised, Target
 from hauberk.objectives.trades import Trades
+from hauberk.objectives.weight_perturbation import WeightPerturbed
 from hauberk.objectives.worst_domain import (
     AVERAGE,
     WORST,
@@ -31,6 +32,7 @@ __all__ = [
     "Tariff",
     "Teacher",
     "Trades",
+    "WeightPerturbed",
     "Weighting",
     "WorstDomain",
 ]

@@ -9,6 +9,7 @@ then spends less of itself on the hopeless examples. It trades clean accuracy fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -51,11 +52,21 @@ class Adversarial(Supervised):
         if not 0 <= self.q <= 1:
             raise ValueError(f"Adversarial was given q={self.q}; give an exponent in [0, 1].")
 
-    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
-        """The mixed loss, with ``robust`` (and, where it is computed, ``clean``) accuracy."""
+    def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
+        """What is worst within the threat, for the network as it would ship."""
         threat = warmed(self.threat, self.warmup, batch.progress)
-        x_adv = attacked(model, batch, self.attack, threat, target)
-        logits = model(x_adv).float()
+
+        def loss(x: Images) -> Tensor:
+            return target.worst(model(x).float())
+
+        with frozen(model):
+            return (search(loss, batch, self.attack, threat),)
+
+    def loss_at(
+        self, model: nn.Module, x_adv: Sequence[Images], batch: Batch, target: Target
+    ) -> Loss:
+        """The mixed loss, with ``robust`` (and, where it is computed, ``clean``) accuracy."""
+        logits = model(x_adv[0]).float()
         value = target.loss(logits, self.q)
         metrics = {"robust": accuracy(logits, batch.y)}
         if self.clean:
@@ -68,18 +79,6 @@ class Adversarial(Supervised):
 def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
     """The threat at ``progress``, growing linearly over the first ``warmup`` of the stage."""
     return threat.scaled(progress / warmup) if progress < warmup else threat
-
-
-def attacked(
-    model: nn.Module, batch: Batch, attack: Attack, threat: Threat, target: Target
-) -> Images:
-    """Inputs that are worst for the network as it would ship."""
-
-    def loss(x: Images) -> Tensor:
-        return target.worst(model(x).float())
-
-    with frozen(model):
-        return search(loss, batch, attack, threat)
 
 
 def search(loss: SampleLoss, batch: Batch, attack: Attack, threat: Threat) -> Images:

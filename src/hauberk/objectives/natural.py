@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from hauberk.objectives.target import Supervised, Target, accuracy
 from hauberk.problem import Loss
-from hauberk.types import Batch
+from hauberk.types import Batch, Images
 
 
 @dataclass(frozen=True)
 class Natural(Supervised):
     """``E CE(f_w(x), y)``, the cross-entropy on clean inputs."""
 
-    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
+    def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
+        """Nobody attacks."""
+        return ()
+
+    def loss_at(
+        self, model: nn.Module, x_adv: Sequence[Images], batch: Batch, target: Target
+    ) -> Loss:
         """The mean loss and the clean accuracy of the batch."""
         logits = model(batch.x).float()
         return Loss(target.loss(logits), {"clean": accuracy(logits, batch.y)})

@@ -7,6 +7,7 @@ own affair, what they are compared with is the target's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.problem import Loss, Objective
-from hauberk.types import Batch, Labels, PerSample, Scalar
+from hauberk.types import Batch, Images, Labels, PerSample, Scalar
 
 
 class Target(ABC):
@@ -55,16 +56,27 @@ class Hard(Target):
 
 
 class Supervised(Objective):
-    """An objective that compares logits with a target."""
+    """An objective that compares logits with a target: the adversary's turn, then the weights'."""
 
     @final
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """The loss against the labels."""
         return self.against(model, batch, Hard(batch.y))
 
-    @abstractmethod
+    @final
     def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
         """The loss against this target, with accuracies for the log."""
+        return self.loss_at(model, self.attacked(model, batch, target), batch, target)
+
+    @abstractmethod
+    def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
+        """What the adversary makes of the batch, one for each search; none where there is none."""
+
+    @abstractmethod
+    def loss_at(
+        self, model: nn.Module, x_adv: Sequence[Images], batch: Batch, target: Target
+    ) -> Loss:
+        """The loss at these inputs, differentiable in the weights."""
 
 
 def generalised(logits: Tensor, y: Labels, q: float) -> PerSample:

@@ -5,6 +5,7 @@ min_w E [ loss(f_w, x, y) + β · max_{x' ∈ Δ(x)} KL( f_w(x) ‖ f_w(x') ) ]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -39,8 +40,8 @@ class Trades(Supervised):
         if not self.beta >= 0:
             raise ValueError(f"Trades was given beta={self.beta}; give a weight of 0 or more.")
 
-    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
-        """The regularised loss, with ``clean`` and ``robust`` accuracy."""
+    def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
+        """What moves the network's own answers furthest, whatever the target."""
         threat = warmed(self.threat, self.warmup, batch.progress)
         with frozen(model):
             reference = model(batch.x).float().log_softmax(1).detach()
@@ -48,8 +49,13 @@ class Trades(Supervised):
             def pushed(x: Images) -> Tensor:
                 return divergence(reference, model(x).float().log_softmax(1))
 
-            x_adv = search(pushed, batch, self.attack, threat)
-        clean, robust = model(batch.x).float(), model(x_adv).float()
+            return (search(pushed, batch, self.attack, threat),)
+
+    def loss_at(
+        self, model: nn.Module, x_adv: Sequence[Images], batch: Batch, target: Target
+    ) -> Loss:
+        """The regularised loss, with ``clean`` and ``robust`` accuracy."""
+        clean, robust = model(batch.x).float(), model(x_adv[0]).float()
         spread = divergence(clean.log_softmax(1), robust.log_softmax(1)).mean()
         return Loss(
             target.loss(clean) + self.beta * spread,

@@ -11,6 +11,7 @@ example's worst threat (γ = 0, the maximum: Tramèr and Boneh, 2019, arXiv 1904
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -111,9 +112,26 @@ class WorstDomain(Supervised):
     adversarial: Adversarial
     weighting: Weighting = field(default_factory=Shared)
 
-    def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
+    def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
+        """What is worst within each threat, for the network as it would ship."""
+        whole = warmed(self.adversarial.threat, self.adversarial.warmup, batch.progress)
+        parts = whole.parts()
+        recalls = batch.recall.split(len(parts)) if batch.recall else [None] * len(parts)
+
+        def loss(x: Images) -> Tensor:
+            return target.worst(model(x).float())
+
+        with frozen(model):
+            return [
+                search(loss, replace(batch, recall=recall), self.adversarial.attack, part)
+                for part, recall in zip(parts, recalls, strict=True)
+            ]
+
+    def loss_at(
+        self, model: nn.Module, x_adv: Sequence[Images], batch: Batch, target: Target
+    ) -> Loss:
         """The weighed loss; ``robust`` is who withstands all, beside each threat's own."""
-        logits = [model(x_adv).float() for x_adv in self._attacked(model, batch, target)]
+        logits = [model(x).float() for x in x_adv]
         losses = torch.stack([target.each(z, self.adversarial.q) for z in logits], 1)
         w = self.weighting(losses.detach(), batch)
         value = (w * losses).sum(1).mean()
@@ -132,21 +150,6 @@ class WorstDomain(Supervised):
     def searches(self) -> int:
         """One attack for each threat."""
         return len(self.adversarial.threat.parts())
-
-    def _attacked(self, model: nn.Module, batch: Batch, target: Target) -> list[Images]:
-        """What is worst within each threat, for the network as it would ship."""
-        whole = warmed(self.adversarial.threat, self.adversarial.warmup, batch.progress)
-        parts = whole.parts()
-        recalls = batch.recall.split(len(parts)) if batch.recall else [None] * len(parts)
-
-        def loss(x: Images) -> Tensor:
-            return target.worst(model(x).float())
-
-        with frozen(model):
-            return [
-                search(loss, replace(batch, recall=recall), self.adversarial.attack, part)
-                for part, recall in zip(parts, recalls, strict=True)
-            ]
 
     @torch.no_grad()
     def _seen(self, logits: list[Tensor], w: Tensor, batch: Batch) -> dict[str, Tensor]:
