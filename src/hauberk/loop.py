@@ -235,6 +235,7 @@ class _Leg:
             self.memory,
             self.group,
             self._share(),
+            self.step,
         )
 
     def _share(self) -> float:

@@ -102,6 +102,7 @@ class Batch:
             this is a first step and nothing is kept.
         group: the processes that share the step; these are one's own rows of their batch.
         share: of these rows among theirs, in (0, 1].
+        step: which step of the stage; None where nothing is trained on the batch.
     """
 
     x: Images
@@ -112,6 +113,7 @@ class Batch:
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     group: Group = ALONE
     share: float = 1.0
+    step: int | None = None
 
 
 @dataclass(frozen=True)

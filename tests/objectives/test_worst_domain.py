@@ -22,6 +22,7 @@ from hauberk.objectives import (
     AVERAGE,
     WORST,
     Adversarial,
+    Audit,
     Distilled,
     PerSample,
     Shared,
@@ -29,12 +30,12 @@ from hauberk.objectives import (
     Weighting,
     WorstDomain,
 )
-from hauberk.ops.simplex import project_simplex
+from hauberk.ops.simplex import ascend, project_simplex
 from hauberk.problem import Problem
 from hauberk.solve import Run, Stage, Watcher
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threats import L1, L2, Linf, Union
-from hauberk.types import Batch, Data
+from hauberk.types import Batch, Data, Recall
 
 THREE = Union((Linf(0.1), L2(0.3), L1(0.5)))
 QUICK = {"epochs": 1, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1}
@@ -126,6 +127,73 @@ def test_the_share_of_a_process_counts_by_its_rows() -> None:
     torch.testing.assert_close(alone["weights"], together["weights"])
 
 
+def audited(every: int = 2, rate: float = 0.5) -> WorstDomain:
+    """Its own attack stays where it is, and the audit's goes all the way."""
+    still = Adversarial(THREE, PGD(0, random_start=False))
+    return WorstDomain(still, Shared(rate, 0.0), Audit(every, Fixed()))
+
+
+def test_an_audit_is_made_every_so_often_and_never_where_nothing_is_trained() -> None:
+    def due(every: int, step: int | None) -> bool:
+        b = batch()
+        return Audit(every).due(Batch(b.x, b.y, b.rng, step=step))
+
+    assert [due(3, step) for step in range(7)] == [True, False, False, True, False, False, True]
+    assert not any(due(0, step) for step in range(7))
+    assert not due(1, None)
+    assert "missed" not in audited(every=0).memory()
+
+
+def test_an_audited_batch_is_trained_on_what_the_longer_search_found() -> None:
+    model, b, told = net().eval(), batch(), audited()
+    clean = F.cross_entropy(model(b.x), b.y, reduction="none")[:, None].expand(-1, 3)
+    worse = torch.maximum(losses_of(model, b), clean)
+    assert bool((worse > clean).any()) and bool((worse == clean).any())
+    ends = torch.zeros(24, 5, dtype=torch.float16)
+    recall = Recall(ends, torch.arange(8))
+    memory = told.memory()
+    loss = told(model, Batch(b.x, b.y, b.rng, recall=recall, memory=memory, step=4))
+    torch.testing.assert_close(loss.value, worse.mean())
+    torch.testing.assert_close(memory["missed"], (worse - clean).mean(0).detach())
+    moved = ends.view(3, 8, 5).any(2).T
+    assert torch.equal(moved, worse > clean), "attacks go on where it ended"
+
+
+def test_what_an_audit_missed_moves_the_weights_until_the_next_one() -> None:
+    model, b, told = net().eval(), batch(), audited()
+    clean = F.cross_entropy(model(b.x), b.y).detach()
+    memory = told.memory()
+    told(model, Batch(b.x, b.y, b.rng, memory=memory, step=0))
+    held, missed = memory["weights"].clone(), memory["missed"].clone()
+    assert missed.unique().numel() == 3
+    torch.testing.assert_close(held, ascend(torch.full((3,), 1 / 3), clean + missed, 0.5, 0.0))
+    told(model, Batch(b.x, b.y, b.rng, memory=memory, step=1))
+    torch.testing.assert_close(memory["weights"], ascend(held, clean + missed, 0.5, 0.0))
+    assert torch.equal(memory["missed"], missed)
+
+
+def test_what_an_audit_missed_is_averaged_by_the_rows_of_each_process() -> None:
+    """Two processes of 3 and 5 rows keep what one that has all of them keeps."""
+    model, b = net().eval(), batch()
+    told = audited()
+    alone = told.memory()
+    told(model, Batch(b.x, b.y, b.rng, memory=alone, step=0))
+    sent: list[dict[str, torch.Tensor]] = []
+
+    class Pair(hb.Group):
+        def mean(self, metrics, share):
+            sent.append({name: value * share for name, value in metrics.items()})
+            return metrics
+
+    for part, share in ((slice(0, 3), 3 / 8), (slice(3, 8), 5 / 8)):
+        few = Batch(b.x[part], b.y[part], batch().rng, memory=told.memory(), group=Pair(),
+                    share=share, step=0)  # fmt: skip
+        told(model, few)
+    gaps = [parts for parts in sent if torch.stack(list(parts.values())).ndim == 1][::2]
+    total = torch.stack([torch.stack(list(parts.values())) for parts in gaps]).sum(0)
+    torch.testing.assert_close(total, alone["missed"])
+
+
 def test_each_threat_has_its_own_last_ends() -> None:
     starts: list[tuple[str, torch.Tensor]] = []
 
@@ -135,7 +203,7 @@ def test_each_threat_has_its_own_last_ends() -> None:
             return threat.project(x + 0.02 * (1 + ("linf", "l2").index(threat.name)), x)
 
     two = Union((Linf(0.5), L2(5.0)))
-    problem = Problem(WorstDomain(Adversarial(two, Note())))
+    problem = Problem(WorstDomain(Adversarial(two, Note()), audit=Audit(0)))
     stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
     data = toy()
     assert solve(stage, mlp(), Data("t", data.train, data.train.first(0), data.test, 3), Run()).ok
@@ -211,6 +279,7 @@ def test_min_max_refuses_a_threat_alone() -> None:
     [
         ({"gamma": -0.1}, "gamma was given as -0.1; give 0"),
         ({"weight_rate": 0.0}, "rate of the weights was given as 0.0"),
+        ({"audit": -1}, "audit was given as -1; give 0"),
         ({"domains": "median"}, "domains was given as 'median'; give one of min-max, average, max"),
     ],
 )

@@ -17,6 +17,7 @@ from hauberk.objectives import (
     AVERAGE,
     WORST,
     Adversarial,
+    Audit,
     Distilled,
     PerSample,
     Shared,
@@ -69,6 +70,8 @@ class Method(ABC):
             worst, average counts all alike, max counts each example's worst alone.
         gamma: of min-max, 0 or more: the larger, the more alike the weights.
         weight_rate: of min-max, the step by which the weights follow the losses.
+        audit: of several threats: every so many steps a longer search of the batch looks at what
+            the training attack misses, and min-max weighs that, too; 0 is never.
         per_sample: min-max has weights for each example, in place of the same ones for all.
     """
 
@@ -94,6 +97,7 @@ class Method(ABC):
     domains: str = "min-max"
     gamma: float = 0.2
     weight_rate: float = 0.02
+    audit: int = 16
     per_sample: bool = False
 
     def __post_init__(self) -> None:
@@ -118,6 +122,7 @@ class Method(ABC):
         refuse_lesson(self.teacher_share, self.temperature)
         if self.awp:
             refuse_perturbation(self.awp)
+        Audit(self.audit)
         self.weighting()
         self.descent()
 
@@ -140,8 +145,9 @@ class Method(ABC):
         if self.reuse:  # it starts far out already: short steps
             attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
         robust = Adversarial(threat, attack, self.clean, warmup, self.q)
-        several = len(threat.parts()) > 1
-        return self.perturbed(WorstDomain(robust, self.weighting()) if several else robust)
+        if len(threat.parts()) < 2:
+            return self.perturbed(robust)
+        return self.perturbed(WorstDomain(robust, self.weighting(), Audit(self.audit)))
 
     def perturbed(self, objective: Supervised) -> Objective:
         """The objective at the worst weights near by, where that is asked for."""

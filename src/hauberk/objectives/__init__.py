@@ -10,6 +10,7 @@ from hauberk.objectives.weight_perturbation import WeightPerturbed
 from hauberk.objectives.worst_domain import (
     AVERAGE,
     WORST,
+    Audit,
     PerSample,
     Shared,
     Weighting,
@@ -20,6 +21,7 @@ __all__ = [
     "AVERAGE",
     "WORST",
     "Adversarial",
+    "Audit",
     "Distilled",
     "Hard",
     "Held",
