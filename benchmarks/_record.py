@@ -25,7 +25,7 @@ def record(
     seed: int | None = None,
     command: str | None = None,
 ) -> None:
-    """Write ``results`` beside their claim, command, versions, machine and date; print them too.
+    """Write ``results`` beside their claim, command, versions, machine and date; print them but the rows.
 
     Args:
         path: the JSON file; its folder is made.
@@ -43,10 +43,14 @@ def record(
         "machine": _machine(),
         "results": dict(results),
     }
-    text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text, encoding="utf-8")
-    print(text)
+    Path(path).write_text(_text(entry) + "\n", encoding="utf-8")
+    brief = {name: value for name, value in results.items() if name != "rows"}
+    print(f"{claim}\n{_text(brief)}\n{path}")
+
+
+def _text(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, indent=2, ensure_ascii=False)
 
 
 def _versions() -> dict[str, str]:
