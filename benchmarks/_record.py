@@ -25,7 +25,7 @@ def record(
     seed: int | None = None,
     command: str | None = None,
 ) -> None:
-    """Write ``results`` beside claim, command, versions, machine and date; print all but their rows.
+    """Write ``results`` beside claim, command, versions, machine and date; print all but the rows.
 
     Args:
         path: the JSON file; its folder is made.
