@@ -4,7 +4,7 @@ accuracy after reweighted rounds than after a static ℓ1 penalty or ADMM, and f
 
     python benchmarks/reweighted_mnist.py --data ../shared/data/mnist
 
-`caffe-lenet`, eps 76/255, one dense net a seed, of the first 20,000 training images; all that follows
+`caffe-lenet`, eps 76/255, one dense net a seed, of the first 20,000 training images; what follows
 has the first 10,000. PGD-40 on the first 2,000 test images. Every way to the cut has 20 epochs but
 one-shot, which has none, and each ends in one budget over all layers, weighed by LAMP. "cut" is the
 file of the cut itself, measured; "retrained" starts from that file and trains what is left, alike
