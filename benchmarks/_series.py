@@ -63,6 +63,8 @@ class Series:
         last: what is measured once the rows are there.
         bf16: whether rows train in bfloat16 where that is safe and the hardware has it; very small
             nets are no faster.
+        watched: how many validation images are watched while a row trains, for its log; they may
+            take as long as the training where this is of few images. None is as many as there are.
     """
 
     work: Path
@@ -72,6 +74,7 @@ class Series:
     more: Callable[[Path], dict[str, Any]] = lambda path: {}
     last: Callable[[hb.Data], None] = lambda data: None
     bf16: bool = True
+    watched: int | None = None
 
     def file(self, name: str) -> Path:
         """The row's file."""
@@ -85,6 +88,7 @@ class Series:
         if entry.mean:
             self._average(entry, path, data)
             return
+        train, held_out = data.train.first(entry.images), data.validation.first(self.watched)
         net = hb.models.build(entry.model, seed=entry.seed)
         if entry.start:
             net = hb.load(self.file(entry.start))
@@ -96,7 +100,7 @@ class Series:
             try:
                 hb.compress(
                     net,
-                    replace(data, train=data.train.first(entry.images)),
+                    replace(data, train=train, validation=held_out),
                     method=entry.method,
                     threat=entry.threat or self.threat,
                     out=path.parent,

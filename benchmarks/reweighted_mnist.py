@@ -78,6 +78,7 @@ SERIES = Series(
             timing=False,
         )
     },
+    watched=200,
 )
 
 
