@@ -21,7 +21,7 @@ def examples() -> Examples:
 def test_without_reuse_nothing_is_kept(examples: Examples) -> None:
     ends = Ends(examples, False, 2, CPU)
     assert not len(ends.kept)
-    assert ends.recall(torch.arange(3)) is None and ends.rehearsal(examples) is None
+    assert ends.recall(torch.arange(3)) is None and ends.rehearsal(examples) == (None, 1)
 
 
 def test_what_is_kept_is_read_again(examples: Examples) -> None:
@@ -32,8 +32,22 @@ def test_what_is_kept_is_read_again(examples: Examples) -> None:
     recall.keep(moved, x, 0.5)
     assert torch.equal(ends.kept[[4, 1]], torch.full((2, 1, 2, 2), 0.5, dtype=torch.float16))
     assert not ends.kept[[0, 2, 3, 5]].any()
-    rehearsal = ends.rehearsal(examples)
+    rehearsal, _ = ends.rehearsal(examples)
     assert rehearsal is not None and not rehearsal.ends.any(), "others' ends are not its start"
+
+
+def test_held_out_examples_are_attacked_from_scratch_once_and_go_on_from_there(
+    examples: Examples,
+) -> None:
+    ends = Ends(examples, True, 1, CPU)
+    first, often = ends.rehearsal(examples)
+    assert first is not None and not first.ends.any()
+    x = examples.images()
+    first.keep(x + 0.5, x, 1.0)
+    again, seldom = ends.rehearsal(examples)
+    assert again is not None and torch.equal(again.start(x, 1.0), x + 0.5)
+    assert often > seldom > 0
+    assert not ends.kept.any(), "what is trained on was not attacked"
 
 
 @pytest.mark.parametrize("searches", [1, 2])

@@ -16,7 +16,10 @@ from hauberk.group import Group
 from hauberk.types import Examples, Recall
 
 REHEARSALS = 8
-"""Attacks in a row on a held-out example, where each goes on from the last."""
+"""Attacks in a row on an example that was not attacked before, where each goes on from the last."""
+
+_AGAIN = 2
+"""Attacks in a row on a held-out example that was attacked an epoch ago: the weights have moved."""
 
 
 class Ends:
@@ -42,6 +45,7 @@ class Ends:
         before: Tensor | None = None,
     ) -> None:
         self.reuse, self.searches, self.device = reuse, searches, device
+        self.held_out = torch.empty(0)
         if reuse and before is not None and len(before) == len(examples) * searches:
             self.kept = before.to(device)
             return
@@ -53,12 +57,17 @@ class Ends:
         """What is known of the examples of a batch."""
         return Recall(self.kept, index) if self.reuse else None
 
-    def rehearsal(self, examples: Examples) -> Recall | None:
-        """For examples that are never trained on: to be attacked `REHEARSALS` times in a row."""
+    def rehearsal(self, examples: Examples) -> tuple[Recall | None, int]:
+        """What is known of examples that are never trained on; how many attacks in a row they get.
+
+        The same ones are given each time, and their attacks go on where they ended an epoch ago.
+        """
         if not self.reuse:
-            return None
-        rows = torch.arange(len(examples), device=self.device)
-        return Recall(self._untouched(examples), rows)
+            return None, 1
+        rows, times = torch.arange(len(examples), device=self.device), _AGAIN
+        if not len(self.held_out):
+            self.held_out, times = self._untouched(examples), REHEARSALS
+        return Recall(self.held_out, rows), times
 
     def share(self, batches: Tensor, group: Group) -> None:
         """Every process learns where the others' attacks ended.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hauberk import checkpoint, signals
 from hauberk.device import autocast, compiled, laid_out, placed
-from hauberk.ends import REHEARSALS, Ends
+from hauberk.ends import Ends
 from hauberk.feed import Feed
 from hauberk.log import Log
 from hauberk.monitor import CollapseGuard, SupportWatch
@@ -267,7 +267,7 @@ class _Leg:
     def _validate(self, epoch: int) -> dict[str, float]:
         """The same objective on (at most `HELD_OUT`) held-out examples, by the training attack.
 
-        One that goes on from its last end has gone on `REHEARSALS` times.
+        Where training goes on from the last ends, so do these attacks, from their own.
         """
         held_out = self.data.validation
         if not len(held_out):
@@ -275,12 +275,12 @@ class _Leg:
         rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)
         self.model.eval()
         with autocast(self.device, self.run.bf16):
-            recall = self.ends.rehearsal(held_out)
+            recall, times = self.ends.rehearsal(held_out)
             looked = {name: t.clone() for name, t in self.memory.items()}
             batch = Batch(
                 laid_out(held_out.images()), held_out.y, rng, recall=recall, memory=looked
             )
-            for _ in range(REHEARSALS if recall else 1):
+            for _ in range(times):
                 loss = self.stage.problem.objective(self.model, batch)
         return {f"val_{k}": float(v) for k, v in {"loss": loss.value, **loss.metrics}.items()}
 
@@ -305,6 +305,7 @@ class _Leg:
             "state": self.state.tree(),
             "sums": self.sums,
             "ends": self.ends.kept,
+            "held_out_ends": self.ends.held_out,
             "memory": self.memory,
             "guard": self.guard.steps,
             "history": self.log.history,
@@ -336,6 +337,7 @@ class _Leg:
         self.step, self.guard.steps = tree["step"], tree["guard"]
         self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
         self.ends.kept = tree["ends"].to(self.device)
+        self.ends.held_out = tree.get("held_out_ends", torch.empty(0)).to(self.device)
         kept = tree.get("memory", {})  # checkpoints from before there was any have none
         self.memory |= {name: t.to(self.device) for name, t in kept.items()}
         self.log.restore(tree["history"])
