@@ -107,5 +107,6 @@ def refuse_perturbation(gamma: float) -> None:
     """
     if not 0 < gamma < 1:
         raise ValueError(
-            f"The weight perturbation was given as {gamma}; give a share in (0, 1), or leave it out."
+            f"The weight perturbation was given as {gamma}; give a share in (0, 1), or leave it "
+            "out."
         )
