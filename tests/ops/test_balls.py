@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hauberk.ops import balls
 from hauberk.ops.balls import project_l1, project_l2, project_linf
 
 Project = Callable[[Tensor, Tensor, float], Tensor]
@@ -95,6 +96,22 @@ def test_many_random_rows_in_l1_are_the_bisection(n: int, spread: float) -> None
     out = (v.clamp(0, 1) - x).abs().sum(1, keepdim=True) > eps
     expected = torch.where(out, _moved(v, x, high, 1), v.clamp(0, 1))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_l1_ends_in_a_few_steps_where_the_box_fills_the_ball(monkeypatch) -> None:
+    """As in each soft step: around grey, k coordinates that the box stops are all of eps."""
+    looks = []
+    beyond = balls._Hinges.beyond
+    monkeypatch.setattr(
+        balls._Hinges, "beyond", lambda self, lam: looks.append(1) or beyond(self, lam)
+    )
+    for k in (1, 3, 8):
+        x = torch.full((500, 64), 0.5)
+        v = x + 0.5 * k * torch.randn(x.shape, generator=torch.Generator().manual_seed(k))
+        looks.clear()
+        found = project_l1(v, x, 0.5 * k)
+        assert len(looks) / 2 < 30, "all rows, and two looks a step"
+        torch.testing.assert_close((found - x).abs().sum(1), torch.full((500,), 0.5 * k))
 
 
 @pytest.mark.parametrize("project", [project_l1, project_l2, project_linf])

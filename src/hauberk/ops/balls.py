@@ -22,6 +22,9 @@ _LOOKS = 32
 """Breakpoints of each row between which λ is looked for first, all at once."""
 _STEPS, _HALVING = 250, 5
 """Steps towards λ, at most, and every how many of them halves: fifty find it to the last digit."""
+_EXACT = 1e-14
+"""Of Σ |d_i|, what float64 sums cannot tell from nothing: ψ(λ) is eps, be it where ψ is flat or has
+a kink, as it has where the box stops as many coordinates as fill the ball."""
 
 
 @torch.no_grad()
@@ -86,15 +89,16 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
     for number in range(1, _STEPS + 1):
         (falling, above), (resting, less) = falls.beyond(lam), rests.beyond(lam)
         piece = torch.cat([falling, resting], 1)
-        settled = inside | (piece == came).all(1, keepdim=True)
+        slope, over = falling - resting, above - less - eps
+        met = (over - slope * lam).abs() <= _EXACT * falls.sums[:, -1:]
+        settled = inside | met | (piece == came).all(1, keepdim=True)
         if bool(settled.all()):
             break
-        slope, over = falling - resting, above - less - eps
         low = torch.where(over > slope * lam, lam, low)
         high = torch.where(over > slope * lam, high, lam)
         newton = over / slope
-        known = ((newton > low) & (newton < high)) | (newton == lam)  # at an end it may go in rings
-        if number % _HALVING == 0:
+        known = (newton >= low) & (newton <= high)
+        if number % _HALVING == 0:  # from end to end it could go in rings
             known = newton == lam
         lam = torch.where(settled, lam, torch.where(known, newton, (low + high) / 2))
         came = torch.where(known, piece, -1)
