@@ -8,10 +8,10 @@ shares and codebooks of their own leave 47% under AutoAttack at 0.5% of the dens
 two soft steps a batch, 9 epochs under the falling budget, 4 with codebooks; dead units leave every
 file (``--slim``), so that other rows, too, spend their bytes on weights. ``uniform`` keeps one
 share of each layer, in codebooks of one length (``--no-across``); on validation images of seed 0,
-2, 3 and 4 bits were level. ``lamp``, for comparison, has one budget over all layers, which LAMP shares
-out, and one length (not run yet: its keeps and bits are guesses). Measured on the decoded file, on
-the first 1,000 test images: PGD-100 with two random starts, and AutoAttack. Finished rows are kept
-in runs/byte_budget_mnist and not done again.
+2, 3 and 4 bits were level. ``lamp``, for comparison, has one budget over all layers, which LAMP
+shares out, and one length (not run yet: its keeps and bits are guesses). Measured on the decoded
+file, on the first 1,000 test images: PGD-100 with two random starts, and AutoAttack. Finished rows
+are kept in runs/byte_budget_mnist and not done again.
 """
 
 from __future__ import annotations
