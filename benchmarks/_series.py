@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 import hauberk as hb
+from _record import record
 from hauberk import api
 from hauberk.console import bars, say
 from hauberk.device import bf16_in_software
@@ -141,6 +142,18 @@ class Series:
     def finished(self) -> list[dict[str, Any]]:
         """The rows that are there, in order."""
         return [json.loads(self._row(n).read_text()) for n in self.entries if self._row(n).exists()]
+
+    def record(self, path: Path, about: str, **more: Any) -> None:
+        """Write the finished rows, and what is made of them, as the JSON of a script's docstring.
+
+        Args:
+            path: the file.
+            about: the docstring: its first paragraph is the claim, its second the command.
+            **more: what else the results hold, by name.
+        """
+        claim, command = about.split("\n\n")[:2]
+        results = {**more, "rows": self.finished()}
+        record(path, claim, results, command=command.strip())
 
     def main(self, about: str, publish: Callable[[], None]) -> None:
         """Train, measure and publish the rows that are asked for."""

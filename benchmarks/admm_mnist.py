@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import hauberk as hb
-from _record import record
 from _series import Entry, Series
 from hauberk.evaluate import Proof
 
@@ -100,9 +99,8 @@ def published() -> list[dict[str, Any]]:
 
 def publish() -> None:
     """The JSON and the shipped file, beside this script."""
-    results, (claim, command) = HERE / "results", (__doc__ or "").split("\n\n")[:2]
-    rows = {"rows": SERIES.finished(), "published": published()}
-    record(results / "admm_mnist.json", claim, rows, seed=0, command=command.strip())
+    results = HERE / "results"
+    SERIES.record(results / "admm_mnist.json", __doc__ or "", published=published())
     if SERIES.file(SHIPPED).exists():
         shutil.copyfile(SERIES.file(SHIPPED), results / "admm_mnist_8to1.hbk")
 

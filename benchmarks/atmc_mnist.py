@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import hauberk as hb
-from _record import record
 from _series import Entry, Series
 from hauberk.artifact import Artifact
 from hauberk.evaluate import Proof, Proportion, Published, Row, tradeoff
@@ -148,8 +147,7 @@ def drawn(row: dict[str, Any]) -> Row:
 def publish() -> None:
     """The JSON, the picture and the shipped file, beside this script."""
     rows, results = SERIES.finished(), HERE / "results"
-    claim, command = (__doc__ or "").split("\n\n")[:2]
-    record(results / "atmc_mnist.json", claim, {"rows": rows}, command=command.strip())
+    SERIES.record(results / "atmc_mnist.json", __doc__ or "")
     shown = [drawn(row) for row in rows if "seed" not in row["name"] and "leg" not in row["name"]]
     title = "MNIST, caffe-lenet, eps 76/255: ours by file size, the paper's by its own count"
     tradeoff(shown, results / "atmc_mnist.png", title=title, published=published())

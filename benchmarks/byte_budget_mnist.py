@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import hauberk as hb
-from _record import record
 from _series import Entry, Series, over_seeds
 from atmc_mnist import HONEST, THREAT
 
@@ -76,10 +75,8 @@ TABLE = Series(
 
 def publish() -> None:
     """The JSON and the shipped file with its ONNX, beside this script."""
-    results, (claim, command) = HERE / "results", (__doc__ or "").split("\n\n")[:2]
-    rows = TABLE.finished()
-    found = {"rows": rows, "over_seeds": over_seeds(rows)}
-    record(results / "byte_budget_mnist.json", claim, found, command=command.strip())
+    results, found = HERE / "results", over_seeds(TABLE.finished())
+    TABLE.record(results / "byte_budget_mnist.json", __doc__ or "", over_seeds=found)
     if TABLE.file(SHIPPED).exists():
         shutil.copyfile(TABLE.file(SHIPPED), results / "byte_budget_mnist.hbk")
         hb.export_onnx(results / "byte_budget_mnist.hbk")

@@ -28,7 +28,6 @@ from typing import Any
 import torch
 
 import hauberk as hb
-from _record import record
 from _series import Entry, Series, by_seeds, spread
 from hauberk import domains
 from hauberk.api import FILE
@@ -158,15 +157,14 @@ SERIES = Series(WORK, UNION, entries(), PROOFS, last=attack_all, bf16=False)
 
 def publish() -> None:
     """The JSON and the picture of one row's weights, beside this script."""
-    rows, (claim, command) = SERIES.finished(), (__doc__ or "").split("\n\n")[:2]
-    results: dict[str, Any] = {"rows": rows, "over_seeds": summary(rows)}
+    found: dict[str, Any] = {"over_seeds": summary(SERIES.finished())}
     if TOGETHER.exists():
-        results["ensemble"] = json.loads(TOGETHER.read_text())
+        found["ensemble"] = json.loads(TOGETHER.read_text())
     log = WORK / DENSE / "metrics.csv"
     if log.exists():
         with log.open() as file:
             domains.draw(list(csv.DictReader(file)), HERE / "results" / "min_max_mnist.png")
-    record(HERE / "results" / "min_max_mnist.json", claim, results, command=command.strip())
+    SERIES.record(HERE / "results" / "min_max_mnist.json", __doc__ or "", **found)
 
 
 if __name__ == "__main__":

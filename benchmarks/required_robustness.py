@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import hauberk as hb
-from _record import record
 from _series import Entry, Series
 from atmc_mnist import SERIES as PAPER
 from atmc_mnist import THREAT as WIDE
@@ -111,10 +110,8 @@ def main() -> None:
 
     def publish() -> None:
         found = {row["name"]: row for row in table.finished()}
-        claim, command = (__doc__ or "").split("\n\n")[:2]
-        results = {"summary": summary(name, found), "rows": list(found.values())}
         path = HERE / "results" / f"required_robustness_{name}.json"
-        record(path, claim, results, command=command.strip())
+        table.record(path, __doc__ or "", summary=summary(name, found))
 
     table.main(__doc__ or "", publish)
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import hauberk as hb
-from _record import record
 from _series import Entry, Series, by_seeds, spread
 from hauberk.evaluate import Proof
 
@@ -92,9 +91,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def publish() -> None:
     """The JSON beside this script."""
-    rows, (claim, command) = SERIES.finished(), (__doc__ or "").split("\n\n")[:2]
-    results = {"rows": rows, "robust_over_seeds": summary(rows)}
-    record(HERE / "results" / "reweighted_mnist.json", claim, results, command=command.strip())
+    found = summary(SERIES.finished())
+    SERIES.record(HERE / "results" / "reweighted_mnist.json", __doc__ or "", over_seeds=found)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import hauberk as hb
-from _record import record
 from _series import Entry, over_seeds
 from byte_budget_mnist import SEEDS, TABLE, row
 
@@ -40,9 +39,8 @@ SERIES = replace(TABLE, entries=ENTRIES)
 
 def publish() -> None:
     """The JSON beside this script."""
-    rows, (claim, command) = SERIES.finished(), (__doc__ or "").split("\n\n")[:2]
-    results = {"rows": rows, "over_seeds": over_seeds(rows)}
-    record(HERE / "results" / "teacher_mnist.json", claim, results, command=command.strip())
+    found = over_seeds(SERIES.finished())
+    SERIES.record(HERE / "results" / "teacher_mnist.json", __doc__ or "", over_seeds=found)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class WeightPerturbed(Supervised):
         gamma: γ, how far in each tensor, in its own norm; the paper's 0.005 is usual.
 
     Raises:
-        ValueError: for a γ that is no positive number.
+        ValueError: for a γ outside (0, 1).
     """
 
     objective: Supervised
