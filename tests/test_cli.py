@@ -166,6 +166,8 @@ BAD = {
                        "linf:8"], "8"),
     "threat twice": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
                       "l2:1+l2:2"], "l2 2 times"),
+    "threat nothing": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
+                        "linf:0"], "give a positive radius"),
     "threat missing": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
                         "l2:1+"], "could not be read"),
     "threat of another norm": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
@@ -410,10 +412,13 @@ def test_a_network_of_one_s_own_from_its_own_weights(
     [
         (
             ["compress"],
-            "compress was given no --data and no --threat; see hauberk compress --help.",
+            "compress was given no --data and no --threat; give --data digits --threat "
+            "linf:8/255, for example; see hauberk compress --help.",
         ),
-        (["inspect"], "inspect was given no file; see"),
-        (["evaluate", "a.hbk", "--data", "digits"], "evaluate was given no --threat; see"),
+        (["inspect"], "inspect was given no file; give model.hbk, for example; see"),
+        (["evaluate", "a.hbk", "--data", "digits"], "evaluate was given no --threat; give --thr"),
+        (["data"], "data was given no data; give digits, for example; see hauberk data --help"),
+        (["sweep", "--data", "digits", "--threat", "linf:0.1"], "give --methods sized,ap, for"),
     ],
 )
 def test_what_is_missing_is_named_alone(

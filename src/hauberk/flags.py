@@ -298,6 +298,15 @@ _UNREAD = re.compile(
     r".*?: (['\"])(.*)\3$"
 )
 """Python's own words for what is no number."""
+_POSITIONAL = {"PATH": "file", "STR": "data"}
+_SUCH = {
+    "file": "model.hbk",
+    "data": "digits",
+    "--data": "--data digits",
+    "--threat": "--threat linf:8/255",
+    "--methods": "--methods sized,ap",
+}
+"""What verbs must be given, as it may be given."""
 _NUMBERS = {"int": "a whole number", "float": "a number, such as 0.9, or 90% of a whole"}
 
 
@@ -307,9 +316,12 @@ def _brief(said: str, verb: str) -> str:
     if unread:
         flag, kind, _, word = unread.groups()
         return f"{flag} was given as {word}; give {_NUMBERS[kind]}"
-    missing = re.findall(r"(?:[:)] )(PATH|--[\w-]+) ", said) if said.startswith("Missing") else []
-    names = ["file" if name == "PATH" else name for name in missing]
-    return f"{verb} was given no {' and no '.join(names)}" if names else said
+    missing = re.findall(r"(?:[:)] )(PATH|STR|--[\w-]+) ", said)
+    names = [_POSITIONAL.get(name, name) for name in missing]
+    if not (names and said.startswith("Missing")):
+        return said
+    such = " ".join(_SUCH.get(name, name) for name in names)
+    return f"{verb} was given no {' and no '.join(names)}; give {such}, for example"
 
 
 def _unboxed(text: str) -> str:

@@ -88,12 +88,7 @@ def threat(text: str) -> Threat:
     from hauberk.threats import Union
 
     members = tuple(_ball(part.strip(), text) for part in text.split("+"))
-    if len(members) == 1:
-        return members[0]
-    empty = next((part for part in members if not part.radius()), None)
-    if empty:
-        raise ValueError(f"The threat {text!r} has {empty}, which allows nothing; leave it out.")
-    return Union(members)
+    return members[0] if len(members) == 1 else Union(members)
 
 
 def _ball(part: str, text: str) -> Threat:
@@ -109,7 +104,13 @@ def _ball(part: str, text: str) -> Threat:
             "and a radius in pixel units of [0, 1], such as linf:8/255 or l2:0.5; a plus joins "
             "several, such as linf:0.3+l2:2."
         )
-    return known[norm.lower()](float(number[1]) / divisor)
+    radius = float(number[1]) / divisor
+    if not radius:
+        raise ValueError(
+            f"The threat {text!r} has {part}, which allows nothing; give a positive radius. Clean "
+            "accuracy is always reported beside a threat."
+        )
+    return known[norm.lower()](radius)
 
 
 def attack(text: str) -> Attack | None:

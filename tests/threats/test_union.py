@@ -107,7 +107,7 @@ def test_it_is_said_with_a_plus() -> None:
         ("linf:0.1,l2:2", "could not be read"),
         ("linf:0.1+linf:0.1", "has linf 2 times"),
         ("l2:1+linf:0.1+l2:3", "has l2 2 times, and the largest of them holds the others"),
-        ("linf:0.1+l2:0", "has l2:0.0, which allows nothing"),
+        ("linf:0.1+l2:0", "has l2:0, which allows nothing"),
         ("linf:8+l2:1", "is no ℓ∞ radius"),
     ],
 )

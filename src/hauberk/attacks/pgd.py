@@ -89,7 +89,7 @@ class PGD(Attack):
         """Of one that tracks: pieces of a few steps that walk the same path, or it in one piece."""
         if not self.track:
             return ()
-        if self.falling or self.steps <= _LEG:
+        if self.falling or self.steps <= _LEG or not threat.radius():
             return (self,)
         alpha, outside = self._step(threat), self._outside(threat)
         way = [replace(self, steps=outside, approach=1.0, track=False)] if outside else []
