@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from hauberk.group import ALONE, Group
@@ -76,6 +76,10 @@ class Recall:
     def split(self, searches: int) -> list[Recall]:
         """The memory of each of so many attacks."""
         return [replace(self, ends=part) for part in self.ends.chunk(searches)]
+
+    def unknown(self) -> Bool[Tensor, batch]:
+        """Which examples were not attacked yet, or not moved."""
+        return ~self.ends[self.index].flatten(1).any(1)
 
     def start(self, x: Images, radius: float) -> Images:
         """``x``, moved as far as last time; it may be outside of the threat."""

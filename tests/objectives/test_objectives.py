@@ -3,11 +3,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import hauberk as hb
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
 from hauberk.objectives import Adversarial, Natural, Trades
-from hauberk.threats import Linf
-from hauberk.types import Batch
+from hauberk.threats import L1, L2, Linf, Union
+from hauberk.types import Batch, Recall
 
 
 def batch(progress: float = 1.0) -> Batch:
@@ -92,3 +93,45 @@ def test_the_attack_sees_the_network_in_eval_mode_and_leaves_its_statistics() ->
     Adversarial(Linf(0.1), PGD(30))(model2, batch())
     assert not torch.equal(before, once)
     assert int(model[1].num_batches_tracked) == int(model2[1].num_batches_tracked) == 1
+
+
+class Blind(nn.Module):
+    """Of class 0 until a pixel is above 0.02: at black images it has no gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = (x - 0.02).relu().sum(1)
+        return torch.stack([torch.full_like(seen, 0.5), 100 * seen], 1)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.3), L1(0.5), Union((Linf(0.1), L2(0.3)))])
+@pytest.mark.parametrize("recalled", [True, False])
+def test_training_attacks_begin_beside_the_clean_image(threat: hb.Threat, recalled: bool) -> None:
+    """A net that has no gradient at the clean image is not robust for that."""
+    x, y = torch.zeros(8, 40), torch.zeros(8, dtype=torch.long)
+    recall = Recall(torch.zeros(8, 40, dtype=torch.float16), torch.arange(8)) if recalled else None
+    b = Batch(x, y, torch.Generator().manual_seed(0), recall=recall)
+    objective = Adversarial(threat, PGD.soft(2))
+    for _ in range(3):
+        loss = objective(Blind(), b)
+    assert float(loss.metrics["robust"]) == 0
+
+
+def test_an_attack_goes_on_from_its_last_end_and_else_from_anywhere() -> None:
+    starts = []
+
+    class Note(Attack):
+        def search(self, loss, x, threat, rng, start=None):
+            starts.append(start)
+            return x + 0.1
+
+    ends = torch.zeros(8, 5, dtype=torch.float16)
+    ends[:4] = 0.5
+    b = batch()
+    x = b.x.clamp(0.3, 0.7)
+    told = Adversarial(Linf(0.2), Note())
+    told(net(), Batch(x, b.y, b.rng, recall=Recall(ends, torch.arange(8))))
+    torch.testing.assert_close(starts[0][:4], x[:4] + 0.1)
+    moved = starts[0][4:] - x[4:]
+    assert bool((moved != 0).all()) and float(moved.abs().max()) <= 0.2 + 1e-6
+    assert len(moved.unique()) > 10, "every pixel of every image has its own"
+    assert torch.equal(ends, torch.full_like(ends, 0.5)), "where it ended is kept for all"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from hauberk.attack import Attack, frozen
@@ -84,11 +85,18 @@ def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
 def search(loss: SampleLoss, batch: Batch, attack: Attack, threat: Threat) -> Images:
     """The attack on a batch; where earlier ones are recalled it goes on from their ends.
 
+    Where an example has none it begins at a random point. From the clean image such a chain of
+    attacks would never see what lies beside the path that leaves it, and a network learns to be
+    robust on that path alone: pruned nets on MNIST, whose background is black, withstood it on 84%
+    of the images and PGD from a random start on 28%.
+
     Source: ATTA (Zheng et al., 2020, arXiv 1912.11969).
     """
-    recall, radius = batch.recall, threat.radius()
-    start = recall.start(batch.x, radius) if recall else None
-    x_adv = attack(loss, batch.x, threat, batch.rng, start)
-    if recall:
-        recall.keep(x_adv, batch.x, radius)
+    recall, x, radius = batch.recall, batch.x, threat.radius()
+    if recall is None:
+        return attack(loss, x, threat, batch.rng)
+    anywhere = recall.unknown().view(-1, *[1] * (x.ndim - 1))
+    start = torch.where(anywhere, threat.sample(x, batch.rng), recall.start(x, radius))
+    x_adv = attack(loss, x, threat, batch.rng, start)
+    recall.keep(x_adv, x, radius)
     return x_adv
