@@ -69,6 +69,18 @@ def test_every_mean_over_seeds_is_as_it_was_measured(file: str) -> None:
         ]
 
 
+def test_what_every_cut_destroys_is_as_it_was_measured() -> None:
+    found = json.loads((RESULTS / "reweighted_mnist.json").read_text())["results"]["over_seeds"]
+    moments = [f"{cut}, {when}" for cut in ("90%", "97%") for when in ("cut", "retrained")]
+    ways = {name.removesuffix(" 90%, cut") for name in found if name.endswith(" 90%, cut")}
+    shown = {cells[0]: cells[1:] for cells in _lines() if cells[0] in ways and len(cells) == 5}
+    assert shown.keys() == ways and len(ways) == 4
+    for way, cells in shown.items():
+        assert cells == [_spread(found[f"{way} {moment}"]) for moment in moments]
+    text = (ROOT / "docs" / "choose.md").read_text()
+    assert f"three dense nets ({_spread(found['DA'])}%)" in text
+
+
 def _spread(share: dict[str, float | None]) -> str:
     mean, sd = share["mean"], share["sd"]
     assert mean is not None
