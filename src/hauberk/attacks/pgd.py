@@ -60,8 +60,8 @@ class PGD(Attack):
     def soft(steps: int, reach: float = 4.0) -> PGD:
         """For training, where steps are dear; in ℓ1, too, all are taken inside of the ball.
 
-        On MNIST's LeNet at eps 76/255 four of these do what eight signed ones do, and eight what
-        forty do (benchmarks/speed/attack_steps.py).
+        On MNIST's LeNet at eps 76/255 four of these come within two points of eight signed ones,
+        and eight within one of sixteen (benchmarks/speed/attack_steps.py).
         """
         return PGD(steps, reach=reach, sharpness=0.6, falling=True, approach=0.0)
 
