@@ -42,7 +42,7 @@ USAGE = """\
 hauberk makes a neural network small while it keeps its accuracy and its adversarial robustness,
 and proves it on the file that ships.
 
-  hauberk demo                 the whole story on embedded data, in about three minutes
+  hauberk demo                 the whole story on embedded data, in three to five minutes
   hauberk train                a dense, adversarially trained network
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk sweep                methods × sizes × seeds, every run in one table
