@@ -52,16 +52,16 @@ def methods(name: str, how: Mapping[str, Any]) -> dict[str, hb.Method]:
 def series(name: str) -> Series:
     """The table of these data."""
     if name == "digits":
-        threat, model, images, how = hb.Linf(0.1), "digits-cnn", None, {}
+        threat, model, images, watched, how = hb.Linf(0.1), "digits-cnn", None, None, {}
         dense: hb.Method = hb.DA(epochs=30)
     else:
-        threat, model, images, how, dense = THREAT, MODEL, TRAINED, HOW, DENSE
+        threat, model, images, watched, how = THREAT, MODEL, TRAINED, 2_000, HOW
+        dense = DENSE
     entries = {"DA": Entry(dense, model, images=images)} | {
         label: Entry(method, model, "DA", images=images)
         for label, method in methods(name, how).items()
     }
     proof = Proof(threat, str(threat), PGD, check_limit=0)
-    watched = None if name == "digits" else 2_000
     work = Path(f"runs/required_{name}")
     return Series(work, threat, entries, {"pgd:40": proof}, watched=watched)
 

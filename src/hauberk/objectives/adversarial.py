@@ -85,10 +85,11 @@ def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
 def search(loss: SampleLoss, batch: Batch, attack: Attack, threat: Threat) -> Images:
     """The attack on a batch; where earlier ones are recalled it goes on from their ends.
 
-    Where an example has none it begins at a random point, as all do without recall. From the clean
-    image few steps do not see what lies beside the path that leaves it, and a network learns to be
-    robust on that path alone: on MNIST, whose background is black, such training loses 11 to 30
-    points (benchmarks/random_start_mnist.py).
+    Where an example has none it begins at a random point, drawn for each row of the batch, so that
+    random numbers do not depend on which rows a process has. From the clean image few steps do not
+    see what lies beside the path that leaves it, and a network learns to be robust on that path
+    alone: on MNIST, whose background is black, training without recall loses 11 to 30 points by it
+    (benchmarks/random_start_mnist.py).
 
     Source: ATTA (Zheng et al., 2020, arXiv 1912.11969).
     """

@@ -58,7 +58,7 @@ class L1(Threat):
         return project_l1(x_adv, x, self.eps)
 
     def sample(self, x: Images, rng: torch.Generator) -> Images:
-        """Uniform in the ball, then moved into the box.
+        """Uniform in the ball, then moved into the box: no pixel gets further from ``x``.
 
         Exponential numbers over their sum are uniform on the simplex, and signs make it the sphere.
         """
@@ -66,7 +66,7 @@ class L1(Threat):
         signs = torch.where(uniform_like(x, rng) < 0.5, -1.0, 1.0).to(x.dtype)
         total = per_example(sizes.flatten(1).sum(1), x).clamp_min(torch.finfo(x.dtype).tiny)
         reach = uniform_like(x.flatten(1)[:, 0], rng) ** (1 / x[0].numel())
-        return self.project(x + self.eps * per_example(reach, x) * signs * sizes / total, x)
+        return (x + self.eps * per_example(reach, x) * signs * sizes / total).clamp(0, 1)
 
     def steepest(self, grad: Images, sharpness: float = inf) -> Tensor:
         """``argmax ⟨s·ĝ, d⟩ − ½‖d‖₂²  s.t.  ‖d‖₁ ≤ 1, ‖d‖_∞ ≤ 1/k``; k is ⌊eps⌋, at least 1.
