@@ -50,7 +50,8 @@ class Reweighted(Compression):
         rounds: times that the penalty is built from the weights.
         round_epochs: passes in each round; ``epochs`` are those of the retraining.
         strength: λ, 0 or more; 0.3 to 1 serve on digits (single weights at 90 and 97% sparsity,
-            filters and columns at 70%).
+            filters and columns at 70%). Too weak where the log's ``kept`` is still well above keep
+            as the last round ends: the cut then takes what lives.
         eps: ε, in the least magnitude that the cut would keep of a layer (of groups: squared).
         bits: of a codebook index, in the same problem by ADMM, 1 to 16; 0 is without a codebook.
         rho: ADMM's penalty weight for the codebook.

@@ -105,6 +105,8 @@ def _family(name: str) -> Family:
         return FAMILIES[name]
     near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
+    if name.endswith(".hbk"):
+        hint = "; a trained net's file is what compress --from and hauberk.load read."
     raise ValueError(f"There is no model {name!r}: the known ones are {', '.join(FAMILIES)}{hint}")
 
 
