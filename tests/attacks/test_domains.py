@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -81,6 +82,27 @@ def test_a_large_gamma_is_the_average_attack() -> None:
     assert torch.equal(average.weights, torch.full((8, 3), 1 / 3))
     free = MinMaxPGD(6, rate=3.0, gamma=0.0)(told, x, THREATS[0], generator(2))
     assert not torch.allclose(free.x, average.x, atol=1e-3), "the weights change nothing"
+
+
+def test_weights_that_wait_leave_the_average_attack_where_they_begin_to_move() -> None:
+    x, y = inputs()
+    told = ensemble(nets(3), y, hinge())
+    paths = list[list[Tensor]]()
+    search = MinMaxPGD(8, rate=3.0, gamma=0.0)
+    waits = (search.averaged(), replace(search, wait=0.5), replace(search, wait=1.0), search)
+    for way in waits:
+        seen: list[Tensor] = []
+
+        def watched(v: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(v.detach().clone())
+            return told(v)
+
+        way(watched, x, THREATS[0], generator(2))
+        paths.append(seen)
+    average, half, whole, none = (torch.stack(path) for path in paths)
+    assert torch.equal(whole, average)
+    assert torch.equal(half[:5], average[:5]) and not torch.equal(half[5], average[5])
+    assert not torch.equal(none[2], average[2]), "without a wait they move from the second step"
 
 
 def test_the_average_attack_is_pgd_on_the_mean() -> None:
@@ -220,6 +242,7 @@ def test_an_image_that_fools_however_it_is_turned() -> None:
         (lambda: MinMaxPGD(0), "steps=0; give 1"),
         (lambda: MinMaxPGD(reach=-1.0), "reach=-1.0"),
         (lambda: MinMaxPGD(step_size=0.0), "step_size=0.0"),
+        (lambda: MinMaxPGD(wait=1.5), "wait=1.5"),
         (lambda: ensemble([], torch.zeros(1)), "no network; give at least one"),
         (lambda: transformed(nn.Identity(), torch.zeros(1), []), "was given none"),
         (lambda: hinge(-50.0), "margin was given as -50.0"),
