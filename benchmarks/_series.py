@@ -219,12 +219,17 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}
 
 
+def clean_share(row: Mapping[str, Any]) -> float:
+    """Clean accuracy on the whole test split, where fewer images were attacked, too."""
+    return (row.get("clean_split") or row["clean"])["accuracy"]
+
+
 def over_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """By name: bytes, clean accuracy and that under each attack, mean and deviation over seeds."""
     return {
         name: {
             "bytes": [row["bytes"] for row in same],
-            "clean": spread([row["clean"]["accuracy"] for row in same]),
+            "clean": spread([clean_share(row) for row in same]),
             "attacks": {
                 attack: spread([row["attacks"][attack]["accuracy"] for row in same])
                 for attack in same[0]["attacks"]

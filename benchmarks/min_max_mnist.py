@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 import hauberk as hb
-from _series import Entry, Series, by_seeds, spread
+from _series import Entry, Series, by_seeds, clean_share, spread
 from hauberk import domains
 from hauberk.api import FILE
 from hauberk.attacks import MinMaxPGD, cross_entropy, ensemble, hinge
@@ -103,7 +103,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Robust accuracy in the union and in each norm: mean and deviation over the seeds."""
     return {
         name: {
-            "clean": spread([row["clean"]["accuracy"] for row in same]),
+            "clean": spread([clean_share(row) for row in same]),
             **{
                 attack: {
                     "union": spread([row["attacks"][attack]["accuracy"] for row in same]),

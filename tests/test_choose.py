@@ -81,6 +81,17 @@ def test_what_every_cut_destroys_is_as_it_was_measured() -> None:
     assert f"three dense nets ({_spread(found['DA'])}%)" in text
 
 
+def test_what_each_norm_leaves_is_as_it_was_measured() -> None:
+    found = json.loads((RESULTS / "min_max_mnist.json").read_text())["results"]["over_seeds"]
+    shown = {cells[0]: cells[1:] for cells in _lines() if cells[0] in found and len(cells) == 7}
+    assert shown.keys() == found.keys() and len(shown) == 5
+    for name, cells in shown.items():
+        pgd, aa = found[name]["pgd:40"], found[name]["autoattack"]
+        norms = (pgd[part] for part in ("linf:0.2", "l2:2.0", "l1:12.0"))
+        shares = (found[name]["clean"], *norms, pgd["union"], aa["union"])
+        assert cells == [_spread(share) for share in shares]
+
+
 def _spread(share: dict[str, float | None]) -> str:
     mean, sd = share["mean"], share["sd"]
     assert mean is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -253,8 +254,9 @@ def _each() -> list[Method]:
 @pytest.mark.parametrize("method", _each(), ids=lambda m: type(m).__name__)
 def test_every_method_weighs_a_union_and_no_other_threat(method: Method) -> None:
     natural = type(method) is hb.NAP
-    for threat, kind in ((THREE, WorstDomain), (Linf(0.1), Adversarial)):
-        found = method.objective(threat, 0.3)
+    alone = replace(method, domains="min-max")  # of one threat nothing else can be asked
+    for of, threat, kind in ((method, THREE, WorstDomain), (alone, Linf(0.1), Adversarial)):
+        found = of.objective(threat, 0.3)
         assert isinstance(found, kind) or natural
     if method.domains == "min-max":
         assert method.weighting() == Shared(method.weight_rate, method.gamma)
@@ -278,6 +280,24 @@ def test_a_teacher_teaches_under_a_union() -> None:
 def test_min_max_refuses_a_threat_alone() -> None:
     with pytest.raises(ValueError, match=r"linf:0.1 alone; give several, .*; or take|or take"):
         hb.compress(mlp(), toy(), method=hb.MinMax(), threat=Linf(0.1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gamma": 3.0},
+        {"domains": "average"},
+        {"audit": 0},
+        {"weight_rate": 1.0},
+        {"per_sample": True},
+    ],
+)
+def test_what_weighs_several_threats_is_refused_beside_one(settings: dict) -> None:
+    method = hb.ATMC(keep=0.5, **settings)
+    (name,) = settings
+    assert method.objective(THREE)
+    with pytest.raises(ValueError, match=f"{name} was given as .*about several threats"):
+        hb.compress(mlp(), toy(), method=method, threat=Linf(0.1))
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ class Method(ABC):
             attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
         robust = Adversarial(threat, attack, self.clean, warmup, self.q)
         if len(threat.parts()) < 2:
+            self._refuse_weights_of_one()
             return self.perturbed(robust)
         return self.perturbed(WorstDomain(robust, self.weighting(), Audit(self.audit)))
 
@@ -167,6 +168,16 @@ class Method(ABC):
         if self.per_sample and self.domains == "min-max":
             return PerSample(self.gamma)
         return strategies[self.domains]
+
+    def _refuse_weights_of_one(self) -> None:
+        """One threat has no weights, and what is said of them would go unheard."""
+        for name in ("domains", "gamma", "weight_rate", "audit", "per_sample"):
+            value = getattr(self, name)
+            if value != getattr(type(self), name):
+                raise ValueError(
+                    f"{name} was given as {value}, which is about several threats, and there is "
+                    "one; leave it out, or give several, such as linf:0.1+l2:1."
+                )
 
     def descent(self, share: float = 1.0) -> Descent:
         """AdamW at ``share`` of the peak rate."""
