@@ -57,9 +57,9 @@ class MinMaxPGD:
         reach: length of the whole path in radii.
         random_start: start at a random point of the threat, else at ``x``.
         wait: share of the steps in which the domains count alike, before the weights move. A loss
-            that stops where a domain is fooled (`hinge`) leaves the fooled ones out by itself, and
-            there weights that follow the worst from the start are behind the average; after half
-            of the steps they are level with it or ahead (benchmarks/min_max_mnist.py).
+            that stops where a domain is fooled (`hinge`) leaves the fooled ones out by itself:
+            there weights that follow the worst from the start are behind the average, and after
+            half of the steps level with it (benchmarks/min_max_mnist.py).
     """
 
     steps: int = 40
