@@ -1,7 +1,7 @@
 """The smallest file for a robustness that is asked for. On digits targets of 60, 70 and 80% give
 1,383, 1,787 and 3,863 bytes, which keep 65.3, 70.6 and 81.7% of 449 test images: each target is
 met, the sizes are in their order, and 30, 38 and 32% smaller than what a grid of --size runs needs
-for as much, between its files. MNIST has not been run.
+for as much, between its files. MNIST's table is not published.
 
     python benchmarks/required_robustness.py --data digits
     python benchmarks/required_robustness.py --data ../shared/data/mnist
