@@ -219,9 +219,9 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}
 
 
-def clean_share(row: Mapping[str, Any]) -> float:
+def clean_split(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Clean accuracy on the whole test split, where fewer images were attacked, too."""
-    return (row.get("clean_split") or row["clean"])["accuracy"]
+    return row.get("clean_split") or row["clean"]
 
 
 def over_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def over_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {
         name: {
             "bytes": [row["bytes"] for row in same],
-            "clean": spread([clean_share(row) for row in same]),
+            "clean": spread([clean_split(row)["accuracy"] for row in same]),
             "attacks": {
                 attack: spread([row["attacks"][attack]["accuracy"] for row in same])
                 for attack in same[0]["attacks"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import hauberk as hb
-from _series import Entry, Series
+from _series import Entry, Series, clean_split
 from hauberk.artifact import Artifact
 from hauberk.evaluate import Proof, Proportion, Published, Row, tradeoff
 
@@ -131,14 +131,13 @@ def drawn(row: dict[str, Any]) -> Row:
     def share(found: dict[str, Any]) -> Proportion:
         return Proportion(round(found["accuracy"] * found["n"]), found["n"])
 
-    whole = row.get("clean_split") or row["clean"]
     return Row(
         file=row["file"],
         bytes=row["bytes"],
         dense_bytes=row["dense_bytes"],
         threat=row["threat"],
         attack="the paper's attack",
-        clean=share(whole),
+        clean=share(clean_split(row)),
         robust=share(row["paper_attack"]),
         name=row["name"],
     )

@@ -17,7 +17,7 @@ trained for eight bits (Int8), and the nets trained on the average and on ℓ∞
 `lenet:4`, its copies pruned to 10% and rounded to eight bits, a `lenet:2` and a `caffe-lenet`. Of
 1,000 test images those are attacked that all five classify correctly. For the margin the weights
 wait for half of the steps (chosen on validation images; without the wait they are behind the
-average by up to 3 points). Finished rows are kept in runs/min_max_mnist and not done again.
+average by up to 3.4 points). Finished rows are kept in runs/min_max_mnist and not done again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 import torch
 
 import hauberk as hb
-from _series import Entry, Series, by_seeds, clean_share, spread
+from _series import Entry, Series, by_seeds, clean_split, spread
 from hauberk import domains
 from hauberk.api import FILE
 from hauberk.attacks import MinMaxPGD, cross_entropy, ensemble, hinge
@@ -106,7 +106,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Robust accuracy in the union and in each norm: mean and deviation over the seeds."""
     return {
         name: {
-            "clean": spread([clean_share(row) for row in same]),
+            "clean": spread([clean_split(row)["accuracy"] for row in same]),
             **{
                 attack: {
                     "union": spread([row["attacks"][attack]["accuracy"] for row in same]),
