@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
 
@@ -148,22 +150,45 @@ def test_what_the_margin_promises_holds_for_random_shares() -> None:
     assert passed < 0.06
 
 
-def test_the_search_halves_what_is_not_known() -> None:
-    least = 1234.0
-    search = Descending(10_000.0, met=80_000.0)
-    for _ in range(14):
-        met = search.bits >= least
-        search.note(met, search.bits)
-    assert least <= search.met < 1.01 * least
-    assert search.failed < least and search.closed
+def _searched(robust: Callable[[float], float], need: float, tries: int) -> Descending:
+    search = Descending(need, 10_000.0, met=80_000.0)
+    for _ in range(tries):
+        search.note(robust(search.bits), search.bits)
+    return search
+
+
+def test_the_search_closes_on_the_smallest_that_meets_the_target() -> None:
+    """A robustness that falls off ever faster, as measured curves do, and one that is a step."""
+    search = _searched(lambda bits: 0.9 - 100 / bits, 0.8, 6)
+    assert 1000 <= search.met < 1.02 * 1000 and search.failed < 1000
+    search = _searched(lambda bits: 0.9 if bits >= 1234 else 0.1, 0.8, 20)
+    assert 1234 <= search.met < 1.02 * 1234 and search.failed < 1234 and search.closed
+
+
+def test_the_search_finds_both_sides_soon() -> None:
+    """From ten times too large; a step down is between a fifth and three fifths of the bits."""
+    search = _searched(lambda bits: 0.9 - 100 / bits, 0.8, 4)
+    assert 0 < search.failed < 1000 <= search.met < 2500
+    search, places = Descending(0.8, 10_000.0, met=80_000.0), [10_000.0]
+    for robust in (0.9, 0.89, 0.82, 0.801):
+        search.note(robust, search.bits)
+        places.append(search.bits)
+    shares = [after / before for before, after in pairwise(places)]
+    assert all(0.399 < share < 0.801 for share in shares) and shares[-1] == pytest.approx(0.8)
 
 
 def test_nothing_is_tried_below_the_least_file() -> None:
-    search = Descending(1000.0, met=8000.0, least=900.0)
+    search = Descending(0.8, 1000.0, met=8000.0, least=900.0)
     for _ in range(3):
         assert search.bits >= 900.0
-        search.note(True, search.bits)
+        search.note(0.9, search.bits)
     assert search.closed and search.met == 900.0
+
+
+def test_where_none_has_met_it_but_a_cut_the_search_goes_up_half_way() -> None:
+    search = Descending(0.8, 1000.0, met=8000.0)
+    search.note(0.5, 1000.0)
+    assert search.bits == pytest.approx((1000 * 8000) ** 0.5) and search.failed == 1000.0
 
 
 def test_a_target_that_chance_meets_ends_with_a_tiny_file() -> None:

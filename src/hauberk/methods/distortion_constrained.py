@@ -10,7 +10,7 @@ the robust error of the rounded net on validation examples. What falls below the
 how large the file about is. Then the search closes on real files: the dense net is brought to twice
 that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
 `Sized` does; the budget falls where the file met the target, and goes on from it, and rises where
-it did not (bisection on the logarithm). The smallest that met it is what ships. Departure: the loss
+it did not (`Descending`). The smallest that met it is what ships. Departure: the loss
 that the weights see is no estimate of the error that is bounded, only its direction, which is what
 closing the loop on the strict value allows.
 """
@@ -63,7 +63,7 @@ class DistortionConstrained(Compression):
             network comes to twice that size.
         codebook_epochs: passes with codebooks of each leg that closes on the smallest file, after
             four times as many under its falling budget: with twice as many, legs fell short.
-        legs: how many of these there are; each halves what is not known of the size.
+        legs: how many of these there are, at most.
         most_bits: of a codebook, at most; 1 to 8.
         judge_steps: PGD steps with which robustness is measured between the legs.
     """
@@ -94,7 +94,7 @@ class DistortionConstrained(Compression):
         judge = Judge(threat, held_out, self.judge_steps, self.half)
         target.refuse_above(judge(model))
         packing = Packing(model, coded(model, self.select(model)), self.most_bits, self.half)
-        best = _Best(packing, lambda net: target.met(judge(net)))
+        best = _Best(packing, lambda net: judge(net).accuracy, target.need)
         rest = Prices.of(model, sample, packing.names, self.half).rest_bytes
         tariffs = packing.tariffs(packing.lean(best.cut_alone()))
         rate = Rate(tariffs, 8 * rest)
@@ -136,7 +136,7 @@ class DistortionConstrained(Compression):
     ) -> Iterator[Stage]:
         """Cut to twice so many bits; train in a file of so many, look, ask for fewer or more."""
         packing, model = best.packing, best.packing.model
-        search = Descending(max(bits, best.least), met=best.bits, least=best.least)
+        search = Descending(best.need, max(bits, best.least), met=best.bits, least=best.least)
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: packing.names)
@@ -167,9 +167,9 @@ class DistortionConstrained(Compression):
             yield self.stage(f"codebook {number}", both, lazy(0.15), self.codebook_epochs)
             asked = problem({"size": budget(search.bits, now)})
             yield self.stage(f"size {number}", asked, lazy(0.15), 0)
-            met = best.look()
-            search.note(met, packing.length_bits)
-            start, harms = (sparser, now) if met else (start, harms)
+            robust = best.look()
+            search.note(robust, packing.length_bits)
+            start, harms = (sparser, now) if robust >= best.need else (start, harms)
         model.load_state_dict(best.state)
 
     def _target(self, n: int) -> RobustTarget:
@@ -181,11 +181,12 @@ class _Best:
 
     Args:
         packing: of the network under way, which is the first one.
-        meets: whether a network does.
+        robust: how robust a network is.
+        need: the robustness that meets the target.
     """
 
-    def __init__(self, packing: Packing, meets: Callable[[nn.Module], bool]) -> None:
-        self.packing, self.meets = packing, meets
+    def __init__(self, packing: Packing, robust: Callable[[nn.Module], float], need: float) -> None:
+        self.packing, self.robust, self.need = packing, robust, need
         self.least = 2 * packing.least_bits
         self._take(packing.model)
 
@@ -195,18 +196,18 @@ class _Best:
         for _ in range(_HALVINGS):
             lean = self.packing.lean(keep / 2)
             net = self.packing.copy(lean)
-            if not all(t.any() for t in lean.values()) or not self.meets(net):
+            if not all(t.any() for t in lean.values()) or self.robust(net) < self.need:
                 break
             self._take(net)
             keep /= 2
         return keep
 
-    def look(self) -> bool:
-        """Whether the network under way meets it; the smallest that does is kept."""
-        met = self.meets(self.packing.model)
-        if met and self.packing.length_bits < self.bits:
+    def look(self) -> float:
+        """How robust the network under way is; the smallest that meets the target is kept."""
+        robust = self.robust(self.packing.model)
+        if robust >= self.need and self.packing.length_bits < self.bits:
             self._take(self.packing.model)
-        return met
+        return robust
 
     def _take(self, net: nn.Module) -> None:
         self.state: dict[str, Any] = copy.deepcopy(net.state_dict())
