@@ -71,7 +71,7 @@ class DistortionConstrained(Compression):
     robust_at_least: float = 0.8
     confidence: float = 0.95
     codebook_epochs: int = 5
-    legs: int = 6
+    legs: int = 9
     most_bits: int = 8
     judge_steps: int = 40
 

@@ -26,8 +26,6 @@ from hauberk.types import Examples
 
 ALLOWED = 0.01
 """Robust accuracy that may be missing on other examples."""
-_NEAR, _FALL, _FAR = log(1.25), log(2), log(2.5)
-"""The least, the first and the longest way down from a budget that met the target."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +118,11 @@ class Judge:
 class Descending:
     """The search for the smallest budget that meets the target, one training for each try.
 
-    Robustness is taken for a line in the logarithm of the bits. While none has failed, the line
-    through the last two says how far down to go: it bends downwards, so that this goes a little
-    too far, which is what finds the other side soon. Then the line between the smallest that met
-    the target and the largest that did not says what to try, in the middle half between them.
+    While none has failed, the next is smaller by a fixed share: a network that is to lose much more
+    in one leg ends less robust than one of its size that came down slowly, and fails where that
+    one would not. Between the smallest that met the target and the largest that did not,
+    robustness is taken for a line in the logarithm of the bits, and the next is where the line
+    comes to what is needed, in the middle half.
 
     Attributes:
         need: the robust accuracy that meets the target.
@@ -131,6 +130,7 @@ class Descending:
         met: the smallest that met it.
         failed: the largest that did not.
         least: nothing below is tried.
+        step: by which ``bits`` falls while none has failed.
     """
 
     need: float
@@ -138,43 +138,26 @@ class Descending:
     met: float
     failed: float = 0.0
     least: float = 0.0
-    _above: _Try | None = field(default=None, init=False)
-    _below: _Try | None = field(default=None, init=False)
+    step: float = 0.7
+    _met_by: float | None = field(default=None, init=False)
+    _failed_by: float | None = field(default=None, init=False)
 
     @property
     def closed(self) -> bool:
         """Whether what is between the two is not worth a training."""
         return self.met <= 1.02 * max(self.failed, self.least)
 
-    def note(self, seen: float, used: float) -> None:
-        """A budget was tried, ``used`` bits were taken of it, and it was ``seen`` so robust."""
-        fall = _FALL
-        if seen < self.need:
-            self.failed = max(self.failed, self.bits)
-            self._below = _Try(log(self.failed), seen)
-        elif used < self.met or self._above is None:
-            self.met, before = min(self.met, used), self._above
-            self._above = _Try(log(self.met), seen)
-            fall = _FALL if before is None else self._above.down_to(self.need, before)
-        self.bits = max(self.least, self._between() if self.failed else self.met * exp(-fall))
+    def note(self, robust: float, used: float) -> None:
+        """A budget was tried, ``used`` bits were taken of it, and it was so ``robust``."""
+        if robust < self.need:
+            self.failed, self._failed_by = max(self.failed, self.bits), robust
+        else:
+            self.met, self._met_by = min(self.met, used), robust
+        self.bits = max(self.least, self._between() if self.failed else self.met * self.step)
 
     def _between(self) -> float:
-        """On the line from the largest that failed to the smallest that met, or half way."""
-        share, below, above = 0.5, self._below, self._above
-        if below is not None and above is not None:
-            share = (self.need - below.robust) / (above.robust - below.robust)
-            share = min(max(share, 0.25), 0.75)
+        """Half way where the smallest that met the target is a cut that was not trained."""
+        share, met, failed = 0.5, self._met_by, self._failed_by
+        if met is not None and failed is not None:
+            share = min(max((self.need - failed) / (met - failed), 0.25), 0.75)
         return exp((1 - share) * log(self.failed) + share * log(self.met))
-
-
-@dataclass(frozen=True)
-class _Try:
-    """A budget, as the logarithm of its bits, and how robust it was."""
-
-    place: float
-    robust: float
-
-    def down_to(self, need: float, before: _Try) -> float:
-        """How far down the line from the one ``before`` comes to what is needed, within bounds."""
-        lost, way = before.robust - self.robust, before.place - self.place
-        return min(max(way * (self.robust - need) / lost, _NEAR), _FAR) if lost > 0 else _FAR
