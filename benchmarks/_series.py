@@ -225,10 +225,11 @@ def clean_split(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def over_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """By name: bytes, clean accuracy and that under each attack, mean and deviation over seeds."""
+    """By name: bytes, seconds; clean accuracy and under each attack, mean and deviation."""
     return {
         name: {
             "bytes": [row["bytes"] for row in same],
+            "train_seconds": [row["train_seconds"] for row in same],
             "clean": spread([clean_split(row)["accuracy"] for row in same]),
             "attacks": {
                 attack: spread([row["attacks"][attack]["accuracy"] for row in same])

@@ -10,7 +10,8 @@ the robust error of the rounded net on validation examples. What falls below the
 how large the file about is. Then the search closes on real files: the dense net is brought to twice
 that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
 `Sized` does; the budget falls where the file met the target, and goes on from it, and rises where
-it did not (`Descending`). The smallest that met it is what ships. Departure: the loss
+it did not (`Descending`). The smallest that met it is trimmed, a twentieth at a time, until one
+fails, and ships. Departure: the loss
 that the weights see is no estimate of the error that is bounded, only its direction, which is what
 closing the loop on the strict value allows.
 """
@@ -48,6 +49,8 @@ _HALVINGS = 12
 _FIRST = 2.0
 """Of the bytes that the multiplier ends with: from there the search begins. Its own net gives each
 layer a share by magnitude alone; files that went on from it were nearly twice as large."""
+_TRIM, _TRIMS = 0.95, 6
+"""Of the smallest file's bytes, for its last legs: a few weights less and the codebooks again."""
 _MARGIN = 0.99
 """Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
 
@@ -170,6 +173,18 @@ class DistortionConstrained(Compression):
             robust = best.look()
             search.note(robust, packing.length_bits)
             start, harms = (sparser, now) if robust >= best.need else (start, harms)
+        for number in range(1, _TRIMS + 1):
+            model.load_state_dict(best.state)
+            limit = _TRIM * best.bits
+            if limit < best.least:
+                break
+            plan = budget(limit, harms).fitted_plan(packing.detached)
+            both = problem(packing.codebooks(plan))
+            yield self.stage(f"trim {number}", both, lazy(0.15), self.codebook_epochs)
+            asked = problem({"size": budget(limit, harms)})
+            yield self.stage(f"trimmed {number}", asked, lazy(0.15), 0)
+            if best.look() < best.need:
+                break
         model.load_state_dict(best.state)
 
     def _target(self, n: int) -> RobustTarget:
