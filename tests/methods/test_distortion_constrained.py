@@ -17,6 +17,7 @@ import hauberk as hb
 from hauberk import api, cli
 from hauberk.attacks import PGD
 from hauberk.evaluate import Proportion, under_attack
+from hauberk.methods import distortion_constrained
 from hauberk.methods.target import Descending, RobustTarget
 from hauberk.problem import Infeasible
 
@@ -52,6 +53,17 @@ def test_the_decoded_file_meets_the_target_and_is_small() -> None:
     assert made.artifact.nbytes < dense / 4
     last = [row for row in made.history if row["stage"] == "shrink"][-1]
     assert {"lambda", "rate", "distortion", "bytes"} <= last.keys()
+
+
+def test_the_smallest_is_trimmed_while_it_meets_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = compressed(0.8)
+    need = RobustTarget(0.8, 0.95, len(toy().validation)).need
+    assert held_out(made).accuracy >= need
+    assert "trim 1" in {row["stage"] for row in made.history}
+    monkeypatch.setattr(distortion_constrained, "_TRIMS", 0)
+    untrimmed = compressed(0.8)
+    assert made.artifact.nbytes < untrimmed.artifact.nbytes
+    assert "trim 1" not in {row["stage"] for row in untrimmed.history}
 
 
 def test_more_robustness_takes_more_bytes() -> None:
