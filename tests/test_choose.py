@@ -43,13 +43,20 @@ def test_every_measured_row_is_as_it_was_measured() -> None:
 
 
 def test_every_search_for_a_robustness_is_as_it_was_measured() -> None:
-    rows = _rows("required_robustness_digits.json")
-    shown = [cells for cells in _lines() if cells[0] in rows and len(cells) == 5]
-    assert len(shown) == 9
-    for cells in shown:
-        row = rows[cells[0]]
-        shares = (f"{100 * row[key]['accuracy']:.1f}" for key in ("clean", "robust"))
-        assert cells == [cells[0], f"{row['bytes']:,}", *shares, f"{row['train_seconds']:,}"]
+    tables = [_rows(f"required_robustness_{data}.json") for data in ("digits", "mnist")]
+    known = {name for table in tables for name in table if name != "DA"}
+    shown = [cells for cells in _lines() if cells[0] in known and len(cells) == 5]
+    assert shown == [
+        [
+            name,
+            f"{row['bytes']:,}",
+            *(f"{100 * row[key]['accuracy']:.1f}" for key in ("clean", "robust")),
+            f"{row['train_seconds']:,}",
+        ]
+        for table in tables
+        for name, row in table.items()
+        if name != "DA"
+    ]
 
 
 @pytest.mark.parametrize("file", ["byte_budget_mnist.json", "teacher_mnist.json"])
@@ -59,14 +66,24 @@ def test_every_mean_over_seeds_is_as_it_was_measured(file: str) -> None:
     assert {cells[0] for cells in shown} == set(found)
     for cells in shown:
         row = found[cells[0]]
-        sizes = sorted({f"{size:,}" for size in row["bytes"]})
         attacks = (row["attacks"][name] for name in ("pgd:100 (2 starts)", "autoattack"))
         assert cells == [
             cells[0],
             str(len(row["bytes"])),
-            "–".join(sizes[:: max(1, len(sizes) - 1)]),
+            _span(row["bytes"]),
             *(_spread(share) for share in (row["clean"], *attacks)),
         ]
+
+
+def test_every_method_at_equal_bytes_is_as_it_was_measured() -> None:
+    found = json.loads((RESULTS / "methods_mnist.json").read_text())["results"]["over_seeds"]
+    shown = {cells[0]: cells[1:] for cells in _lines() if cells[0] in found and len(cells) == 7}
+    assert shown.keys() == found.keys() and len(shown) >= 7
+    for name, cells in shown.items():
+        row = found[name]
+        shares = (row["clean"], row["attacks"]["pgd:40"], row["attacks"]["autoattack"])
+        sizes, seconds = _span(row["bytes"]), _span(row["train_seconds"])
+        assert cells == [str(len(row["bytes"])), sizes, *map(_spread, shares), seconds]
 
 
 def test_what_every_cut_destroys_is_as_it_was_measured() -> None:
@@ -90,6 +107,10 @@ def test_what_each_norm_leaves_is_as_it_was_measured() -> None:
         norms = (pgd[part] for part in ("linf:0.2", "l2:2.0", "l1:12.0"))
         shares = (found[name]["clean"], *norms, pgd["union"], aa["union"])
         assert cells == [_spread(share) for share in shares]
+
+
+def _span(numbers: list[int]) -> str:
+    return "–".join(dict.fromkeys(f"{end:,}" for end in (min(numbers), max(numbers))))
 
 
 def _spread(share: dict[str, float | None]) -> str:
