@@ -10,10 +10,9 @@ the robust error of the rounded net on validation examples. What falls below the
 how large the file about is. Then the search closes on real files: the dense net is brought to twice
 that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
 `Sized` does; the budget falls where the file met the target, and goes on from it, and rises where
-it did not (`Descending`). The smallest that met it is trimmed, a twentieth at a time, until one
-fails, and ships. Departure: the loss
-that the weights see is no estimate of the error that is bounded, only its direction, which is what
-closing the loop on the strict value allows.
+it did not (`Descending`). The smallest that met it is trimmed, a twentieth at a time, and ships.
+Departure: the loss that the weights see is no estimate of the error that is bounded, only its
+direction, which is what closing the loop on the strict value allows.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _FIRST = 2.0
 """Of the bytes that the multiplier ends with: from there the search begins. Its own net gives each
 layer a share by magnitude alone; files that went on from it were nearly twice as large."""
 _TRIM, _TRIMS = 0.95, 6
-"""Of the smallest file's bytes, for its last legs: a few weights less and the codebooks again."""
+"""Of the smallest file's bits, and how often at most: few weights less, and the codebooks again."""
 _MARGIN = 0.99
 """Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
 
@@ -65,7 +64,8 @@ class DistortionConstrained(Compression):
         epochs: passes in which the multiplier finds about how small, and as many in which the
             network comes to twice that size.
         codebook_epochs: passes with codebooks of each leg that closes on the smallest file, after
-            four times as many under its falling budget: with twice as many, legs fell short.
+            four times as many under its falling budget: with twice as many, legs fell short; and
+            of each trim of the smallest.
         legs: how many of these there are, at most.
         most_bits: of a codebook, at most; 1 to 8.
         judge_steps: PGD steps with which robustness is measured between the legs.
@@ -153,6 +153,15 @@ class DistortionConstrained(Compression):
         def lazy(share: float) -> ProjectedGradient:
             return ProjectedGradient(self.descent(share), lazy=True)
 
+        def in_file(
+            name: str, planned: float, bits: float, harms: Mapping[str, Harm]
+        ) -> Iterator[Stage]:
+            plan = budget(planned, harms).fitted_plan(packing.detached)
+            both = problem(packing.codebooks(plan))
+            yield self.stage(name, both, lazy(0.15), self.codebook_epochs)
+            asked = problem({"size": budget(bits, harms)})
+            yield self.stage(f"{name}, size", asked, lazy(0.15), 0)
+
         plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
         sparse = problem({"budget": packing.sparser(plan)})
         yield self.stage("sparse", sparse, lazy(0.5), self.epochs)
@@ -165,11 +174,7 @@ class DistortionConstrained(Compression):
             sparse = problem({"budget": packing.sparser(plan)})
             yield self.stage(f"sparser {number}", sparse, lazy(0.5), 4 * self.codebook_epochs)
             sparser, now = copy.deepcopy(model.state_dict()), seen()
-            plan = budget(_MARGIN * search.bits, now).fitted_plan(packing.detached)
-            both = problem(packing.codebooks(plan))
-            yield self.stage(f"codebook {number}", both, lazy(0.15), self.codebook_epochs)
-            asked = problem({"size": budget(search.bits, now)})
-            yield self.stage(f"size {number}", asked, lazy(0.15), 0)
+            yield from in_file(f"codebook {number}", _MARGIN * search.bits, search.bits, now)
             robust = best.look()
             search.note(robust, packing.length_bits)
             start, harms = (sparser, now) if robust >= best.need else (start, harms)
@@ -178,11 +183,7 @@ class DistortionConstrained(Compression):
             limit = _TRIM * best.bits
             if limit < best.least:
                 break
-            plan = budget(limit, harms).fitted_plan(packing.detached)
-            both = problem(packing.codebooks(plan))
-            yield self.stage(f"trim {number}", both, lazy(0.15), self.codebook_epochs)
-            asked = problem({"size": budget(limit, harms)})
-            yield self.stage(f"trimmed {number}", asked, lazy(0.15), 0)
+            yield from in_file(f"trim {number}", limit, limit, harms)
             if best.look() < best.need:
                 break
         model.load_state_dict(best.state)
