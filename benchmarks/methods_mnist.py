@@ -71,7 +71,9 @@ PROOF = Proof(
     check_limit=0,
     timing=False,
 )
-SERIES = Series(Path("runs/methods_mnist"), THREAT, entries(), {"robust": PROOF}, watched=500)
+SERIES = Series(
+    Path("runs/methods_mnist"), THREAT, entries(), {"robust": PROOF}, bf16=False, watched=500
+)
 
 
 def publish() -> None:

@@ -65,7 +65,7 @@ def series(name: str) -> Series:
     }
     proof = Proof(threat, str(threat), PGD, check_limit=0)
     work = Path(f"runs/required_{name}")
-    return Series(work, threat, entries, {"pgd:40": proof}, watched=watched)
+    return Series(work, threat, entries, {"pgd:40": proof}, bf16=False, watched=watched)
 
 
 def summary(name: str, found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ SERIES = Series(
             timing=False,
         )
     },
+    bf16=False,
     watched=200,
 )
 

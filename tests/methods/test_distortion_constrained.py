@@ -18,7 +18,7 @@ from hauberk import api, cli
 from hauberk.attacks import PGD
 from hauberk.evaluate import Proportion, under_attack
 from hauberk.methods import distortion_constrained
-from hauberk.methods.target import Descending, RobustTarget
+from hauberk.methods.target import Descending, RobustTarget, Trimming
 from hauberk.problem import Infeasible
 
 QUICK = {
@@ -192,6 +192,23 @@ def test_nothing_is_tried_below_the_least_file() -> None:
         assert search.bits >= 900.0
         search.note(0.9, search.bits)
     assert search.closed and search.met == 900.0
+
+
+def _trimmed(bits: float, enough: float, least: float = 0.0) -> tuple[float, list[float]]:
+    """What is left of so many bits, of which ``enough`` are robust enough, and what was tried."""
+    trimming, tried = Trimming(least), list[float]()
+    while (limit := trimming.limit(bits)) is not None:
+        tried.append(round(limit, 1))
+        trimming.note(limit >= enough)
+        bits = limit if limit >= enough else bits
+    return bits, tried
+
+
+def test_a_trim_takes_a_twentieth_and_after_each_failure_half_as_much_down_to_a_word() -> None:
+    left, tried = _trimmed(2000.0, enough=1830.0)
+    assert tried == [1900.0, 1805.0, 1852.5, 1806.2, 1820.5] and left == 1852.5
+    assert _trimmed(320.0, enough=300.0) == (320.0, [288.0]), "less than a word is no saving"
+    assert _trimmed(320.0, enough=0.0, least=250.0) == (256.0, [288.0, 256.0])
 
 
 def test_where_none_has_met_it_but_a_cut_the_search_goes_up_half_way() -> None:

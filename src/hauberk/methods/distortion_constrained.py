@@ -10,7 +10,8 @@ the robust error of the rounded net on validation examples. What falls below the
 how large the file about is. Then the search closes on real files: the dense net is brought to twice
 that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
 `Sized` does; the budget falls where the file met the target, and goes on from it, and rises where
-it did not (`Descending`). The smallest that met it is trimmed, a twentieth at a time, and ships.
+it did not (`Descending`). The smallest that met it is trimmed, first by a twentieth at a time, then
+by half as much after each failure (`Trimming`), and ships.
 Departure: the loss that the weights see is no estimate of the error that is bounded, only its
 direction, which is what closing the loop on the strict value allows.
 """
@@ -30,7 +31,7 @@ from hauberk.methods.method import Compression
 from hauberk.methods.packing import GivenUp, Packing
 from hauberk.methods.prices import Prices, codec
 from hauberk.methods.sensitivity import measured
-from hauberk.methods.target import Descending, Judge, RobustTarget
+from hauberk.methods.target import Descending, Judge, RobustTarget, Trimming
 from hauberk.objectives import Held, Rate, Teacher
 from hauberk.parametrize import coded
 from hauberk.problem import Bound, Constraint, Objective, Problem
@@ -48,8 +49,8 @@ _HALVINGS = 12
 _FIRST = 2.0
 """Of the bytes that the multiplier ends with: from there the search begins. Its own net gives each
 layer a share by magnitude alone; files that went on from it were nearly twice as large."""
-_TRIM, _TRIMS = 0.95, 6
-"""Of the smallest file's bits, and how often at most: few weights less, and the codebooks again."""
+_TRIMS = 8
+"""Of the smallest file, at most: few weights less each time, and the codebooks again."""
 _MARGIN = 0.99
 """Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
 
@@ -178,14 +179,14 @@ class DistortionConstrained(Compression):
             robust = best.look()
             search.note(robust, packing.length_bits)
             start, harms = (sparser, now) if robust >= best.need else (start, harms)
+        trimming = Trimming(best.least)
         for number in range(1, _TRIMS + 1):
             model.load_state_dict(best.state)
-            limit = _TRIM * best.bits
-            if limit < best.least:
+            limit = trimming.limit(best.bits)
+            if limit is None:
                 break
             yield from in_file(f"trim {number}", limit, limit, harms)
-            if best.look() < best.need:
-                break
+            trimming.note(best.look() >= best.need)
         model.load_state_dict(best.state)
 
     def _target(self, n: int) -> RobustTarget:

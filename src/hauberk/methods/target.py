@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 from statistics import NormalDist
 
 from torch import nn
@@ -26,6 +26,8 @@ from hauberk.types import Examples
 
 ALLOWED = 0.01
 """Robust accuracy that may be missing on other examples."""
+_WORD = 32
+"""Bits by which files grow."""
 
 
 @dataclass(frozen=True)
@@ -161,3 +163,30 @@ class Descending:
         if met is not None and failed is not None:
             share = min(max((self.need - failed) / (met - failed), 0.25), 0.75)
         return exp((1 - share) * log(self.failed) + share * log(self.met))
+
+
+@dataclass
+class Trimming:
+    """How much is taken off the smallest file at a time: half as much after each failure.
+
+    It ends when a single word was too much, or when what is left would be below the least.
+
+    Attributes:
+        least: nothing below is tried.
+        share: of the file's bits that is taken off, if it is more than a word.
+    """
+
+    least: float = 0.0
+    share: float = 0.05
+    _off: float = field(default=inf, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def limit(self, bits: float) -> float | None:
+        """What a file of so many bits is cut to next, if that is worth a try."""
+        self._off = max(self.share * bits, _WORD)
+        return None if self._closed or bits - self._off < self.least else bits - self._off
+
+    def note(self, met: bool) -> None:
+        """Whether what was cut so far met the target."""
+        if not met:
+            self.share, self._closed = self.share / 2, self._off <= _WORD
