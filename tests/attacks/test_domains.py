@@ -11,6 +11,7 @@ from tests.contracts.rows import THREATS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import hauberk as hb
 from hauberk.attacks import (
     PGD,
     LogitLoss,
@@ -20,6 +21,7 @@ from hauberk.attacks import (
     ensemble,
     flipped,
     hinge,
+    in_one_unit,
     margin,
     perturbation,
     rotated,
@@ -181,6 +183,53 @@ def test_a_network_that_is_fooled_asks_for_nothing_more() -> None:
     assert hinge(1.5)(logits, y).tolist() == [-2.0, 1.5]
     (grad,) = torch.autograd.grad(hinge()(logits, y).sum(), logits)
     assert grad.tolist() == [[-1.0, 1.0], [0.0, 0.0]]
+
+
+class Times(nn.Module):
+    """A network whose logits are larger, which is right and wrong where it was."""
+
+    def __init__(self, net: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.net, self.factor = net, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.factor * self.net(x)
+        return logits
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_in_one_unit_the_scale_of_a_network_s_logits_is_no_matter(threat: Threat) -> None:
+    x, y = inputs()
+    one, two = nets(2)
+    given = [one, Times(one, 9.0), two]
+    same = in_one_unit(given, x, y, threat)
+    for model, before in zip(same, given, strict=True):
+        assert torch.equal(model(x).argmax(1), before(x).argmax(1))
+    torch.testing.assert_close(same[0](x), same[1](x))
+    found = MinMaxPGD(6, gamma=0.0)(ensemble(same, y, margin), x, threat, generator(2))
+    torch.testing.assert_close(found.weights[:, 0], found.weights[:, 1])
+    raw = MinMaxPGD(6, gamma=0.0)(ensemble(given, y, margin), x, threat, generator(2))
+    assert not torch.allclose(raw.weights[:, 0], raw.weights[:, 1]), "this test cannot fail"
+
+
+def test_the_unit_is_the_distance_in_the_threat_s_norm() -> None:
+    """For two linear networks: after it, margins fall equally fast, at the mean of both rates."""
+    x, y = torch.full((5, 2), 0.5), torch.zeros(5, dtype=torch.long)
+    linear = []
+    for row in ([3.0, -1.0], [0.5, 0.0]):
+        net = nn.Linear(2, 2)
+        net.weight.data = torch.tensor([row, [0.0, 0.0]])
+        linear.append(net)
+    for threat, rates in ((hb.Linf(0.1), (4.0, 0.5)), (hb.L2(0.1), (10**0.5, 0.5))):
+        scaled = [model.scale.item() for model in in_one_unit(linear, x, y, threat)]
+        mean = sum(rates) / 2
+        assert scaled == pytest.approx([mean / rate for rate in rates])
+
+
+def test_a_network_without_a_gradient_is_left_as_it_is() -> None:
+    x, y = inputs()
+    flat = Times(nets(1)[0], 0.0)
+    assert in_one_unit([flat, nets(1)[0]], x, y, THREATS[0])[0].scale == 1
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)

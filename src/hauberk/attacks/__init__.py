@@ -1,7 +1,7 @@
 """Maximisers over any threat, one file each; and over several domains at once."""
 
 from hauberk.attacks.domains import DomainLoss, Fooled, MinMaxPGD
-from hauberk.attacks.ensemble import ensemble
+from hauberk.attacks.ensemble import ensemble, in_one_unit
 from hauberk.attacks.fgsm import FGSM
 from hauberk.attacks.losses import LogitLoss, cross_entropy, hinge, margin
 from hauberk.attacks.pgd import PGD
@@ -29,6 +29,7 @@ __all__ = [
     "ensemble",
     "flipped",
     "hinge",
+    "in_one_unit",
     "margin",
     "perturbation",
     "rotated",
