@@ -19,7 +19,7 @@ from pathlib import Path
 
 import hauberk as hb
 from _series import Entry, Series, over_seeds
-from hauberk.evaluate import Proof
+from methods_mnist import PROOF as METHODS_PROOF
 from reweighted_mnist import DENSE, HOW, MODEL, THREAT, TRAINED
 
 HERE, WORK = Path(__file__).parent, Path("runs/teacher_mnist")
@@ -51,16 +51,7 @@ def entries() -> Mapping[str, Entry]:
     return found
 
 
-PROOF = Proof(
-    THREAT,
-    "linf:0.2",
-    {"pgd:40": hb.PGD(40, track=True)},
-    autoattack=True,
-    limit=2000,
-    autoattack_limit=500,
-    check_limit=0,
-    timing=False,
-)
+PROOF = replace(METHODS_PROOF, limit=2000)
 SERIES = Series(WORK, THREAT, entries(), {"robust": PROOF}, bf16=False, watched=500)
 
 
