@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import hauberk as hb
+from hauberk.constraints.byte_budget import Choice, cut
 from hauberk.methods.packing import Packing
-from hauberk.methods.sensitivity import measured
+from hauberk.methods.sensitivity import measured, mildest
 from hauberk.objectives import Adversarial, Natural
 from hauberk.types import Examples
 
@@ -81,5 +83,35 @@ def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
     packing, objective = Packing(net, NAMES, 8, True), Adversarial(hb.Linf(0.05))
     first, again = (measured(packing, objective, examples, reuse=True) for _ in range(2))
     assert first == again
+    mildest(packing, packing.trims(packing.length_bits - 64), objective, examples, reuse=True)
     assert net.training and all(p.requires_grad for p in net.parameters())
     assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
+
+
+def test_a_trim_cuts_one_tensor_and_no_more_of_it_than_it_must(net: TwoWays) -> None:
+    packing = Packing(net, NAMES, 8, True)
+    packing.take({name: Choice(40, 8) for name in NAMES})
+    before, limit = packing.detached, packing.length_bits - 100
+    plans = list(packing.trims(limit))
+    assert len(plans) == len(NAMES)
+    for name, plan in zip(NAMES, plans, strict=True):
+        trimmed = cut(before, plan)
+        (other,) = set(NAMES) - {name}
+        assert torch.equal(trimmed[other], before[other])
+        assert packing.length(trimmed) <= limit
+        more = {**plan, name: plan[name]._replace(kept=plan[name].kept + 1)}
+        assert packing.length(cut(before, more)) > limit
+    assert not list(packing.trims(1.0)), "no tensor is emptied"
+
+
+def test_of_several_plans_the_one_that_costs_least_is_taken(
+    net: TwoWays, examples: Examples
+) -> None:
+    packing = Packing(net, NAMES, 8, True)
+    packing.take({name: Choice(40, 8) for name in NAMES})
+    plans = list(packing.trims(packing.length_bits - 100))
+    with torch.no_grad():
+        told = replace(examples, y=net(examples.images()).argmax(1))
+    for order in (plans, plans[::-1]):
+        plan = mildest(packing, order, Adversarial(hb.Linf(0.01)), told, reuse=False)
+        assert plan["dull.weight"].kept < plan["keen.weight"].kept == 40

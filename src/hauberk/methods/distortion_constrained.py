@@ -11,7 +11,8 @@ how large the file about is. Then the search closes on real files: the dense net
 that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
 `Sized` does; the budget falls where the file met the target, and goes on from it, and rises where
 it did not (`Descending`). The smallest that met it is trimmed, first by a twentieth at a time, then
-by half as much after each failure (`Trimming`), and ships.
+by half as much after each failure (`Trimming`), where a cut was measured to cost least (`mildest`),
+and ships.
 Departure: the loss that the weights see is no estimate of the error that is bounded, only its
 direction, which is what closing the loop on the strict value allows.
 """
@@ -26,11 +27,12 @@ from typing import Any
 from torch import nn
 
 from hauberk.constraints import ByteBudget
+from hauberk.constraints.byte_budget import Choice
 from hauberk.constraints.harm import Harm
 from hauberk.methods.method import Compression
 from hauberk.methods.packing import GivenUp, Packing
 from hauberk.methods.prices import Prices, codec
-from hauberk.methods.sensitivity import measured
+from hauberk.methods.sensitivity import measured, mildest
 from hauberk.methods.target import Descending, Judge, RobustTarget, Trimming
 from hauberk.objectives import Held, Rate, Teacher
 from hauberk.parametrize import coded
@@ -142,52 +144,72 @@ class DistortionConstrained(Compression):
         packing, model = best.packing, best.packing.model
         search = Descending(best.need, max(bits, best.least), met=best.bits, least=best.least)
 
-        def problem(sets: Mapping[str, Constraint]) -> Problem:
-            return Problem(objective, sets, select=lambda _: packing.names)
-
         def budget(bits: float, harms: Mapping[str, Harm]) -> ByteBudget:
             return replace(packing, harms=harms).budget(bits)
 
         def seen() -> Mapping[str, Harm]:
             return measured(packing, objective, sample, self.reuse)
 
-        def lazy(share: float) -> ProjectedGradient:
-            return ProjectedGradient(self.descent(share), lazy=True)
-
-        def in_file(
-            name: str, planned: float, bits: float, harms: Mapping[str, Harm]
-        ) -> Iterator[Stage]:
-            plan = budget(planned, harms).fitted_plan(packing.detached)
-            both = problem(packing.codebooks(plan))
-            yield self.stage(name, both, lazy(0.15), self.codebook_epochs)
-            asked = problem({"size": budget(bits, harms)})
-            yield self.stage(f"{name}, size", asked, lazy(0.15), 0)
+        def leg(name: str, sets: Mapping[str, Constraint], share: float, epochs: int) -> Stage:
+            return self._leg(name, objective, packing, sets, share, epochs)
 
         plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
-        sparse = problem({"budget": packing.sparser(plan)})
-        yield self.stage("sparse", sparse, lazy(0.5), self.epochs)
+        yield leg("sparse", {"budget": packing.sparser(plan)}, 0.5, self.epochs)
         start, harms = copy.deepcopy(model.state_dict()), seen()
         for number in range(1, self.legs + 1):
             if search.closed:
                 break
             model.load_state_dict(start)
             plan = budget(_MARGIN * search.bits, harms).plan(packing.detached)
-            sparse = problem({"budget": packing.sparser(plan)})
-            yield self.stage(f"sparser {number}", sparse, lazy(0.5), 4 * self.codebook_epochs)
+            sparse = {"budget": packing.sparser(plan)}
+            yield leg(f"sparser {number}", sparse, 0.5, 4 * self.codebook_epochs)
             sparser, now = copy.deepcopy(model.state_dict()), seen()
-            yield from in_file(f"codebook {number}", _MARGIN * search.bits, search.bits, now)
+            plan = budget(_MARGIN * search.bits, now).fitted_plan(packing.detached)
+            name, books = f"codebook {number}", packing.codebooks(plan)
+            yield leg(name, books, 0.15, self.codebook_epochs)
+            yield leg(f"{name}, size", {"size": budget(search.bits, now)}, 0.15, 0)
             robust = best.look()
             search.note(robust, packing.length_bits)
             start, harms = (sparser, now) if robust >= best.need else (start, harms)
-        trimming = Trimming(best.least)
+        yield from self._trim(objective, best, harms, sample)
+
+    def _trim(
+        self, objective: Objective, best: _Best, harms: Mapping[str, Harm], sample: Examples
+    ) -> Iterator[Stage]:
+        """Take ever less off the smallest file, each time what does the least harm."""
+        packing, trimming = best.packing, Trimming(best.least)
+
+        def mildest_plan(limit: float) -> Mapping[str, Choice]:
+            together = replace(packing, harms=harms).budget(limit).fitted_plan(packing.detached)
+            plans = [together, *packing.trims(limit)]
+            return mildest(packing, plans, objective, sample, self.reuse)
+
         for number in range(1, _TRIMS + 1):
-            model.load_state_dict(best.state)
+            packing.model.load_state_dict(best.state)
             limit = trimming.limit(best.bits)
             if limit is None:
                 break
-            yield from in_file(f"trim {number}", limit, limit, harms)
+            books = packing.codebooks(mildest_plan(limit))
+            name, epochs = f"trim {number}", self.codebook_epochs
+            yield self._leg(name, objective, packing, books, 0.15, epochs)
+            if packing.length_bits > limit:  # the entropy of the codes has moved
+                packing.take(mildest_plan(limit))
             trimming.note(best.look() >= best.need)
-        model.load_state_dict(best.state)
+        packing.model.load_state_dict(best.state)
+
+    def _leg(
+        self,
+        name: str,
+        objective: Objective,
+        packing: Packing,
+        sets: Mapping[str, Constraint],
+        share: float,
+        epochs: int,
+    ) -> Stage:
+        """Train in these sets, lazily, at a share of the peak rate."""
+        problem = Problem(objective, sets, select=lambda _: packing.names)
+        solver = ProjectedGradient(self.descent(share), lazy=True)
+        return self.stage(name, problem, solver, epochs)
 
     def _target(self, n: int) -> RobustTarget:
         return RobustTarget(self.robust_at_least, self.confidence, n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -121,6 +121,27 @@ class Packing:
 
         own = {name: falling(name, t) for name, t in self.detached.items()}
         return PerTensor(Sparsity(1.0), own)
+
+    def take(self, plan: Mapping[str, Choice]) -> None:
+        """Cut the network itself."""
+        put(self.weights, cut(self.detached, plan))
+
+    def trims(self, limit_bits: float) -> Iterator[dict[str, Choice]]:
+        """Plans for so many bits at most, each with fewer weights of one tensor alone."""
+        w, length = self.detached, codec(self.half).length
+        lengths = {name: length(t) for name, t in w.items()}
+        now = {
+            n: Choice(int(t.count_nonzero()), len(torch.unique(t[t != 0]))) for n, t in w.items()
+        }
+        for name, (alive, values) in now.items():
+            room = limit_bits - (sum(lengths.values()) - lengths[name])
+            low, high = 0, alive - 1
+            while low < high:
+                middle = (low + high + 1) // 2
+                few = cut({name: w[name]}, {name: Choice(middle, values)})[name]
+                low, high = (middle, high) if length(few) <= room else (low, middle - 1)
+            if low > 0:
+                yield {**now, name: Choice(low, values)}
 
     def codebooks(self, plan: Mapping[str, Choice]) -> dict[str, Constraint]:
         """The plan's support and codebooks."""

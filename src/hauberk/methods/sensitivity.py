@@ -8,13 +8,13 @@ layer's. Nine losses a layer are read, each on all of the examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.attack import frozen
-from hauberk.constraints.byte_budget import angles
+from hauberk.constraints.byte_budget import Choice, angles, cut
 from hauberk.constraints.harm import Curve, Harm
 from hauberk.device import laid_out
 from hauberk.ends import REHEARSALS, Ends
@@ -60,6 +60,33 @@ def measured(
         name: Harm(Curve.through(cuts, least), Curve.through(_dearer(rounds), least))
         for name, (cuts, rounds) in points.items()
     }
+
+
+def mildest(
+    packing: Packing,
+    plans: Iterable[Mapping[str, Choice]],
+    objective: Objective,
+    examples: Examples,
+    reuse: bool,
+) -> Mapping[str, Choice]:
+    """``argmin_plan loss(w cut by the plan)``, each tried; the network is left as it was.
+
+    Harms add up what each layer was measured to do alone, on the scale of a leg's cuts; where a
+    few weights are to go, of a network that has few, it is the cuts themselves that tell.
+    """
+    place = next(packing.model.parameters()).device
+    scale = _Scale(packing.model, objective, examples.to(place), reuse)
+    scale.settle()
+    w = {name: t.clone() for name, t in packing.detached.items()}
+
+    def loss(plan: Mapping[str, Choice]) -> float:
+        put(packing.weights, cut(w, plan))
+        return scale.loss()
+
+    try:
+        return min(plans, key=loss)
+    finally:
+        put(packing.weights, w)
 
 
 _Points = list[tuple[float, float]]
