@@ -58,8 +58,9 @@ class MinMaxPGD:
         random_start: start at a random point of the threat, else at ``x``.
         wait: share of the steps in which the domains count alike, before the weights move. A loss
             that stops where a domain is fooled (`hinge`) leaves the fooled ones out by itself:
-            there weights that follow the worst from the start are behind the average, and after
-            half of the steps level with it (benchmarks/min_max_mnist.py).
+            there weights that follow the worst from the start are behind the average. After half
+            of the steps, with margins in one unit (`in_one_unit`), they are ahead of it
+            (benchmarks/min_max_mnist.py).
     """
 
     steps: int = 40
