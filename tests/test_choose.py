@@ -109,6 +109,19 @@ def test_what_each_norm_leaves_is_as_it_was_measured() -> None:
         assert cells == [_spread(share) for share in shares]
 
 
+def test_every_attack_on_several_nets_is_as_it_was_measured() -> None:
+    found = json.loads((RESULTS / "min_max_mnist.json").read_text())["results"]
+    parts = ("linf:0.2", "l2:2.0", "l1:12.0")
+    kinds = {kind: found[f"{kind} ensemble"] for kind in ("robust", "natural")}
+    assert [cells for cells in _lines() if cells[0] in kinds and len(cells) == 6] == [
+        [kind, loss, way, *(f"{100 * each[f'{part}, {loss}'][way]:.1f}" for part in parts)]
+        for kind, each in kinds.items()
+        for loss in ("cross-entropy", "margin")
+        for way in each[f"{parts[0]}, {loss}"]
+        if way != "ahead"
+    ]
+
+
 def _span(numbers: list[int]) -> str:
     return "–".join(dict.fromkeys(f"{end:,}" for end in (min(numbers), max(numbers))))
 
