@@ -1,14 +1,15 @@
-"""A robust teacher on MNIST at half a percent of the bytes.
+"""A robust teacher on MNIST at half a percent of the bytes, and it does not help: over three seeds,
+the dense net's soft labels in place of the labels leave 44% under AutoAttack where the labels, by
+their saturating loss, leave 47%; under PGD-100 the two are level, and clean accuracy is a point
+higher. Half of each is level with the labels under AutoAttack (46%, one seed).
 
     python benchmarks/teacher_mnist.py --data ../shared/data/mnist
 
-`lenet:2`, eps 0.2, the dense net and recipe of reweighted_mnist.py: the first 10,000 training
-images, two soft steps a batch, 12 epochs under the falling budget and 4 with codebooks. This net is
-small enough to lose robustness at this size, which a teacher might bring back. "labels" learns from
-these alone; "taught" from the dense net's soft labels in their place, "half taught" from both
-alike; "q 0.45" has a loss that saturates, the teacher's, too. The "wider" teacher is a `lenet:8`,
-trained as the dense net was. Measured on the decoded file: PGD-40 on the first 2,000 test images,
-AutoAttack on the first 500. Finished rows are kept in runs/teacher_mnist and not done again.
+`caffe-lenet`, eps 76/255, the dense net, recipe, images and measures of
+benchmarks/byte_budget_mnist.py, whose rows "sized 0.5%" are the ones that learn from labels alone;
+the dense net teaches. The saturating loss (q 0.45), which was chosen for the labels, is no part of
+a teacher's divergence; "half taught" has it in its half. Labels without it are not measured here.
+Finished rows are kept in runs/byte_budget_mnist and not done again.
 """
 
 from __future__ import annotations
@@ -18,41 +19,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import hauberk as hb
-from _series import Entry, Series, over_seeds
-from methods_mnist import PROOF as METHODS_PROOF
-from reweighted_mnist import DENSE, HOW, MODEL, THREAT, TRAINED
+from _series import Entry, over_seeds
+from byte_budget_mnist import SEEDS, TABLE, row
 
-HERE, WORK = Path(__file__).parent, Path("runs/teacher_mnist")
-SEEDS = (0, 1, 2)
-WIDER = "wider, dense"
-LABELS = hb.Sized(size="0.5%", epochs=12, codebook_epochs=4, slim=True, **HOW)
-TAUGHT = replace(LABELS, teacher="self")
-METHODS: Mapping[str, hb.Method] = {
-    "labels": LABELS,
-    "taught": TAUGHT,
-    "half taught": replace(TAUGHT, teacher_share=0.5),
-    "labels, q 0.45": replace(LABELS, q=0.45),
-    "taught, q 0.45": replace(TAUGHT, q=0.45),
-    "taught by the wider net": replace(LABELS, teacher=str(WORK / WIDER / "model.hbk")),
+HERE = Path(__file__).parent
+SIZED = hb.Sized(size="0.5%")
+STUDENTS: Mapping[str, hb.Method] = {
+    "taught": replace(SIZED, teacher="self"),
+    "half taught": replace(SIZED, teacher="self", teacher_share=0.5),
+    "taught, soft attack": replace(SIZED, teacher="self", soft_attack=True),
 }
-
-
-def entries() -> Mapping[str, Entry]:
-    """Two dense nets; from the narrow one each way to learn, for each seed."""
-    found = {
-        "dense": Entry(DENSE, MODEL, images=TRAINED),
-        WIDER: Entry(DENSE, "lenet:8", images=TRAINED),
-    }
-    for seed in SEEDS:
-        for name, method in METHODS.items():
-            found[f"{name}, seed {seed}"] = Entry(
-                method, MODEL, "dense", seed, "dense", images=TRAINED
-            )
-    return found
-
-
-PROOF = replace(METHODS_PROOF, limit=2000)
-SERIES = Series(WORK, THREAT, entries(), {"robust": PROOF}, bf16=False, watched=500)
+ENTRIES: Mapping[str, Entry] = {
+    "dense": TABLE.entries["dense"],
+    **{f"sized 0.5%, seed {s}": TABLE.entries[f"sized 0.5%, seed {s}"] for s in SEEDS},
+    **{f"{name}, seed {s}": row(method, s) for s in SEEDS for name, method in STUDENTS.items()},
+}
+SERIES = replace(TABLE, entries=ENTRIES)
 
 
 def publish() -> None:

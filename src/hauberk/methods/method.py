@@ -50,8 +50,7 @@ class Method(ABC):
         attack_steps: soft PGD steps of the training attack (see ``PGD.soft``).
         reuse: each training attack goes on where the last one on that example ended.
         clean: share of clean loss beside the adversarial loss.
-        q: above 0 the adversarial loss saturates for hopeless examples (see ``Adversarial``), a
-            teacher's part of it, too.
+        q: above 0 the adversarial loss saturates for hopeless examples (see ``Adversarial``).
         warmup: share of a dense training over which eps grows to its full size.
         shift: training images are moved by up to so many pixels, as by a crop after padding with
             black.

@@ -5,9 +5,7 @@ x' = argmax_{x' ∈ Δ(x)} KL( p_T(x) ‖ p_w(x') ), or of the cross-entropy wit
 
 Sources: Hinton et al., 2015, arXiv 1503.02531, for τ; RSLAD (Zi et al., 2021, arXiv 2108.07969, eq.
 5) at s = 1, τ = 1, whose share of 1/6 for the same loss on clean inputs is ``clean`` of the
-objective that is taught. Departures: any `Supervised` objective can be taught, natural ones too;
-where its loss saturates (``q``), so does the divergence (`divergence`), for a student too small to
-follow its teacher everywhere.
+objective that is taught. Departure: any `Supervised` objective can be taught, natural ones too.
 """
 
 from __future__ import annotations
@@ -74,8 +72,8 @@ class Soft(Target):
     attack: bool
 
     def each(self, logits: Tensor, q: float = 0.0) -> PerSample:
-        """The mixture; ``q`` saturates both parts."""
-        soft = self.temperature**2 * self._divergence(logits, q)
+        """The mixture; ``q`` saturates the labels' part."""
+        soft = self.temperature**2 * self._divergence(logits)
         if self.share == 1:
             return soft
         return (1 - self.share) * generalised(logits, self.y, q) + self.share * soft
@@ -86,9 +84,9 @@ class Soft(Target):
             return self._divergence(logits)
         return F.cross_entropy(logits, self.y, reduction="none")
 
-    def _divergence(self, logits: Tensor, q: float = 0.0) -> PerSample:
+    def _divergence(self, logits: Tensor) -> PerSample:
         taught, own = self.logits / self.temperature, logits / self.temperature
-        return divergence(taught.log_softmax(1), own.log_softmax(1), q)
+        return divergence(taught.log_softmax(1), own.log_softmax(1))
 
 
 @dataclass(frozen=True)

@@ -91,12 +91,6 @@ def accuracy(logits: Tensor, y: Labels) -> Tensor:
         return (logits.argmax(1) == y).float().mean()
 
 
-def divergence(log_p: Tensor, log_w: Tensor, q: float = 0.0) -> PerSample:
-    """``Σ p (p^q − w^q) / q`` per row, from log-probabilities; ``KL(p ‖ w)`` where ``q`` is 0.
-
-    It saturates as `generalised` does, which it is where p is one-hot. For ``q > 0`` it is least
-    at ``w ∝ p^(1 / (1 − q))``: the same order of classes as p, more sharply.
-    """
-    if not q:
-        return torch.sum(log_p.exp() * (log_p - log_w), 1)
-    return torch.sum(log_p.exp() * (torch.exp(q * log_p) - torch.exp(q * log_w)), 1) / q
+def divergence(log_p: Tensor, log_q: Tensor) -> PerSample:
+    """``KL(p ‖ q)`` per row, from log-probabilities."""
+    return torch.sum(log_p.exp() * (log_p - log_q), 1)
