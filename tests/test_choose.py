@@ -109,6 +109,17 @@ def test_what_each_norm_leaves_is_as_it_was_measured() -> None:
         assert cells == [_spread(share) for share in shares]
 
 
+def test_what_a_teacher_brings_back_is_as_it_was_measured() -> None:
+    found = json.loads((RESULTS / "teacher_small_mnist.json").read_text())["results"]["over_seeds"]
+    shown = {cells[0]: cells[1:] for cells in _lines() if cells[0] in found and len(cells) == 5}
+    assert shown.keys() == found.keys() == {"labels", "taught"}
+    for name, cells in shown.items():
+        row = found[name]
+        assert len(row["bytes"]) == 3, "the page says three seeds"
+        shares = (row["clean"], row["attacks"]["pgd:40"], row["attacks"]["autoattack"])
+        assert cells == [_span(row["bytes"]), *map(_spread, shares)]
+
+
 def test_every_attack_on_several_nets_is_as_it_was_measured() -> None:
     found = json.loads((RESULTS / "min_max_mnist.json").read_text())["results"]
     parts = ("linf:0.2", "l2:2.0", "l1:12.0")
