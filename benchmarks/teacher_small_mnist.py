@@ -1,6 +1,7 @@
-"""A robust teacher on MNIST gains where robustness is lost at half a percent of the bytes: over three
-seeds 72.9% withstand AutoAttack where the labels leave 71.5% (the dense net: 84.6%), 76.5% PGD-40
-where they leave 75.0%, and 92.9% in place of 92.0% are right on clean images; each on every seed.
+"""A robust teacher on MNIST gains where robustness is lost at half a percent of the bytes: over
+three seeds 72.9% withstand AutoAttack where the labels leave 71.5% (the dense net: 84.6%), 76.5%
+PGD-40 where they leave 75.0%, and 92.9% in place of 92.0% are right on clean images; each on every
+seed.
 
     python benchmarks/teacher_small_mnist.py --data ../shared/data/mnist
 
