@@ -104,6 +104,12 @@ def test_a_trim_cuts_one_tensor_and_no_more_of_it_than_it_must(net: TwoWays) -> 
     assert not list(packing.trims(1.0)), "no tensor is emptied"
 
 
+def test_a_trim_of_weights_without_a_codebook_gives_them_one(net: TwoWays) -> None:
+    packing = Packing(net, NAMES, 3, True)
+    plans = list(packing.trims(0.9 * packing.length_bits))
+    assert plans and all(choice.values <= 8 for plan in plans for choice in plan.values())
+
+
 def test_of_several_plans_the_one_that_costs_least_is_taken(
     net: TwoWays, examples: Examples
 ) -> None:

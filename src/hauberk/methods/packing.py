@@ -130,18 +130,18 @@ class Packing:
         """Plans for so many bits at most, each with fewer weights of one tensor alone."""
         w, length = self.detached, codec(self.half).length
         lengths = {name: length(t) for name, t in w.items()}
-        now = {
-            n: Choice(int(t.count_nonzero()), len(torch.unique(t[t != 0]))) for n, t in w.items()
-        }
-        for name, (alive, values) in now.items():
+        most = 1 << self.most_bits
+        values = {name: min(len(torch.unique(t[t != 0])), most) for name, t in w.items()}
+        now = {name: Choice(int(t.count_nonzero()), values[name]) for name, t in w.items()}
+        for name, (alive, longest) in now.items():
             room = limit_bits - (sum(lengths.values()) - lengths[name])
             low, high = 0, alive - 1
             while low < high:
                 middle = (low + high + 1) // 2
-                few = cut({name: w[name]}, {name: Choice(middle, values)})[name]
+                few = cut({name: w[name]}, {name: Choice(middle, longest)})[name]
                 low, high = (middle, high) if length(few) <= room else (low, middle - 1)
             if low > 0:
-                yield {**now, name: Choice(low, values)}
+                yield {**now, name: Choice(low, longest)}
 
     def codebooks(self, plan: Mapping[str, Choice]) -> dict[str, Constraint]:
         """The plan's support and codebooks."""
