@@ -73,9 +73,12 @@ class Scaled(nn.Module):
         scale: the number, positive.
     """
 
+    scale: torch.Tensor
+
     def __init__(self, model: nn.Module, scale: torch.Tensor) -> None:
         super().__init__()
-        self.model, self.scale = model, scale
+        self.model = model
+        self.register_buffer("scale", scale)  # goes where the network goes
 
     def forward(self, x: Images) -> torch.Tensor:
         """The scaled logits."""
