@@ -17,11 +17,11 @@ import torch
 
 import hauberk as hb
 from _record import record
-from hauberk import api
-from hauberk.console import bars, say
-from hauberk.device import bf16_in_software
-from hauberk.evaluate import Proof
-from hauberk.runs import prove, read
+from hauberk.cli.console import bars, say
+from hauberk.evaluation import Proof
+from hauberk.evaluation.shipped_file import prove, read
+from hauberk.runtime.device import bf16_in_software
+from hauberk.verbs import compress
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Series:
 
     def file(self, name: str) -> Path:
         """The row's file."""
-        return self.work / name / api.FILE
+        return self.work / name / compress.FILE
 
     def train(self, name: str, data: hb.Data) -> None:
         """Make the row's file, if it is not there."""
@@ -121,7 +121,7 @@ class Series:
         mean = {key: sum(share * s[key] for share, s in states.items()) for key in net.state_dict()}
         net.load_state_dict(mean)
         path.parent.mkdir(parents=True, exist_ok=True)
-        api.encode(net, data, hb.Architecture.of(net)).save(path)
+        compress.encode(net, data, hb.Architecture.of(net)).save(path)
 
     def measure(self, name: str, data: hb.Data) -> None:
         """What the decoded file withstands, if it is not known."""

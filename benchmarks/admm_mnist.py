@@ -25,13 +25,13 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series
-from hauberk.evaluate import Proof
+from hauberk.evaluation import Proof
 
 THREAT = hb.Linf(0.3)
 HERE = Path(__file__).parent
 SHIPPED = "8 to 1"
 SCRATCH = hb.DA(epochs=60, lr=6e-3, attack_steps=1, reuse=True, warmup=0.1)
-CARVE = hb.AdmmPrune(
+CARVE = hb.ADMMPruning(
     pattern="filter", keep=0.5, admm_epochs=5, epochs=30, lr=6e-3, attack_steps=1, reuse=True
 )
 """Halves every layer. Narrower nets learn faster and longer, from attacks of more steps: those of

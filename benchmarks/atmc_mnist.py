@@ -24,7 +24,8 @@ from typing import Any
 import hauberk as hb
 from _series import Entry, Series, clean_split
 from hauberk.artifact import Artifact
-from hauberk.evaluate import Proof, Proportion, Published, Row, tradeoff
+from hauberk.evaluation import Proof, Proportion, Row
+from hauberk.plots.tradeoff import Published, tradeoff
 
 EPS = 76 / 255
 THREAT = hb.Linf(EPS)

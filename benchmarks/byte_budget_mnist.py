@@ -53,7 +53,9 @@ def row(method: hb.Method, seed: int) -> Entry:
 
 
 ROWS: Mapping[str, Entry] = {
-    **{f"sized {size}, seed {s}": row(hb.Sized(size=size), s) for size in SIZES for s in SEEDS},
+    **{
+        f"sized {size}, seed {s}": row(hb.SizeTarget(size=size), s) for size in SIZES for s in SEEDS
+    },
     **{
         f"uniform {size}, {BITS} bits, seed {s}": row(
             hb.ATMC(keep=KEEP[size], bits=BITS, across=False), s

@@ -27,9 +27,10 @@ from torch.nn import functional as F
 
 import hauberk as hb
 from _record import record
-from hauberk import api
-from hauberk.artifact import OnnxFile, Session
-from hauberk.artifact.agreement import Agreement
+from hauberk.onnx.agreement import Agreement
+from hauberk.onnx.file import OnnxFile
+from hauberk.onnx.session import Session
+from hauberk.verbs import compress
 
 SEED, STEPS, BATCH, LR, IMAGES = 0, 120, 64, 2e-3, 2000
 
@@ -67,7 +68,7 @@ def main() -> None:
     net, test = trained(data), data.test.first(IMAGES)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.hbk"
-        api.encode(net, data, hb.Architecture.of(net)).save(source)
+        compress.encode(net, data, hb.Architecture.of(net)).save(source)
         path = Path(folder) / "model-int8.onnx"
         hb.export_onnx_int8(source, data, path)
         opened = OnnxFile.load(path)

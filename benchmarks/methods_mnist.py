@@ -8,7 +8,7 @@ reweighted cut in 4 bits 81.0% and in eight 80.8%, half a teacher 86.0%.
 
 `lenet:4`, eps 0.2, from one dense net, 16 epochs of two soft steps on the first 10,000 training
 images; dead units leave every file. What the epochs are spent on is the method's own: legs under a
-falling budget and 4 epochs with codebooks (`ATMC`, `Sized`), 11 to the cut and 5 after it (ADMM),
+falling budget and 4 epochs with codebooks (`ATMC`, `SizeTarget`), 11 to the cut and 5 after it (ADMM),
 12 and 4 (reweighted; for int8 the 4 are on the grid), all after the cut (AP). Shares and rank are
 those whose file has the bytes; ADMM's ρ is that of reweighted_mnist.py at 97%. "taught" learns from
 the dense net's soft labels in place of the labels, "half taught" from both alike. Rows of the
@@ -26,7 +26,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series, over_seeds
-from hauberk.evaluate import Proof
+from hauberk.evaluation import Proof
 from reweighted_mnist import DENSE, HOW, RHO, THREAT, TRAINED
 
 HERE, MODEL = Path(__file__).parent, "lenet:4"
@@ -34,7 +34,7 @@ SEEDS = (0, 1, 2)
 SLIM: dict[str, Any] = {"slim": True, **HOW}
 FALLING: dict[str, Any] = {"epochs": 12, "codebook_epochs": 4, **SLIM}
 ROUNDS: dict[str, Any] = {"rounds": 4, "round_epochs": 3, "epochs": 4, **SLIM}
-SIZED = hb.Sized(size="0.5%", **FALLING)
+SIZED = hb.SizeTarget(size="0.5%", **FALLING)
 METHODS: Mapping[str, hb.Method] = {
     "sized": SIZED,
     "taught": replace(SIZED, teacher="self"),
@@ -43,7 +43,9 @@ METHODS: Mapping[str, hb.Method] = {
     "AL0": hb.AL0(keep=0.0074, epochs=16, **SLIM),
     "reweighted": hb.Reweighted(keep=0.0068, **ROUNDS),
     "reweighted, 4 bits": hb.Reweighted(keep=0.0130, bits=4, **ROUNDS),
-    "ADMM": hb.AdmmPrune(keep=0.0072, rho=RHO[0.03], across=True, admm_epochs=11, epochs=5, **SLIM),
+    "ADMM": hb.ADMMPruning(
+        keep=0.0072, rho=RHO[0.03], across=True, admm_epochs=11, epochs=5, **SLIM
+    ),
     "AP": hb.AP(keep=0.0072, epochs=16, **SLIM),
     "ALR": hb.ALR(rank=1, epochs=16, **HOW),
     "pruned for int8": hb.Reweighted(keep=0.0068, **ROUNDS | {"epochs": 0}),

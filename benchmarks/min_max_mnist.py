@@ -38,8 +38,6 @@ from torch import nn
 
 import hauberk as hb
 from _series import Entry, Series, by_seeds, clean_split, spread
-from hauberk import domains
-from hauberk.api import FILE
 from hauberk.attacks import (
     LogitLoss,
     MinMaxPGD,
@@ -49,9 +47,11 @@ from hauberk.attacks import (
     in_one_unit,
     margin,
 )
-from hauberk.evaluate import Proof, clean
-from hauberk.evaluate.sealed import seal
+from hauberk.evaluation import Proof, clean
+from hauberk.evaluation.frozen_copy import seal
 from hauberk.ops.random import generator
+from hauberk.plots import threat_weights
+from hauberk.verbs.compress import FILE
 
 HERE, WORK = Path(__file__).parent, Path("runs/min_max_mnist")
 PARTS = (hb.Linf(0.2), hb.L2(2.0), hb.L1(12.0))
@@ -224,7 +224,7 @@ def publish() -> None:
     log = WORK / DENSE / "metrics.csv"
     if log.exists():
         with log.open() as file:
-            domains.draw(list(csv.DictReader(file)), HERE / "results" / "min_max_mnist.png")
+            threat_weights.draw(list(csv.DictReader(file)), HERE / "results" / "min_max_mnist.png")
     SERIES.record(HERE / "results" / "min_max_mnist.json", __doc__ or "", **found)
 
 

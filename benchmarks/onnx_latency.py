@@ -24,10 +24,10 @@ from torch import nn
 
 import hauberk as hb
 from _record import record
-from hauberk.artifact import Session
-from hauberk.artifact.compact import compact
-from hauberk.artifact.graph import trace
-from hauberk.artifact.quantize import quantize, ranges
+from hauberk.onnx.compact import compact
+from hauberk.onnx.export import trace
+from hauberk.onnx.int8 import quantize, ranges
+from hauberk.onnx.session import Session
 from hauberk.parametrize import matrices
 
 SHAPE = (3, 32, 32)

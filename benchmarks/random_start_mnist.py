@@ -19,7 +19,7 @@ from pathlib import Path
 
 import hauberk as hb
 from _series import Entry, Series, over_seeds
-from hauberk.evaluate import Proof
+from hauberk.evaluation import Proof
 from hauberk.objectives import Adversarial
 
 THREAT = hb.Linf(0.2)

@@ -27,7 +27,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series
-from hauberk.evaluate import Proof
+from hauberk.evaluation import Proof
 from reweighted_mnist import DENSE, HOW, MODEL, THREAT, TRAINED
 
 HERE = Path(__file__).parent
@@ -42,11 +42,11 @@ GRID = {
 def methods(name: str, how: Mapping[str, Any]) -> dict[str, hb.Method]:
     """The targets, and the grid."""
     asked: dict[str, hb.Method] = {
-        f"at least {target:.0%}": hb.DistortionConstrained(robust_at_least=target, **how)
+        f"at least {target:.0%}": hb.RobustnessTarget(robust_at_least=target, **how)
         for target in TARGETS
     }
     grid = {
-        f"size {size}": hb.Sized(size=size, epochs=40, codebook_epochs=10, **how)
+        f"size {size}": hb.SizeTarget(size=size, epochs=40, codebook_epochs=10, **how)
         for size in GRID[name]
     }
     return asked | grid

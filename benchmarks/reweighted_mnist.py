@@ -23,7 +23,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series, by_seeds, spread
-from hauberk.evaluate import Proof
+from hauberk.evaluation import Proof
 
 EPS, MODEL = 0.2, "lenet:2"
 THREAT = hb.Linf(EPS)
@@ -45,7 +45,7 @@ def ways(keep: float) -> Mapping[str, hb.Method]:
             keep=keep, static=True, strength=STATIC[keep], rounds=1, round_epochs=12, **ROUNDS
         ),
         "reweighted": hb.Reweighted(keep=keep, rounds=4, round_epochs=3, **ROUNDS),
-        "admm": hb.AdmmPrune(keep=keep, rho=RHO[keep], across=True, admm_epochs=12, **ROUNDS),
+        "admm": hb.ADMMPruning(keep=keep, rho=RHO[keep], across=True, admm_epochs=12, **ROUNDS),
     }
 
 

@@ -20,11 +20,13 @@ from torch import nn
 
 import hauberk as hb
 from _record import record
-from hauberk.artifact import Session, families, shrink
-from hauberk.artifact.graph import trace
-from hauberk.evaluate.cost import latency, macs
-from hauberk.methods.prunable import Prunable
+from hauberk.evaluation.cost import latency, macs
+from hauberk.methods._structured import Prunable
+from hauberk.onnx.export import trace
+from hauberk.onnx.session import Session
 from hauberk.parametrize import Selection
+from hauberk.slimming.filter_families import families
+from hauberk.slimming.slim import shrink
 
 SHAPE = (3, 32, 32)
 EXAMPLE = torch.zeros(1, *SHAPE)

@@ -23,7 +23,7 @@ from _series import Entry, over_seeds
 from byte_budget_mnist import SEEDS, TABLE, row
 
 HERE = Path(__file__).parent
-SIZED = hb.Sized(size="0.5%")
+SIZED = hb.SizeTarget(size="0.5%")
 STUDENTS: Mapping[str, hb.Method] = {
     "taught": replace(SIZED, teacher="self"),
     "half taught": replace(SIZED, teacher="self", teacher_share=0.5),

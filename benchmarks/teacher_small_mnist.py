@@ -25,7 +25,7 @@ from reweighted_mnist import DENSE, HOW, MODEL, THREAT, TRAINED
 
 HERE, WORK = Path(__file__).parent, Path("runs/teacher_small_mnist")
 SEEDS = (0, 1, 2)
-LABELS = hb.Sized(size="0.5%", epochs=12, codebook_epochs=4, slim=True, **HOW)
+LABELS = hb.SizeTarget(size="0.5%", epochs=12, codebook_epochs=4, slim=True, **HOW)
 METHODS: Mapping[str, hb.Method] = {"labels": LABELS, "taught": replace(LABELS, teacher="self")}
 
 

@@ -35,8 +35,8 @@ import torch
 from torch import Tensor, nn
 
 import hauberk as hb
-from hauberk.loop import solve
 from hauberk.problem import Loss
+from hauberk.training.loop import solve
 
 BETA = 5.0
 """Of both baselines, for all targets: which one fits a target is what a sweep would find out."""

@@ -10,8 +10,9 @@ import torch
 from sklearn.datasets import load_digits
 
 import hauberk as hb
-from hauberk import api, cli
-from hauberk.evaluate import run_checks
+from hauberk.cli import main
+from hauberk.evaluation import run_checks
+from hauberk.verbs import compress
 from tests.sweeps import words
 
 torch.set_num_threads(1)
@@ -21,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 def few_queries(patch: pytest.MonkeyPatch) -> None:
     """Checks for gradient masking by a Square that asks little: they take a small run's time."""
     quickly = functools.partial(run_checks, queries=20)
-    patch.setattr("hauberk.evaluate.proof.run_checks", quickly)
+    patch.setattr("hauberk.evaluation.evaluation.run_checks", quickly)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "few.npz", x_train=x[:200], y_train=y[:200], x_test=x[200:220], y_test=y[200:220]
     )
     net, data = hb.models.build("digits-cnn"), hb.data.load(str(folder / "few.npz"))
-    api.encode(net, data, hb.Architecture.of(net)).save(folder / "dense.hbk")
+    compress.encode(net, data, hb.Architecture.of(net)).save(folder / "dense.hbk")
     return folder
 
 
@@ -49,6 +50,6 @@ def swept(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an undisturbed sweep left."""
     out = tmp_path_factory.mktemp("swept")
     with pytest.raises(SystemExit) as stop:
-        cli.main(words(start, out))
+        main.main(words(start, out))
     assert stop.value.code == 0
     return out

@@ -19,7 +19,7 @@ METHODS: dict[str, hb.Method] = {
     "atmc": hb.ATMC(
         keep=0.05, bits=3, codebook_epochs=1, batch_size=90, shift=1, reuse=True, **QUICK
     ),
-    "admm": hb.AdmmPrune(
+    "admm": hb.ADMMPruning(
         pattern="irregular", across=True, keep=0.3, admm_epochs=2, rounds=4, batch_size=128, **QUICK
     ),
     "min-max": hb.DA(batch_size=90, reuse=True, weight_rate=0.5, epochs=5, lr=5e-3),

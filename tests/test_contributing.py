@@ -10,13 +10,14 @@ import torch
 from torch.nn import functional as F
 
 import hauberk as hb
-from hauberk.loop import solve
 from hauberk.problem import Bound, Problem
-from hauberk.solve import Run, Stage
+from hauberk.training.loop import solve
+from hauberk.training.run import Run
+from hauberk.training.stage import Stage
 from tests.contracts.rows import Box
 from tests.contracts.test_methods import mlp
 from tests.contracts.test_solvers import Point, Quadratic, _data, _kkt
-from tests.test_solve import toy
+from tests.training.test_loop import toy
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import refused
+from tests.cli.test_main import refused
 
 EXTRAS = ("datasets", "onnx", "onnxruntime", "onnxscript", "ray", "tensorboard")
 CORE = """

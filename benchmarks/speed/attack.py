@@ -31,12 +31,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hauberk as hb
-from hauberk import api
-from hauberk.console import bars
-from hauberk.evaluate import under_attack
-from hauberk.evaluate.sealed import seal
+from hauberk.cli.console import bars
+from hauberk.dataset import Examples
+from hauberk.evaluation import under_attack
+from hauberk.evaluation.frozen_copy import seal
 from hauberk.ops.random import generator
-from hauberk.types import Examples
+from hauberk.verbs import compress
 
 SEED = 0
 FILE = Path(__file__).parents[1] / "results" / "atmc_mnist.hbk"
@@ -205,7 +205,7 @@ def resnet18(cifar: str, images: int, steps: int) -> Task:
 def learned(data: hb.Data) -> nn.Module:
     """A ResNet-18 that withstands something, trained once."""
     out = Path("runs/speed/resnet18")
-    if not (out / api.FILE).exists():
+    if not (out / compress.FILE).exists():
         some = replace(data, train=data.train.first(9600), validation=data.validation.first(128))
         with bars("ResNet-18") as bar:
             hb.compress(
@@ -216,7 +216,7 @@ def learned(data: hb.Data) -> nn.Module:
                 out=out,
                 run=hb.Run(seed=SEED, resume=True, watcher=bar),
             )
-    return hb.load(out / api.FILE)
+    return hb.load(out / compress.FILE)
 
 
 def untrained(images: int, steps: int) -> Task:

@@ -1,4 +1,4 @@
-"""Claim: AutoAttack behind `hauberk.evaluate.autoattack` is at least as fast as the official code
+"""Claim: AutoAttack behind `hauberk.evaluation.autoattack` is at least as fast as the official code
 on the same network, and gives the same answers.
 
     python benchmarks/speed/evaluation.py --data ../shared/data/mnist   (--small: a minute or two)
@@ -19,7 +19,7 @@ from pyautoattack import AutoAttack
 from torch import Tensor
 
 import hauberk as hb
-from hauberk.evaluate import autoattack
+from hauberk.evaluation import autoattack
 
 SEED, EPS = 0, 76 / 255
 FILE = Path(__file__).parents[1] / "results" / "atmc_mnist.hbk"

@@ -24,17 +24,18 @@ import torch
 from _bench import digits, flags, publish
 
 import hauberk as hb
-from hauberk.console import bars
+from hauberk.cli.console import bars
 from hauberk.data.load import load
-from hauberk.evaluate import autoattack
-from hauberk.evaluate.cost import macs
-from hauberk.evaluate.protocol import clean
-from hauberk.loop import solve
+from hauberk.dataset import Data
+from hauberk.evaluation import autoattack
+from hauberk.evaluation.accuracy import clean
+from hauberk.evaluation.cost import macs
 from hauberk.objectives import Adversarial
 from hauberk.problem import Problem
-from hauberk.solve import Stage, Watcher
 from hauberk.solvers import Descent, ProjectedGradient
-from hauberk.types import Data
+from hauberk.training.loop import solve
+from hauberk.training.run import Watcher
+from hauberk.training.stage import Stage
 
 SEED, STEPS = 0, 10
 THREAT = hb.Linf(8 / 255)

@@ -22,8 +22,9 @@ import torch
 from _bench import alternate, digits, flags, over, publish
 from torch import Tensor
 
-from hauberk.artifact.cost import bits, price
-from hauberk.constraints import ByteBudget, Codebook, Codec, Column, Filter, PerTensor, Sparsity
+from hauberk.allocation.byte_budget import ByteBudget, Codec
+from hauberk.artifact.lengths import bits, price
+from hauberk.constraints import Codebook, Column, Filter, PerTensor, Sparsity
 
 SEED, LAYERS, KEEP, VALUES = 0, 20, 0.02, 16
 SIZES = {"0.4": 400_000, "11": 11_000_000, "21": 21_000_000, "100": 100_000_000, "2": 2_000_000}

@@ -4,7 +4,7 @@ the same numbers but for rounding.
 
     python benchmarks/speed/image_gradient.py            (one minute; --small: without ResNet-18)
 
-The contestants are the same gradient with and without `hauberk.ops.image_gradient`. ``difference``
+The contestants are the same gradient with and without `hauberk.runtime.conv_backward`. ``difference``
 is the largest one, over the largest gradient.
 """
 
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 import hauberk as hb
 from hauberk.attack import input_gradient
-from hauberk.evaluate import sealed
+from hauberk.evaluation import frozen_copy
 
 SEED, REPEATS = 0, 15
 NETS = {
@@ -37,13 +37,13 @@ def gradients(net: str) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     rng = torch.Generator().manual_seed(SEED)
     x = torch.rand(*NETS[net][:2], *[NETS[net][2]] * 2, generator=rng)
     y = torch.randint(0, 10, (len(x),), generator=rng)
-    model = sealed.seal(hb.models.build(net, seed=SEED))
+    model = frozen_copy.seal(hb.models.build(net, seed=SEED))
 
     def blocks() -> Tensor:
         return input_gradient(lambda v: F.cross_entropy(model(v), y, reduction="none"), x)[1]
 
     def plain() -> Tensor:
-        with patch.object(sealed, "image_gradients", lambda _: nullcontext()):
+        with patch.object(frozen_copy, "image_gradients", lambda _: nullcontext()):
             return blocks()
 
     return blocks, plain

@@ -27,15 +27,16 @@ from _bench import digits, flags, publish
 from torch import nn
 
 import hauberk as hb
-from hauberk.console import bars
+from hauberk.batch import Batch
+from hauberk.cli.console import bars
+from hauberk.cli.resolve import threat as parsed
 from hauberk.data.load import load
-from hauberk.evaluate import autoattack, clean
+from hauberk.dataset import Data
+from hauberk.evaluation import autoattack, clean
 from hauberk.objectives import Adversarial
 from hauberk.objectives.adversarial import warmed
 from hauberk.ops.random import uniform_like
 from hauberk.problem import Loss, Objective
-from hauberk.said import threat as parsed
-from hauberk.types import Batch, Data
 
 SEED, MOST_LOST = 0, 1.0
 AUGMENTED: Mapping[str, Any] = {"flip": True, "shift": 4}

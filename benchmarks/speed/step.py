@@ -24,8 +24,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import hauberk as hb
-from hauberk.solve import Stage
-from hauberk.types import Batch, Examples
+from hauberk.batch import Batch
+from hauberk.dataset import Examples
+from hauberk.training.stage import Stage
 
 SEED, CLASSES, PROGRESS = 0, 10, 0.7
 THREAT = hb.Linf(8 / 255)
@@ -79,7 +80,7 @@ def methods(steps: int) -> Mapping[str, tuple[hb.Method, int]]:
         "ATMC": (hb.ATMC(**given), 0),
         "ATMC codebook": (hb.ATMC(**given), 1),
         "ATMC UVC": (hb.ATMC(factors=True, **given), 0),
-        "ADMM": (hb.AdmmPrune(pattern="filter", keep=0.25, slim=False, **given), 0),
+        "ADMM": (hb.ADMMPruning(pattern="filter", keep=0.25, slim=False, **given), 0),
     }
 
 

@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hauberk import data, models
-    from hauberk.api import Compressed, compress, export_onnx, export_onnx_int8, load
-    from hauberk.artifact import Architecture, Artifact, OnnxFile, slim
+    from hauberk.artifact import Architecture, Artifact
     from hauberk.attack import Attack
     from hauberk.attacks import FGSM, PGD, MinMaxPGD
+    from hauberk.batch import Batch
     from hauberk.constraints import (
         Annealed,
         Codebook,
-        Grid,
-        HalfPrecision,
-        Lattice,
+        FixedGrid,
+        Float16,
         PerTensor,
         Rank,
         Sparsity,
         Support,
+        UniformGrid,
     )
-    from hauberk.group import Group, joined
+    from hauberk.dataset import Data, Examples
+    from hauberk.method import Method
     from hauberk.methods import (
         AL0,
         ALR,
@@ -39,15 +40,15 @@ if TYPE_CHECKING:
         ATMC,
         DA,
         NAP,
-        AdmmPrune,
-        DistortionConstrained,
+        ADMMPruning,
         Int8,
-        Method,
         MinMax,
         Reweighted,
-        Sized,
+        RobustnessTarget,
+        SizeTarget,
     )
     from hauberk.models import Normalized
+    from hauberk.networks import load
     from hauberk.objectives import (
         Adversarial,
         Distilled,
@@ -60,14 +61,20 @@ if TYPE_CHECKING:
         Trades,
         WorstDomain,
     )
+    from hauberk.onnx.file import OnnxFile
     from hauberk.parametrize import factorise
     from hauberk.penalties import GroupLasso, Lasso
     from hauberk.problem import Bound, Constraint, Objective, Penalty, Problem, Structure
-    from hauberk.solve import Run, Solver, Stage, TrainingFailed
+    from hauberk.runtime.processes import Group, joined
+    from hauberk.slimming.slim import slim
+    from hauberk.solver import Solver
     from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
     from hauberk.threat import Threat
     from hauberk.threats import L1, L2, Linf, Union
-    from hauberk.types import Batch, Data, Examples
+    from hauberk.training.run import Run, TrainingFailed
+    from hauberk.training.stage import Stage
+    from hauberk.verbs.compress import Compressed, compress
+    from hauberk.verbs.export import export_onnx, export_onnx_int8
 
 __version__ = "0.1.0"
 
@@ -83,7 +90,7 @@ __all__ = [
     "L2",
     "NAP",
     "PGD",
-    "AdmmPrune",
+    "ADMMPruning",
     "Adversarial",
     "Annealed",
     "Architecture",
@@ -97,16 +104,14 @@ __all__ = [
     "Data",
     "Descent",
     "Distilled",
-    "DistortionConstrained",
     "DualAscent",
     "Examples",
-    "Grid",
+    "FixedGrid",
+    "Float16",
     "Group",
     "GroupLasso",
-    "HalfPrecision",
     "Int8",
     "Lasso",
-    "Lattice",
     "Linf",
     "Method",
     "MinMax",
@@ -123,9 +128,10 @@ __all__ = [
     "Rank",
     "Rate",
     "Reweighted",
+    "RobustnessTarget",
     "Run",
     "Shared",
-    "Sized",
+    "SizeTarget",
     "Solver",
     "Sparsity",
     "Stage",
@@ -136,6 +142,7 @@ __all__ = [
     "Threat",
     "Trades",
     "TrainingFailed",
+    "UniformGrid",
     "Union",
     "WorstDomain",
     "compress",
@@ -150,32 +157,40 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ["Compressed", "compress", "export_onnx", "export_onnx_int8", "load"],
-    "artifact": ["Architecture", "Artifact", "OnnxFile", "slim"],
+    "artifact": ["Architecture", "Artifact"],
     "attack": ["Attack"],
     "attacks": ["FGSM", "PGD", "MinMaxPGD"],
+    "batch": ["Batch"],
     "constraints": [
-        "Annealed", "Codebook", "Grid", "HalfPrecision", "Lattice", "PerTensor", "Rank",
+        "Annealed", "Codebook", "UniformGrid", "Float16", "FixedGrid", "PerTensor", "Rank",
         "Sparsity", "Support",
     ],
-    "group": ["Group", "joined"],
-    "models": ["Normalized"],
+    "dataset": ["Data", "Examples"],
+    "method": ["Method"],
     "methods": [
-        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "AdmmPrune", "DistortionConstrained", "Int8",
-        "Method", "MinMax", "Reweighted", "Sized",
+        "AL0", "ALR", "AP", "ATMC", "DA", "NAP", "ADMMPruning", "RobustnessTarget", "Int8",
+        "MinMax", "Reweighted", "SizeTarget",
     ],
+    "models": ["Normalized"],
+    "networks": ["load"],
     "objectives": [
         "Adversarial", "Distilled", "Natural", "PerSample", "Rate", "Shared", "Tariff", "Teacher",
         "Trades", "WorstDomain",
     ],
+    "onnx.file": ["OnnxFile"],
     "parametrize": ["factorise"],
     "penalties": ["GroupLasso", "Lasso"],
     "problem": ["Bound", "Constraint", "Objective", "Penalty", "Problem", "Structure"],
-    "solve": ["Run", "Solver", "Stage", "TrainingFailed"],
+    "runtime.processes": ["Group", "joined"],
+    "slimming.slim": ["slim"],
+    "solver": ["Solver"],
     "solvers": ["ADMM", "Descent", "DualAscent", "ProjectedGradient"],
     "threat": ["Threat"],
     "threats": ["L1", "L2", "Linf", "Union"],
-    "types": ["Batch", "Data", "Examples"],
+    "training.run": ["Run", "TrainingFailed"],
+    "training.stage": ["Stage"],
+    "verbs.compress": ["Compressed", "compress"],
+    "verbs.export": ["export_onnx", "export_onnx_int8"],
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

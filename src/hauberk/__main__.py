@@ -1,5 +1,5 @@
 """``python -m hauberk``, and so ``torchrun -m hauberk``."""
 
-from hauberk.cli import main
+from hauberk.cli.main import main
 
 main()

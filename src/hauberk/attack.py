@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from hauberk.ops.image_gradient import image_gradients
+from hauberk.runtime.conv_backward import image_gradients
 from hauberk.threat import Threat
 from hauberk.types import Images, SampleLoss
 

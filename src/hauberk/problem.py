@@ -17,7 +17,8 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from hauberk.types import Batch, Scalar, Weights
+from hauberk.batch import Batch
+from hauberk.types import Scalar, Weights
 
 
 class NotFinite(ValueError):

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from hauberk.artifact import Architecture, Artifact, ArtifactError, table
-from hauberk.types import Factors
+from hauberk.parametrize.factors import Factors
 
 
 def net() -> nn.Module:

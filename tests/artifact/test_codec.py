@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 from hauberk.artifact import codec
-from hauberk.artifact.bitpatterns import NUMBERS, place_of
-from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.ans import DamagedStream, Reader, Writer
+from hauberk.artifact.bit_patterns import NUMBERS, place_of
 from hauberk.artifact.table import Stored
-from hauberk.types import Factors
+from hauberk.parametrize.factors import Factors
 
 
 def coded(value: Tensor | Factors) -> tuple[codec.Decoded, Stored, int]:

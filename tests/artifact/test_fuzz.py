@@ -18,7 +18,7 @@ import torch
 from hauberk.artifact import Architecture, Artifact, ArtifactError
 from hauberk.artifact import format as container
 from hauberk.artifact.table import Entry, Stored, pack, unpack
-from hauberk.types import Factors
+from hauberk.parametrize.factors import Factors
 
 FEW_SECONDS = 20.0
 MEMORY = 10 * (1 << 20)

@@ -9,7 +9,7 @@ import torch
 
 from hauberk.artifact import Architecture, Artifact
 from hauberk.artifact.format import VERSION, unpack
-from hauberk.types import Factors
+from hauberk.parametrize.factors import Factors
 
 GOLDEN = {n: Path(__file__).parent / f"golden_v{n}.hbk" for n in range(1, VERSION + 1)}
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks import PGD
-from hauberk.evaluate import under_attack
+from hauberk.dataset import Examples
+from hauberk.evaluation import under_attack
 from hauberk.ops.random import generator
 from hauberk.threats import L1, Linf
-from hauberk.types import Examples
 
 
 def loss(x: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ from hauberk.constraints import (
     Codebook,
     Column,
     Filter,
-    Grid,
-    HalfPrecision,
-    Lattice,
+    FixedGrid,
+    Float16,
     NofM,
     On,
     PerTensor,
@@ -26,6 +25,7 @@ from hauberk.constraints import (
     Sparsity,
     Support,
     Tied,
+    UniformGrid,
 )
 from hauberk.methods import (
     AL0,
@@ -34,12 +34,12 @@ from hauberk.methods import (
     ATMC,
     DA,
     NAP,
-    AdmmPrune,
-    DistortionConstrained,
+    ADMMPruning,
     Int8,
     MinMax,
     Reweighted,
-    Sized,
+    RobustnessTarget,
+    SizeTarget,
 )
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
@@ -211,12 +211,14 @@ CONSTRAINTS = [
         _fixed(On(Sparsity(0.3), frozenset({"b", "absent"}))),
         lambda w: _at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
     ),
-    ConstraintRow("grid 3", _fixed(Grid(3)), _on_a_grid(3, False)),
-    ConstraintRow("grid 4 by channel", _fixed(Grid(4, per_channel=True)), _on_a_grid(7, True)),
-    ConstraintRow("lattice", lambda w: Lattice(Grid(3), _eighths(w)), _in_eighths(3)),
+    ConstraintRow("grid 3", _fixed(UniformGrid(3)), _on_a_grid(3, False)),
+    ConstraintRow(
+        "grid 4 by channel", _fixed(UniformGrid(4, per_channel=True)), _on_a_grid(7, True)
+    ),
+    ConstraintRow("lattice", lambda w: FixedGrid(UniformGrid(3), _eighths(w)), _in_eighths(3)),
     ConstraintRow(
         "lattice by channel",
-        lambda w: Lattice(Grid(4, per_channel=True), _eighths(w, channels=True)),
+        lambda w: FixedGrid(UniformGrid(4, per_channel=True), _eighths(w, channels=True)),
         _in_eighths(7),
     ),
     ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
@@ -228,7 +230,7 @@ CONSTRAINTS = [
     ),
     ConstraintRow(
         "half precision",
-        _fixed(HalfPrecision()),
+        _fixed(Float16()),
         lambda w: all(torch.equal(t.half().to(t.dtype), t) for t in w.values()),
     ),
 ]
@@ -303,15 +305,15 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (ATMC(keep=0.3, bits=3, outer_bits=5, codebook_epochs=1, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, paper=True, **_QUICK), 234),
     (ATMC(keep=0.3, bits=3, across=False, codebook_epochs=1, **_QUICK), 234),
-    (AdmmPrune(keep=0.2, admm_epochs=2, **_QUICK), 156),
-    (AdmmPrune(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),
-    (AdmmPrune(pattern="filter", keep=0.5, admm_epochs=2, **_QUICK), 390),
-    (AdmmPrune(pattern="column", keep=0.5, natural=True, admm_epochs=2, **_QUICK), 390),
+    (ADMMPruning(keep=0.2, admm_epochs=2, **_QUICK), 156),
+    (ADMMPruning(keep=0.2, across=True, admm_epochs=2, **_QUICK), 156),
+    (ADMMPruning(pattern="filter", keep=0.5, admm_epochs=2, **_QUICK), 390),
+    (ADMMPruning(pattern="column", keep=0.5, natural=True, admm_epochs=2, **_QUICK), 390),
     (Int8(**_QUICK), 780),
     (Int8(bits=4, per_channel=True, revive=True, **_QUICK), 780),
-    (Sized(size="30%", codebook_epochs=1, **_QUICK), 780),
+    (SizeTarget(size="30%", codebook_epochs=1, **_QUICK), 780),
     (
-        DistortionConstrained(
+        RobustnessTarget(
             robust_at_least=0.7, legs=2, most_bits=3, codebook_epochs=1, judge_steps=10, **_QUICK
         ),
         390,
@@ -322,7 +324,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Reweighted(pattern="filter", keep=0.5, rounds=2, round_epochs=2, **_QUICK), 390),
     (Reweighted(pattern="column", keep=0.5, across=False, round_epochs=1, **_QUICK), 390),
     (Reweighted(pattern="block:1x4", keep=0.3, round_epochs=1, **_QUICK), 234),
-    (AdmmPrune(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
+    (ADMMPruning(pattern="2:4", keep=1.0, admm_epochs=2, **_QUICK), 390),
 ]
 UNDER_A_UNION = [  # the same under a union of threats
     (MinMax(epochs=4, batch_size=32, lr=0.02), 780),

@@ -13,12 +13,12 @@ from hauberk.constraints import (
     Annealed,
     Codebook,
     Filter,
-    Grid,
-    HalfPrecision,
+    Float16,
     PerTensor,
     Rank,
     Sparsity,
     Support,
+    UniformGrid,
 )
 from hauberk.problem import Constraint
 from hauberk.types import Weights
@@ -149,8 +149,8 @@ def test_what_is_no_number_is_named(row: ConstraintRow, bad: float) -> None:
         lambda: Annealed(Sparsity(0.1)).at(1.5),
         lambda: Codebook(0),
         lambda: Codebook(17),
-        lambda: Grid(1),
-        lambda: Grid(17),
+        lambda: UniformGrid(1),
+        lambda: UniformGrid(17),
         lambda: Rank(0),
         lambda: Rank(1.5),
         lambda: Support({"a": torch.ones(3)}),
@@ -210,14 +210,14 @@ def test_sizes_by_hand() -> None:
     assert Rank(2).size_bits(kernel) == 32 * 2 * (4 + 8 - 2)
     assert Rank(0.5).budget_bits(kernel) == 32 * 2 * (4 + 8 - 2)
     assert Support.of(kernel).size_bits(kernel) == 9 * 32
-    assert HalfPrecision().size_bits(kernel) == 32 * 16
-    assert Grid(8).size_bits(kernel) == 32 * 8 + 32
-    assert Grid(4, per_channel=True).size_bits(kernel) == 32 * 4 + 4 * 32
+    assert Float16().size_bits(kernel) == 32 * 16
+    assert UniformGrid(8).size_bits(kernel) == 32 * 8 + 32
+    assert UniformGrid(4, per_channel=True).size_bits(kernel) == 32 * 4 + 4 * 32
 
 
 def test_half_precision_saturates() -> None:
     w = {"a": torch.tensor([1e6, -1e30, 65519.0, 1 / 3, 1e-9])}
-    assert HalfPrecision().project(w)["a"].tolist() == [65504, -65504, 65504, 0.333251953125, 0]
+    assert Float16().project(w)["a"].tolist() == [65504, -65504, 65504, 0.333251953125, 0]
 
 
 def test_a_vector_has_no_rank() -> None:

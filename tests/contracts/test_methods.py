@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import hauberk as hb
-from hauberk.methods import Method
+from hauberk.method import Method
 from tests.contracts.rows import METHODS, UNDER_A_UNION
-from tests.test_solve import toy
+from tests.training.test_loop import toy
 
 
 def mlp() -> nn.Module:

@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hauberk.loop import solve
+from hauberk.batch import Batch
+from hauberk.dataset import Data, Examples
 from hauberk.problem import Bound, Loss, Objective, Penalty, Problem
-from hauberk.solve import Run, Solver, Stage
+from hauberk.solver import Solver
 from hauberk.solvers import DualAscent
-from hauberk.types import Batch, Data, Examples, Weights
+from hauberk.training.loop import solve
+from hauberk.training.run import Run
+from hauberk.training.stage import Stage
+from hauberk.types import Weights
 from tests.contracts.rows import SOLVERS, Box
 
 

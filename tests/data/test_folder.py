@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hauberk import cli
+from hauberk.cli import main
 from hauberk.data import load
 from hauberk.data.decode import pixels
 
@@ -231,8 +231,8 @@ def test_the_command_says_what_it_left_out(
         str(tmp_path / ".out"),
     ]  # fmt: skip
     with pytest.raises(SystemExit) as stop:
-        cli.main(words)
+        main.main(words)
     assert stop.value.code == 2 and "bee/03.png" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
-        cli.main([*words, "--on-error", "skip"])
+        main.main([*words, "--on-error", "skip"])
     assert stop.value.code == 0 and "1 image that could not be read" in capsys.readouterr().err

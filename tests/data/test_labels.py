@@ -14,10 +14,10 @@ from tests.data.test_load import encoded, write
 from torch import nn
 
 import hauberk as hb
+from hauberk.cli.inspect import as_json
 from hauberk.data import load
-from hauberk.evaluate import Proof
-from hauberk.inspect import as_json
-from hauberk.runs import prove, read
+from hauberk.evaluation import Proof
+from hauberk.evaluation.shipped_file import prove, read
 
 X = np.random.default_rng(0).integers(0, 256, (60, 5, 4), np.uint8)
 WORDS = [NAMES[i % 3] for i in range(60)]
@@ -97,7 +97,10 @@ def small() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3))
 
 
-METHODS = [hb.Sized(size="2kB", epochs=1, codebook_epochs=1), hb.ATMC(epochs=1, codebook_epochs=1)]
+METHODS = [
+    hb.SizeTarget(size="2kB", epochs=1, codebook_epochs=1),
+    hb.ATMC(epochs=1, codebook_epochs=1),
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,7 +111,7 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     )
     assert made.path is not None and made.artifact.labels == NAMES
     assert b'"labels":"[\\"ant\\",\\"bee\\",\\"cow\\"]"' in made.path.read_bytes()
-    assert not isinstance(method, hb.Sized) or made.artifact.nbytes <= 2000
+    assert not isinstance(method, hb.SizeTarget) or made.artifact.nbytes <= 2000
     assert as_json(made.artifact, "")["labels"] == list(NAMES)
     proof = Proof(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.FGSM()}, check_limit=0)
     turned = data.under(("cow", "ant", "bee"), 3)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hauberk.data import load
-from hauberk.data.split import stratified
+from hauberk.data.holdout import stratified
 
 MNIST = Path("shared/data/mnist-test.parquet")
 

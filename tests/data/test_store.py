@@ -22,11 +22,12 @@ from tests.data.test_folder import paint, zoo
 from tests.data.test_load import encoded, write
 from torch.utils.data import Dataset, IterableDataset
 
-from hauberk import cli, memory
+from hauberk.cli import main
 from hauberk.data import load, store
 from hauberk.data.store import NoRoom, Store
-from hauberk.memory import mapped
-from hauberk.types import Data
+from hauberk.dataset import Data
+from hauberk.runtime import memory
+from hauberk.runtime.memory import mapped
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_a_folder_that_cannot_be_written_is_named_by_the_command(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     with pytest.raises(SystemExit) as stop:
-        cli.main(["data", str(folder(tmp_path / "zoo")), "--memory", "1B"])
+        main.main(["data", str(folder(tmp_path / "zoo")), "--memory", "1B"])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and "nowhere" in said and said.count("\n") == 1
 
@@ -256,7 +257,7 @@ def test_a_limit_that_is_none_is_one_sentence(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        cli.main(["data", "digits", "--memory", text])
+        main.main(["data", "digits", "--memory", text])
     assert stop.value.code == 2 and "such as 4GB" in capsys.readouterr().err
     with pytest.raises(ValueError, match="give 0 or more"):
         load("digits.npz", memory=-1)

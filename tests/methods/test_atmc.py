@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.contracts.test_methods import mlp
-from tests.test_solve import toy
+from tests.training.test_loop import toy
 
 import hauberk as hb
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from tests.contracts.test_methods import mlp
-from tests.test_solve import toy
+from tests.training.test_loop import toy
 from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import PGD
-from hauberk.evaluate import under_attack
+from hauberk.evaluation import under_attack
 from hauberk.parametrize import Rounded
 
 THREAT = hb.Linf(0.1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.contracts.test_methods import mlp
-from tests.methods.test_admm_prune import images, shapes
-from tests.test_solve import toy
+from tests.methods.test_admm_pruning import images, shapes
+from tests.training.test_loop import toy
 from torch import nn
 
 import hauberk as hb
 from hauberk.constraints import Sparsity
+from hauberk.dataset import Data
 from hauberk.penalties import Lasso
-from hauberk.types import Data
 
 QUICK = {"epochs": 0, "rounds": 1, "round_epochs": 1, "dense_epochs": 1, "batch_size": 32}
 

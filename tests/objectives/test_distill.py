@@ -10,20 +10,21 @@ import torch
 from tests.contracts.rows import METHODS
 from tests.contracts.test_methods import mlp
 from tests.objectives.test_objectives import batch, net
-from tests.test_solve import net as conv
-from tests.test_solve import toy
+from tests.training.test_loop import net as conv
+from tests.training.test_loop import toy
 from torch import nn
 from torch.nn import functional as F
 
 import hauberk as hb
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
-from hauberk.methods import Method
+from hauberk.method import Method
 from hauberk.objectives import Adversarial, Distilled, Natural, Supervised, Teacher, Trades
 from hauberk.problem import Loss, Objective
-from hauberk.solve import Run, Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threats import Linf
+from hauberk.training.run import Run
+from hauberk.training.stage import Stage
 
 QUICK = {"epochs": 1, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1}
 
@@ -147,7 +148,7 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], sent
 def _each() -> list[Method]:
     kinds = {type(method): method for method, _ in METHODS}
     # one asks what the net withstands before it begins: its own tests teach it
-    others = (hb.DA, hb.DistortionConstrained)
+    others = (hb.DA, hb.RobustnessTarget)
     return [method for kind, method in kinds.items() if kind not in others]
 
 
@@ -271,8 +272,8 @@ def test_with_augmentation_the_teacher_sees_what_the_student_sees() -> None:
     student, teacher = mlp(), Teacher(mlp())
     teacher.net.register_forward_pre_hook(lambda m, given: seen["teacher"].append(given[0].clone()))
     student.register_forward_pre_hook(lambda m, given: seen["student"].append(given[0].clone()))
-    from hauberk.loop import solve
     from hauberk.problem import Problem
+    from hauberk.training.loop import solve
 
     problem = Problem(Distilled(Natural(), teacher))
     stage = Stage("one", problem, ProjectedGradient(), 1, 64, shift=2, flip=True)

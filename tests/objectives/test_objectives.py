@@ -6,9 +6,9 @@ from torch.nn import functional as F
 import hauberk as hb
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
+from hauberk.batch import Batch, Recall
 from hauberk.objectives import Adversarial, Natural, Trades
 from hauberk.threats import L1, L2, Linf, Union
-from hauberk.types import Batch, Recall
 
 
 def batch(progress: float = 1.0) -> Batch:

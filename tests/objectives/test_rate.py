@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import hauberk as hb
-from hauberk.methods.packing import Packing
+from hauberk.allocation.tensors import Packing
+from hauberk.batch import Batch
 from hauberk.objectives import Rate, Tariff
-from hauberk.types import Batch
 
 
 def packing(net: nn.Module) -> Packing:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.contracts.test_methods import mlp
 from tests.objectives.test_objectives import batch, net
-from tests.test_solve import toy
+from tests.training.test_loop import toy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,9 +28,10 @@ from hauberk.objectives import (
 )
 from hauberk.parametrize import factorise
 from hauberk.problem import Problem
-from hauberk.solve import Run, Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threats import L2, Linf, Union
+from hauberk.training.run import Run
+from hauberk.training.stage import Stage
 
 GAMMA = 0.02
 
@@ -158,7 +159,7 @@ def test_flatter_minima_lose_less_to_noise_in_the_weights() -> None:
     """What it is for: after training with it, random moves of the weights cost less."""
 
     def trained(objective: hb.Objective) -> float:
-        from hauberk.loop import solve
+        from hauberk.training.loop import solve
 
         model = mlp()
         stage = Stage("one", Problem(objective), ProjectedGradient(), 12, 32)
@@ -186,7 +187,7 @@ def test_a_share_that_means_nothing_is_refused(gamma: float) -> None:
 
 
 def test_natural_training_takes_it_too() -> None:
-    for method in (hb.NAP(awp=0.01), hb.AdmmPrune(natural=True, awp=0.01)):
+    for method in (hb.NAP(awp=0.01), hb.ADMMPruning(natural=True, awp=0.01)):
         objective = method.objective(Linf(0.1))
         assert isinstance(objective, WeightPerturbed) and objective.objective == Natural()
     assert list(itertools.islice(hb.DA(awp=0.01).stages(mlp(), Linf(0.1), toy().train), 1))

@@ -4,14 +4,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from hauberk.attacks import PGD
+from hauberk.batch import Batch
 from hauberk.constraints import Sparsity
 from hauberk.objectives import Adversarial
 from hauberk.parametrize import collapse, factorise, matrices, state
 from hauberk.parametrize.factored import Factored
+from hauberk.parametrize.factors import Factors
 from hauberk.problem import Problem
 from hauberk.solvers import ProjectedGradient
 from hauberk.threats import Linf
-from hauberk.types import Batch, Factors
 
 
 def _nets() -> list[tuple[nn.Module, tuple[int, ...]]]:

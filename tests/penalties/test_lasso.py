@@ -7,14 +7,16 @@ import torch
 from tests.contracts.test_solvers import _data
 from torch import Tensor, nn
 
+from hauberk.batch import Batch
 from hauberk.constraints import NofM, Sparsity
-from hauberk.loop import solve
 from hauberk.ops.groups import Block, Channel, Column, Filter, Grouping, Weight
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Loss, Objective, Problem
-from hauberk.solve import Run, Stage
 from hauberk.solvers import Descent, ProjectedGradient
-from hauberk.types import Batch, Weights
+from hauberk.training.loop import solve
+from hauberk.training.run import Run
+from hauberk.training.stage import Stage
+from hauberk.types import Weights
 
 PLAIN = ProjectedGradient(Descent(lr=0.1, average=0.0, clip=1e6, ramp=0.0, adaptive=False))
 

@@ -10,12 +10,13 @@ import torch
 from tests.contracts.test_solvers import Point, Quadratic, _data
 from torch import Tensor
 
-from hauberk.loop import follow, solve
+from hauberk.batch import Batch
 from hauberk.problem import Bound, Problem
-from hauberk.signals import Interrupted
-from hauberk.solve import Run, Stage, TrainingFailed, Watcher
+from hauberk.runtime.signals import Interrupted
 from hauberk.solvers import Descent, DualAscent
-from hauberk.types import Batch
+from hauberk.training.loop import follow, solve
+from hauberk.training.run import Run, TrainingFailed, Watcher
+from hauberk.training.stage import Stage
 
 A, C = Quadratic.A, Quadratic.c
 NEAR = torch.tensor([0.5, 1.0, -1.0])

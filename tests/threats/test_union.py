@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk import said
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
+from hauberk.cli import resolve
 from hauberk.ops.random import generator
 from hauberk.threats import L1, L2, Linf, Union
 
@@ -90,10 +90,10 @@ def test_the_worst_of_a_union_is_no_weaker_than_its_members() -> None:
 
 
 def test_it_is_said_with_a_plus() -> None:
-    found = said.threat("linf:8/255+l2:0.5 + L1:12")
+    found = resolve.threat("linf:8/255+l2:0.5 + L1:12")
     assert found == Union((Linf(8 / 255), L2(0.5), L1(12.0)))
-    assert str(THREE) == "linf:0.2+l2:0.6+l1:1.2" and said.threat(str(THREE)) == THREE
-    assert said.threat("l1:3") == L1(3.0)
+    assert str(THREE) == "linf:0.2+l2:0.6+l1:1.2" and resolve.threat(str(THREE)) == THREE
+    assert resolve.threat("l1:3") == L1(3.0)
     assert Union((THREE,)).parts() == THREE.members
 
 
@@ -113,7 +113,7 @@ def test_it_is_said_with_a_plus() -> None:
 )
 def test_what_is_no_list_of_threats_is_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as caught:
-        said.threat(text)
+        resolve.threat(text)
     assert "\n" not in str(caught.value)
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from hauberk import files
 from hauberk.artifact import codec, format, table
-from hauberk.artifact.bitpatterns import place_of
-from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.ans import DamagedStream, Reader, Writer
+from hauberk.artifact.bit_patterns import place_of
 from hauberk.artifact.format import About, Architecture, ArtifactError
-from hauberk.artifact.resize import changes
 from hauberk.artifact.table import Entry, Stored
-from hauberk.types import Factors
+from hauberk.parametrize.factors import Factors
+from hauberk.runtime import files
+from hauberk.slimming.resize import changes
 
 
 @dataclass(frozen=True)

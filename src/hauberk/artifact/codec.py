@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from hauberk.artifact import positions, values
-from hauberk.artifact.bitpatterns import NUMBERS, Number, place_of
-from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.ans import DamagedStream, Reader, Writer
+from hauberk.artifact.bit_patterns import NUMBERS, Number, place_of
 from hauberk.artifact.table import Entry, Stored
-from hauberk.types import Factors
+from hauberk.parametrize.factors import Factors
 
 _FREE_STEPS = 1 << 28
 _STEPS_PER_BYTE = 1 << 13

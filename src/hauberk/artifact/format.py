@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from hauberk.types import labels_complaint
+from hauberk.class_names import labels_complaint
 
 FORMAT = "hauberk"
 VERSION = 2

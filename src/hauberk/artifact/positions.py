@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hauberk.artifact.entropy import DamagedStream, Reader, Writer
+from hauberk.artifact.ans import DamagedStream, Reader, Writer
 
 Index = NDArray[np.int64]
 _Labels = NDArray[np.uint8]

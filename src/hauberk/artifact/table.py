@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from hauberk.artifact.bitpatterns import NUMBERS, Number
-from hauberk.artifact.entropy import DamagedStream
+from hauberk.artifact.ans import DamagedStream
+from hauberk.artifact.bit_patterns import NUMBERS, Number
 
 _LARGEST_TABLE = 1 << 24
 _MOST_ENTRIES = 1 << 16

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hauberk.artifact.bitpatterns import Number
-from hauberk.artifact.entropy import DamagedStream, Integers, Reader, Writer
+from hauberk.artifact.ans import DamagedStream, Integers, Reader, Writer
+from hauberk.artifact.bit_patterns import Number
 
 _LARGEST_BOOK = 1 << 16
 _BOOK_BITS = 17

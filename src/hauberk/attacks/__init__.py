@@ -1,11 +1,11 @@
 """Maximisers over any threat, one file each; and over several domains at once."""
 
-from hauberk.attacks.domains import DomainLoss, Fooled, MinMaxPGD
 from hauberk.attacks.ensemble import ensemble, in_one_unit
 from hauberk.attacks.fgsm import FGSM
 from hauberk.attacks.losses import LogitLoss, cross_entropy, hinge, margin
+from hauberk.attacks.minmax import DomainLoss, Fooled, MinMaxPGD
 from hauberk.attacks.pgd import PGD
-from hauberk.attacks.transformed import (
+from hauberk.attacks.transformations import (
     Transform,
     brighter,
     flipped,

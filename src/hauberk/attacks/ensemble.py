@@ -1,6 +1,6 @@
 """Several networks as domains: one image that fools them all.
 
-F_i(x') = loss(f_i(x'), y),   one weight for each network and image; see `hauberk.attacks.domains`
+F_i(x') = loss(f_i(x'), y),   one weight for each network and image; see `hauberk.attacks.minmax`
 
 Min-max compares the losses of networks, and averages add them up, though the logits of different
 networks have no unit in common: `in_one_unit` gives them one. Departure from Wang et al., 2021.
@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from hauberk.attack import input_gradient
-from hauberk.attacks.domains import DomainLoss
 from hauberk.attacks.losses import LogitLoss, cross_entropy, margin
+from hauberk.attacks.minmax import DomainLoss
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from hauberk.attacks.domains import DomainLoss, Fooled, MinMaxPGD
 from hauberk.attacks.losses import LogitLoss, cross_entropy
+from hauberk.attacks.minmax import DomainLoss, Fooled, MinMaxPGD
 from hauberk.ops.straight_through import through
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels

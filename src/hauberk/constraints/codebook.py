@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite
-from hauberk.ops.bits import FLOAT_BITS, choice_bits
+from hauberk.ops.information import FLOAT_BITS, choice_bits
 from hauberk.ops.kmeans import kmeans
 from hauberk.problem import Constraint
 from hauberk.types import Weights

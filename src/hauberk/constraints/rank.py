@@ -12,7 +12,7 @@ from math import floor
 from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite
-from hauberk.ops.bits import FLOAT_BITS
+from hauberk.ops.information import FLOAT_BITS
 from hauberk.ops.svd import numerical_rank, project_rank
 from hauberk.problem import Constraint
 from hauberk.types import Weights

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite
-from hauberk.ops.bits import choice_bits, most_choice_bits
 from hauberk.ops.groups import Grouping, Split, Weight
+from hauberk.ops.information import choice_bits, most_choice_bits
 from hauberk.ops.topk import cut_smallest, keep_largest
 from hauberk.problem import Constraint
 from hauberk.types import Weights

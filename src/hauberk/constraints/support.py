@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hauberk.constraints.checks import refuse_nonfinite, refuse_strangers
-from hauberk.ops.bits import FLOAT_BITS
+from hauberk.ops.information import FLOAT_BITS
 from hauberk.problem import Constraint
 from hauberk.types import Weights
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from hauberk.data.pile import Pile
+from hauberk.data.stack import Pile
 from hauberk.data.store import Store
 
 OnError: TypeAlias = Literal["stop", "skip"]

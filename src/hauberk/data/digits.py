@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from hauberk.data.split import stratified
-from hauberk.types import Data, Examples
+from hauberk.data.holdout import stratified
+from hauberk.dataset import Data, Examples
 
 
 def load_digits() -> Data:

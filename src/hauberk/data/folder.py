@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hauberk.data.assemble import Part, assemble
 from hauberk.data.decode import OnError, Source, decode
-from hauberk.data.split import SPLITS, TEST, TRAIN, lone
+from hauberk.data.holdout import SPLITS, TEST, TRAIN, lone
+from hauberk.data.splits import Part, assemble
 from hauberk.data.store import Store
-from hauberk.types import Data
+from hauberk.dataset import Data
 
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 

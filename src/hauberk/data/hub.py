@@ -1,7 +1,7 @@
 """Data of the Hugging Face Hub, by name, through its own package ``datasets``.
 
 That package downloads, keeps and decodes; a split is then read as any map-style data set is, see
-`hauberk.data.dataset`.
+`hauberk.data.objects`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hauberk.data.dataset import load_objects
 from hauberk.data.decode import OnError
+from hauberk.data.objects import load_objects
 from hauberk.data.store import Store
-from hauberk.packages import gist, need
-from hauberk.types import Data
+from hauberk.dataset import Data
+from hauberk.runtime.packages import gist, need
 
 PREFIX = "hub:"
 

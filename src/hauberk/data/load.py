@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 
 from torch.utils.data import DataLoader, Dataset
 
-from hauberk.data.dataset import load_objects
 from hauberk.data.decode import OnError
 from hauberk.data.digits import load_digits
 from hauberk.data.folder import load_folder
 from hauberk.data.hub import PREFIX, load_hub
 from hauberk.data.npz import load_npz
+from hauberk.data.objects import load_objects
 from hauberk.data.parquet import load_parquet
 from hauberk.data.store import Store
-from hauberk.packages import find, gist, here, is_place
-from hauberk.types import Data
+from hauberk.dataset import Data
+from hauberk.runtime.packages import find, gist, here, is_place
 
 Given: TypeAlias = (
     str
@@ -49,7 +49,7 @@ def load(
             ``"hub:owner/name"``; ``"package.module:function"``.
             Or a function, `Data`, or one split or a tuple (train, test) or (train, validation,
             test) or a mapping of splits, each a torch `Dataset`, a `DataLoader` or arrays (x, y):
-            they are read once, see `hauberk.data.dataset`.
+            they are read once, see `hauberk.data.objects`.
         seed: moves the border between train and validation; the test split never depends on it
             (and ``digits`` does not at all).
         on_error: what a corrupt image does: ``"stop"`` with a sentence that names it, or

@@ -16,10 +16,10 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hauberk.data.assemble import Part, assemble
-from hauberk.data.split import TEST, TRAIN, lone
+from hauberk.data.holdout import TEST, TRAIN, lone
+from hauberk.data.splits import Part, assemble
 from hauberk.data.store import NoRoom, Store
-from hauberk.types import Data
+from hauberk.dataset import Data
 
 _KINDS = {np.dtype(np.uint8): torch.uint8, np.dtype(np.float32): torch.float32}
 _PIECE = 1 << 24  # bytes that are read at a time

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hauberk.data.assemble import Part, assemble
 from hauberk.data.decode import OnError, Source, decode
-from hauberk.data.split import TEST, TRAIN, lone
+from hauberk.data.holdout import TEST, TRAIN, lone
+from hauberk.data.splits import Part, assemble
 from hauberk.data.store import NoRoom, Store
-from hauberk.types import Data
+from hauberk.dataset import Data
 
 _ROWS = 256  # some MB of compressed images at a time
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hauberk import memory
-from hauberk.memory import mapped
+from hauberk.runtime import memory
+from hauberk.runtime.memory import mapped
 
 _CHUNK = 1 << 24  # bytes that are moved at a time
 

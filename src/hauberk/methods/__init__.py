@@ -1,17 +1,17 @@
 """Methods, one paper a file: which objective, which structures, which solver, in which stages."""
 
-from hauberk.methods.admm_prune import AdmmPrune
+from hauberk.method import Method
+from hauberk.methods.admm_pruning import ADMMPruning
+from hauberk.methods.al0 import AL0
+from hauberk.methods.alr import ALR
+from hauberk.methods.ap import AP, NAP
 from hauberk.methods.atmc import ATMC
 from hauberk.methods.dense import DA
-from hauberk.methods.distortion_constrained import DistortionConstrained
 from hauberk.methods.int8 import Int8
-from hauberk.methods.low_rank import ALR
-from hauberk.methods.method import Method
 from hauberk.methods.min_max import MinMax
-from hauberk.methods.pruned import AP, NAP
 from hauberk.methods.reweighted import Reweighted
-from hauberk.methods.sized import Sized
-from hauberk.methods.sparse import AL0
+from hauberk.methods.robustness_target import RobustnessTarget
+from hauberk.methods.size_target import SizeTarget
 
 __all__ = [
     "AL0",
@@ -20,11 +20,11 @@ __all__ = [
     "ATMC",
     "DA",
     "NAP",
-    "AdmmPrune",
-    "DistortionConstrained",
+    "ADMMPruning",
     "Int8",
     "Method",
     "MinMax",
     "Reweighted",
-    "Sized",
+    "RobustnessTarget",
+    "SizeTarget",
 ]

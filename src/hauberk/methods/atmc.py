@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from hauberk.constraints import Annealed, Codebook, On, PerTensor, Sparsity, Support
-from hauberk.methods.method import Compression
+from hauberk.dataset import Examples
+from hauberk.method import Compression
 from hauberk.parametrize import coded, factorise, layers
 from hauberk.problem import Constraint, Problem
-from hauberk.solve import Stage
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Examples
+from hauberk.training.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

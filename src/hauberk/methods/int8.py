@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hauberk.constraints import Grid, Lattice, Support
-from hauberk.methods.method import Compression
+from hauberk.constraints import FixedGrid, Support, UniformGrid
+from hauberk.dataset import Examples
+from hauberk.method import Compression
 from hauberk.parametrize import quantise, unquantise
 from hauberk.problem import Constraint, Problem
-from hauberk.solve import Stage
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Examples
+from hauberk.training.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Int8(Compression):
         """One, with rounded activations; the float network is left behind."""
         weights = Problem(self.objective(threat), select=self.select).weights(model)
         sets: dict[str, Constraint] = {} if self.revive else {"support": Support.of(weights)}
-        sets["grid"] = Lattice.of(Grid(self.bits, self.per_channel), weights)
+        sets["grid"] = FixedGrid.of(UniformGrid(self.bits, self.per_channel), weights)
         problem = Problem(self.objective(threat), sets, select=self.select)
         quantise(model, sample.images())
         solver = ProjectedGradient(self.descent(0.25), lazy=True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hauberk.methods.method import Method, dense_stage
-from hauberk.solve import Stage
+from hauberk.dataset import Examples
+from hauberk.method import Method, dense_stage
 from hauberk.threat import Threat
-from hauberk.types import Examples
+from hauberk.training.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,18 +21,20 @@ from typing import Any
 
 from torch import nn
 
-from hauberk.artifact import shrink
 from hauberk.constraints import Codebook, NofM, On, Sparsity, Support, Weight
-from hauberk.methods.method import Compression
-from hauberk.methods.prunable import Prunable, refuse_emptied
+from hauberk.dataset import Examples
+from hauberk.method import Compression
+from hauberk.methods._structured import Prunable, refuse_emptied
 from hauberk.ops.ties import Families, join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.penalties.checks import refuse_eps, refuse_strength
 from hauberk.problem import Penalty, Problem, Structure
-from hauberk.solve import Solver, Stage
+from hauberk.slimming.slim import shrink
+from hauberk.solver import Solver
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.types import Examples, Weights
+from hauberk.training.stage import Stage
+from hauberk.types import Weights
 
 _UPDATES = 40
 """Of a codebook's duplicate and dual, in each stage: each is a k-means."""

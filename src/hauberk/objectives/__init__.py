@@ -2,12 +2,7 @@
 
 from hauberk.objectives.adversarial import Adversarial
 from hauberk.objectives.distill import Distilled, Teacher
-from hauberk.objectives.natural import Natural
-from hauberk.objectives.rate import Held, Rate, Tariff
-from hauberk.objectives.target import Hard, Supervised, Target
-from hauberk.objectives.trades import Trades
-from hauberk.objectives.weight_perturbation import WeightPerturbed
-from hauberk.objectives.worst_domain import (
+from hauberk.objectives.multi_threat import (
     AVERAGE,
     WORST,
     Audit,
@@ -16,6 +11,11 @@ from hauberk.objectives.worst_domain import (
     Weighting,
     WorstDomain,
 )
+from hauberk.objectives.natural import Natural
+from hauberk.objectives.rate import Held, Rate, Tariff
+from hauberk.objectives.supervised import Hard, Supervised, Target
+from hauberk.objectives.trades import Trades
+from hauberk.objectives.weight_perturbation import WeightPerturbed
 
 __all__ = [
     "AVERAGE",

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from hauberk.attack import Attack, frozen
 from hauberk.attacks import PGD
-from hauberk.objectives.target import Supervised, Target, accuracy
+from hauberk.batch import Batch
+from hauberk.objectives.supervised import Supervised, Target, accuracy
 from hauberk.problem import Loss
 from hauberk.threat import Threat
-from hauberk.types import Batch, Images, SampleLoss
+from hauberk.types import Images, SampleLoss
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hauberk.objectives.target import Supervised, Target, divergence, generalised
+from hauberk.batch import Batch
+from hauberk.objectives.supervised import Supervised, Target, divergence, generalised
 from hauberk.problem import Loss, Objective
-from hauberk.types import Batch, Images, Labels, PerSample
+from hauberk.types import Images, Labels, PerSample
 
 
 @final

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hauberk.objectives.target import Supervised, Target, accuracy
+from hauberk.batch import Batch
+from hauberk.objectives.supervised import Supervised, Target, accuracy
 from hauberk.problem import Loss
-from hauberk.types import Batch, Images
+from hauberk.types import Images
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from hauberk.batch import Batch
 from hauberk.problem import Bound, Loss, Objective
-from hauberk.types import Batch, Scalar, Weights
+from hauberk.types import Scalar, Weights
 
 _TINY = 1e-12
 

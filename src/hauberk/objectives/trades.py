@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from hauberk.attack import Attack, frozen
 from hauberk.attacks import PGD
+from hauberk.batch import Batch
 from hauberk.objectives.adversarial import search, warmed
-from hauberk.objectives.target import Supervised, Target, accuracy, divergence
+from hauberk.objectives.supervised import Supervised, Target, accuracy, divergence
 from hauberk.problem import Loss
 from hauberk.threat import Threat
-from hauberk.types import Batch, Images
+from hauberk.types import Images
 
 
 @dataclass(frozen=True)

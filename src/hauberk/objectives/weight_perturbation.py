@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hauberk.objectives.target import Supervised, Target
+from hauberk.batch import Batch
+from hauberk.objectives.supervised import Supervised, Target
 from hauberk.problem import Loss
-from hauberk.types import Batch, Images
+from hauberk.types import Images
 
 
 @dataclass(frozen=True)

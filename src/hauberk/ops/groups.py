@@ -17,7 +17,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from hauberk.ops.bits import FLOAT_BITS, choice_bits
+from hauberk.ops.information import FLOAT_BITS, choice_bits
 
 
 @dataclass(frozen=True)

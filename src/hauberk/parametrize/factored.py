@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hauberk.ops.svd import truncated_svd
+from hauberk.parametrize.factors import Factors
 from hauberk.parametrize.selection import Selection, tensors
-from hauberk.types import Factors
 
 _CHAIN = re.compile(r"(|.*\.)parametrizations\.(\w+)\.")
 """A parametrised tensor's key in a state."""

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.group import ALONE, Group
 from hauberk.ops.straight_through import through
 from hauberk.parametrize.selection import layers
+from hauberk.runtime.processes import ALONE, Group
 from hauberk.types import Images
 
 _NAME = "activation"

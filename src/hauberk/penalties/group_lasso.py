@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hauberk.ops.groups import Grouping, Split
 from hauberk.penalties.checks import refuse_eps
-from hauberk.penalties.frozen import Frozen
+from hauberk.penalties.weighted_norm import Frozen
 from hauberk.types import Weights
 
 

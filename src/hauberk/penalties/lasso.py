@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hauberk.penalties.checks import refuse_eps
-from hauberk.penalties.frozen import Frozen
+from hauberk.penalties.weighted_norm import Frozen
 from hauberk.types import Weights
 
 

@@ -22,16 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.batch import Batch
 from hauberk.problem import Constraint, Problem
-from hauberk.solve import Metrics, Solver
+from hauberk.solver import Metrics, Solver
 from hauberk.solvers.descent import Descent
-from hauberk.solvers.projected_gradient import (
-    Projecting,
-    no_bounds,
-    projected_step,
-    proximal,
-)
-from hauberk.types import Batch, Weights
+from hauberk.solvers.projected_gradient import Projecting, no_bounds, projected_step, proximal
+from hauberk.types import Weights
 
 
 class Splitting(Projecting):

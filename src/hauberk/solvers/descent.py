@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.batch import Batch
 from hauberk.problem import Problem
-from hauberk.solve import Metrics, State
-from hauberk.types import Batch
+from hauberk.solver import Metrics, State
 
 _REST = 1e-12
 """Of a tensor's largest average, what is below this is the rest of a zero."""

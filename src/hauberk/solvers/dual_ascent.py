@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.batch import Batch
 from hauberk.problem import Bound, Infeasible, Loss, Objective, Problem
-from hauberk.solve import Metrics, Solver
+from hauberk.solver import Metrics, Solver
 from hauberk.solvers.descent import Descent
 from hauberk.solvers.projected_gradient import Projecting, projected_step, proximal
-from hauberk.types import Batch
 
 
 @dataclass

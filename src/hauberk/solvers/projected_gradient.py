@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.batch import Batch
 from hauberk.problem import Problem, Structure
-from hauberk.solve import Metrics, Solver
+from hauberk.solver import Metrics, Solver
 from hauberk.solvers.descent import Descending, Descent, descend, put
-from hauberk.types import Batch
 
 
 class Projecting(Descending):

@@ -1,0 +1,1 @@
+"""Allocation: how many bits each layer gets under one budget in bytes of the file."""

@@ -1,0 +1,105 @@
+"""What a network's weights may still take in its file, for methods that plan its bytes.
+
+bytes of the file = rest + Σ_l length(w_l) / 8,   rest = header, names, biases, norms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.allocation.byte_budget import Codec
+from hauberk.artifact import Architecture, Artifact, dense_bytes, positions
+from hauberk.artifact.ans import histogram_bits
+from hauberk.artifact.lengths import bits, price
+from hauberk.constraints import Float16
+from hauberk.dataset import Examples
+from hauberk.objectives import Tariff
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What is in a file beside the tensors that are compressed.
+
+    Attributes:
+        names: of the tensors that are compressed.
+        file_bytes: of the whole file as it would be now.
+        rest_bytes: of all in it but these tensors.
+        dense_bytes: of the whole network in float32.
+    """
+
+    names: Sequence[str]
+    file_bytes: int
+    rest_bytes: int
+    dense_bytes: int
+
+    @staticmethod
+    def of(
+        model: nn.Module,
+        sample: Examples,
+        names: Sequence[str],
+        half: bool,
+        whole: int | None = None,
+    ) -> Prices:
+        """Those of the network as it is now.
+
+        Args:
+            model: whose file is meant.
+            sample: of its data, for the header.
+            names: of the tensors that are compressed.
+            half: whether numbers leave as float16.
+            whole: the dense network's bytes in float32, where ``model`` is a slim form of it.
+        """
+        tensors = dict(model.state_dict())
+        shipped = {n: t if t.ndim == 0 else as_shipped(t, half) for n, t in tensors.items()}
+        file = Artifact.encode(
+            shipped,
+            architecture=Architecture.of(model),
+            input_shape=sample.shape,
+            classes=sample.classes or int(sample.y.max()) + 1,
+            dense_bytes=whole,
+            labels=sample.names,
+        ).nbytes
+        rest = file - int(sum(bits(shipped[name]) for name in names) / 8)
+        return Prices(names, file, rest, whole or dense_bytes(tensors))
+
+
+def codec(half: bool) -> Codec:
+    """The file's own lengths and prices, of tensors as they are shipped."""
+    return Codec(
+        lambda t: bits(as_shipped(t, half)), lambda t, k, b: price(as_shipped(t, half), k, b)
+    )
+
+
+def as_shipped(t: Tensor, half: bool) -> Tensor:
+    """``t`` as it stands in the file."""
+    return Float16().project({"": t})[""] if half else t
+
+
+@torch.no_grad()
+def round_half(model: nn.Module) -> None:
+    """Round every parameter to the nearest float16 number, in place, kept as float32."""
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    rounded = Float16().project(weights)
+    for name, p in model.named_parameters():
+        p.copy_(rounded[name])
+
+
+def tariff(cut: Tensor, threshold: float, half: bool) -> Tariff:
+    """What a kept weight costs in a tensor that is kept like this one.
+
+    Args:
+        cut: sparse and quantised.
+        threshold: magnitude at which a weight is kept or not.
+        half: whether numbers leave as float16.
+    """
+    shipped = as_shipped(cut.detach(), half).cpu()
+    _, seen = torch.unique(shipped[shipped != 0], return_counts=True)
+    places = shipped.flatten().nonzero()[:, 0].numpy()
+    where = positions.cost_bits(places, tuple(shipped.shape))
+    codes = histogram_bits(seen.numpy())
+    fixed = max(0.0, bits(shipped) - where - codes)
+    return Tariff.of(shipped, threshold, where, codes, fixed)

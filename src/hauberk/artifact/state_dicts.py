@@ -1,0 +1,75 @@
+"""Weights of another's making: a plain state in ``.safetensors``, ``.pt`` or ``.pth``.
+
+Nothing is ever unpickled: a ``.pt`` is read with ``weights_only``, which takes tensors alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+from torch import Tensor, nn
+
+from hauberk.artifact.artifact import refuse_misfit, shapes
+from hauberk.runtime import files
+from hauberk.runtime.packages import gist
+
+ENDINGS = (".safetensors", ".pt", ".pth")
+_WANTED = "a .safetensors file, or a .pt or .pth of a state_dict"
+_WRAPPED = ("state_dict", "model")
+
+
+def fill_plain(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load the state at ``path`` into ``model``, in place, and give it back.
+
+    Args:
+        model: the very network whose state it is; one that does not fit is left as it is.
+        path: the weights; a ``.pt`` may hold them under ``state_dict`` or ``model``.
+
+    Raises:
+        ValueError: a damaged or foreign file, weights that are no numbers, or names or shapes that
+            differ; the first five differences are listed.
+        OSError: a file that cannot be read.
+    """
+    path = Path(path)
+    state = _safetensors(path) if path.suffix == ".safetensors" else _pt(path)
+    wanted = model.state_dict()
+    advice = "give weights of this very network"
+    refuse_misfit(shapes(state), shapes(wanted), str(path), advice)
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path} holds NaN or infinite numbers in {name!r}; {advice}.")
+    model.load_state_dict(state)
+    return model
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    content = files.read(path, _WANTED)
+    try:
+        return from_safetensors(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({gist(error)}); give {_WANTED}.") from error
+
+
+def _pt(path: Path) -> dict[str, Tensor]:
+    files.read(path, _WANTED)  # what is wrong with the file itself, in a sentence
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of other protocols, in torch's own words
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path} is damaged, or holds more than tensors ({gist(error)}); give {_WANTED}."
+        ) from error
+    for key in _WRAPPED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ValueError(f"{path} holds no state_dict of tensors; give {_WANTED}.")
+    return dict(found)

@@ -1,0 +1,41 @@
+"""Names of classes: which ones a file can hold and a terminal can print."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+_MOST_LABEL = 256  # characters
+
+
+_MOST_LABELS_BYTES = 1 << 18
+
+
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of characters."""
+
+
+def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
+    """What keeps ``labels`` from being the names of ``classes``; None when nothing does."""
+    if not labels:
+        return None
+    if not all(isinstance(name, str) for name in labels):
+        return "they are not all text; give strings."
+    if len(labels) != classes or len(set(labels)) != classes:
+        different = len(set(labels))
+        return f"there are {different:,} different ones for {classes:,} classes; give one for each."
+    for name in labels:
+        if not 0 < len(name) <= _MOST_LABEL or _UNPRINTED.search(name):
+            return (
+                f"one is {ascii(name)[:60]}; give 1 to {_MOST_LABEL} characters, none of them a "
+                "control character."
+            )
+    taken = len(json.dumps(json.dumps(list(labels), separators=(",", ":")))) - 2
+    if taken > _MOST_LABELS_BYTES:
+        return f"they take {taken:,} bytes; give names that take at most {_MOST_LABELS_BYTES:,}."
+    return None
+
+
+def few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

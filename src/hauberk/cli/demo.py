@@ -1,0 +1,133 @@
+"""``hauberk demo``: a robust net, the same net pruned naively, and ours, each as a file, proved.
+
+The nets are so small that two threads on one of them gain nothing: after the dense net, each row
+is made and proved by a process of its own, on one thread.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hauberk import models, networks
+from hauberk.attacks import PGD
+from hauberk.cli.console import bars, say
+from hauberk.cli.run_folder import publish
+from hauberk.data import load
+from hauberk.evaluation import Proof, Report, Row
+from hauberk.evaluation.shipped_file import prove, read
+from hauberk.method import Method
+from hauberk.methods import AL0, AP, ATMC, DA
+from hauberk.runtime import files
+from hauberk.runtime.signals import heeded
+from hauberk.threats import Linf
+from hauberk.training.run import Run
+from hauberk.verbs import compress
+
+THREAT = Linf(0.1)
+_SHARED: dict[str, Any] = {"batch_size": 64, "lr": 4e-3, "attack_steps": 4}
+DENSE = DA(epochs=40, **_SHARED)
+SHIPPED = "atmc-2%"
+LADDER: Mapping[str, Method] = {
+    "naive-2%": AP(keep=0.033, epochs=0),
+    "al0-2%": AL0(keep=0.033, epochs=30, **_SHARED),
+    "atmc-2%": ATMC(keep=0.08, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
+    "al0-1%": AL0(keep=0.0157, epochs=30, **_SHARED),
+    "atmc-1%": ATMC(keep=0.0325, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
+}
+"""Rows by name; the name says the share of the dense float32 bytes that the file may take."""
+
+
+def demo(out: Path, seed: int = 0) -> Report:
+    """Train, compress five ways, write the files, and prove them.
+
+    Args:
+        out: folder for ``model.hbk``, ``rows/``, the report and the picture.
+        seed: of every shuffle and random start.
+    """
+    files.ready(out)
+    say(f"A dense net, trained on digits against {THREAT} …")
+    _dense(out, seed)
+    say("Compressed five ways; each file, decoded, attacked by AutoAttack and PGD-40 …")
+    rows: dict[str, Row] = {}
+    with bars("files") as bar:
+        bar.seen(0, 1 + len(LADDER), "made and proved")
+        for row in _each(out, seed):
+            assert row.name
+            rows[row.name] = row
+            say(f"  {row.name}: {row.bytes:,} bytes, {row.robust.accuracy:.0%} robust")
+            bar.seen(len(rows), 1 + len(LADDER), "made and proved")
+    ordered = [rows[name] for name in ("dense", *LADDER)]
+    title = "Robust digits, from dense to 1%"
+    return publish(out, ordered, load("digits"), seed, Run().place(), title)
+
+
+def _dense(out: Path, seed: int) -> None:
+    with bars("dense") as bar:
+        run = Run(seed=seed, watcher=bar)
+        net = models.build("digits-cnn", seed=seed)
+        made = compress.compress(net, "digits", method=DENSE, threat=THREAT, run=run)
+    made.artifact.save(_path(out, "dense"))
+
+
+def _each(out: Path, seed: int) -> Iterator[Row]:
+    """The rows as they are done, by as many processes as there are cores (one for a GPU)."""
+    workers = 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 1 + len(LADDER))
+    fresh, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    with heeded(), ProcessPoolExecutor(workers, fresh, _leave_with_parent) as pool:
+        done: list[Future[Row]] = [
+            pool.submit(make, out, name, seed) for name in ("dense", *LADDER)
+        ]
+        try:
+            for row in as_completed(done):
+                yield row.result()
+        except BaseException:
+            for worker in set(multiprocessing.active_children()).difference(others):
+                worker.terminate()
+            raise
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed ends, too, whatever it is at."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def make(out: Path, name: str, seed: int) -> Row:
+    """One row: its file, made from the dense net's, and what that file withstands."""
+    torch.set_num_threads(1)
+    data, source, path = load("digits"), networks.load(_path(out, "dense")), _path(out, name)
+    if name in LADDER:
+        made = compress.compress(
+            source, data, method=LADDER[name], threat=THREAT, pretrained=True, run=Run(seed=seed)
+        )
+        made.artifact.save(path)
+    proof = Proof(
+        THREAT,
+        str(THREAT),
+        {"pgd:40": PGD(40, track=True)},
+        autoattack=True,
+        autoattack_limit=100,
+        check_limit=100,
+        seed=seed,
+    )
+    return replace(prove(read(path), data, proof, source=source), name=name)
+
+
+def _path(out: Path, name: str) -> Path:
+    return out / compress.FILE if name == SHIPPED else out / "rows" / f"{name}.hbk"

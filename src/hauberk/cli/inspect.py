@@ -1,0 +1,77 @@
+"""What a file holds, layer by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hauberk.artifact import Artifact
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
+    """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "labels": [...],
+    "layers": [...]}``.
+
+    Each layer has the attributes of `Layer`: shape, rank, kept weights, bits, bytes and their share
+    of the file, bytes by part, and the entropies that they are held against.
+    """
+    layers = artifact.layers()
+    return {
+        "file": path,
+        "bytes": artifact.nbytes,
+        "dense_bytes": artifact.dense_bytes,
+        "ratio": artifact.nbytes / artifact.dense_bytes,
+        "overhead_bytes": artifact.nbytes - sum(layer.nbytes for layer in layers),
+        "labels": list(artifact.labels),
+        "layers": [
+            dataclasses.asdict(layer) | {"over_entropy": layer.over_entropy} for layer in layers
+        ],
+    }
+
+
+def table(artifact: Artifact, path: str) -> Table:
+    """The same for a terminal."""
+    from rich import box
+    from rich.table import Table
+
+    share = artifact.nbytes / artifact.dense_bytes
+    about = f"{path}: {artifact.nbytes:,} bytes, {share:.2%} of the dense float32 net"
+    view = Table(title=about, box=box.SIMPLE_HEAD, title_justify="left")
+    view.add_column("layer")
+    for head in ("shape", "rank", "weights", "kept", "bits", "bytes", "share", "over entropy"):
+        view.add_column(head, justify="right")
+    for layer in artifact.layers():
+        view.add_row(
+            layer.name,
+            "×".join(map(str, layer.shape)) or "scalar",
+            "" if layer.rank is None else str(layer.rank),
+            f"{layer.weights:,}",
+            f"{layer.kept:,}",
+            str(layer.bits),
+            f"{layer.nbytes:,}",
+            f"{layer.share:.1%}",
+            f"{layer.over_entropy:+.1%}",
+        )
+    rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
+    if artifact.labels:
+        view.caption, view.caption_justify = f"classes: {', '.join(artifact.labels)}", "left"
+    view.add_row("header and table", *[""] * 5, f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
+    return view
+
+
+def draw(artifact: Artifact, name: str, path: Path) -> None:
+    """The same as a picture, a PNG at ``path``.
+
+    Raises:
+        ValueError: the path is not of a PNG.
+        OSError: its folder cannot be written.
+    """
+    from hauberk.plots.anatomy import anatomy
+
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"The picture was given as {path}; give a path that ends in .png.")
+    anatomy(artifact, path, Path(name).name)

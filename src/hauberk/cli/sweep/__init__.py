@@ -1,0 +1,1 @@
+"""``hauberk sweep``: many compressions, one table."""

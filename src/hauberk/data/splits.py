@@ -1,0 +1,170 @@
+"""From what a source holds to three splits: labels become indices, faults become sentences.
+
+Every source ends here, so that all of them name classes and split alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hauberk.data.holdout import TRAIN, split
+from hauberk.data.store import Store
+from hauberk.data.validate import class_count, examples
+from hauberk.dataset import Data, Examples
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one place holds.
+
+    Attributes:
+        x: images, (count, height, width) or (count, channel, height, width); a tensor is the
+            store's, to be rearranged in place, an array is somebody's and stays as it is.
+        y: one label for each: class indices, or names.
+        where: the place, for the sentences.
+        names: of the classes by index, where the source declares them.
+        classes: how many the source declares.
+        notes: what a person should know of how it was read.
+    """
+
+    x: NDArray[Any] | Tensor
+    y: NDArray[Any]
+    where: str
+    names: tuple[str, ...] = ()
+    classes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> Data:
+    """Three splits of what ``parts`` hold; `hauberk.data.holdout.split` makes those that are missing.
+
+    Names of classes become indices: in the order that the source declares, else sorted.
+
+    Args:
+        name: of the data.
+        parts: by ``train``, ``validation``, ``test``.
+        seed: moves the border between train and validation.
+        store: where pixels lie.
+
+    Raises:
+        ValueError: labels or pixels that cannot be, parts that do not fit together, one class.
+    """
+    names, labels = _indices(parts)
+    found = {key: examples(part.x, labels[key], part.where) for key, part in parts.items()}
+    where = " and ".join(dict.fromkeys(part.where for part in parts.values()))
+    where = where.replace(" and The ", " and the ")
+    own = {key for key, part in parts.items() if isinstance(part.x, Tensor)}
+    found = _alike(found, where, own, store)
+    declared = [part.classes for part in parts.values() if part.classes is not None]
+    classes = class_count(list(found.values()), len(names) or max(declared, default=None), where)
+    if TRAIN in found:
+        class_count([found[TRAIN]], None, parts[TRAIN].where)
+    data = split(name, found, classes, seed, partial(store.arranged, own=TRAIN in own))
+    held = (data.train.x, data.validation.x, data.test.x)
+    notes = (*_notes(parts, found, names), *store.notes(held))
+    return replace(data, labels=_worth_keeping(names), notes=notes)
+
+
+def _worth_keeping(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names that are the indices say nothing and would take room in every file."""
+    return () if names == tuple(map(str, range(len(names)))) else names
+
+
+def _indices(parts: Mapping[str, Part]) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
+    """The names of the classes, where there are any, and every part's labels as numbers."""
+    declared = _declared(parts)
+    text = {key: part.y.dtype.kind in "US" for key, part in parts.items()}
+    if not any(text.values()):
+        return declared, {key: part.y for key, part in parts.items()}
+    if not all(text.values()):
+        raise ValueError(
+            f"{_first(parts, text, True).where} has names as labels and "
+            f"{_first(parts, text, False).where} has numbers: give one of them in all splits."
+        )
+    words = {key: _words(part) for key, part in parts.items()}
+    names = declared or tuple(sorted({word for some in words.values() for word in some}))
+    place = {name: index for index, name in enumerate(names)}
+    for key, some in words.items():
+        strange = next((word for word in some if word not in place), None)
+        if strange is not None:
+            raise ValueError(
+                f"{parts[key].where} has the label {strange[:40]!r}, which is none of the "
+                f"{len(names)} names that it declares: give one of those."
+            )
+    return names, {
+        key: np.array([place[word] for word in some], np.int64) for key, some in words.items()
+    }
+
+
+def _declared(parts: Mapping[str, Part]) -> tuple[str, ...]:
+    found = {part.names: part.where for part in parts.values() if part.names}
+    if len(found) > 1:
+        raise ValueError(
+            f"{' and '.join(found.values())} declare different names for their classes: "
+            "give splits of one data set."
+        )
+    return next(iter(found), ())
+
+
+def _first(parts: Mapping[str, Part], text: Mapping[str, bool], wanted: bool) -> Part:
+    return next(part for key, part in parts.items() if text[key] == wanted)
+
+
+def _words(part: Part) -> list[str]:
+    """Labels as text, flat; `examples` has the word on any other shape."""
+    try:
+        text = np.char.decode(part.y, "utf-8") if part.y.dtype.kind == "S" else part.y
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{part.where} has labels that are no UTF-8 text: give names as text."
+        ) from error
+    if text.ndim != 1:
+        raise ValueError(
+            f"{part.where} has labels of shape {text.shape}: give one label for each image."
+        )
+    words: list[str] = text.tolist()
+    return words
+
+
+def _alike(
+    parts: Mapping[str, Examples], where: str, own: set[str], store: Store
+) -> dict[str, Examples]:
+    """Parts of one shape; where some are gray and others RGB, all become RGB, and the store's."""
+    shapes = {part.shape for part in parts.values()}
+    found = dict(parts)
+    if len(shapes) > 1 and {shape[0] for shape in shapes} == {1, 3}:
+        for key, part in parts.items():
+            if part.shape[0] == 1:
+                found[key] = replace(part, x=store.widened(part.x))
+                if key in own:
+                    store.drop(part.x)
+                own.add(key)
+        shapes = {part.shape for part in found.values()}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{where} have images of the shapes {' and '.join(map(str, shapes))}: "
+            "give images of one shape."
+        )
+    return found
+
+
+def _notes(
+    parts: Mapping[str, Part], found: Mapping[str, Examples], names: Sequence[str]
+) -> list[str]:
+    notes = [note for part in parts.values() for note in part.notes]
+    known = set(found[TRAIN].y.tolist()) if TRAIN in found else set()
+    for key, part in found.items():
+        new = sorted(set(part.y.tolist()) - known) if known else []
+        if new:
+            called = ", ".join(names[k] if names else str(k) for k in new[:5])
+            notes.append(
+                f"{parts[key].where} has {len(new)} class(es) with no training image: {called}."
+            )
+    return notes

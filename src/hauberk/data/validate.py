@@ -1,0 +1,108 @@
+"""What pixels and labels must be, said in one place: each fault is one sentence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hauberk.dataset import Examples
+
+_CLASSES = 65536  # a label above is an identifier or damage, and tables by class would fill memory
+
+
+def examples(x: NDArray[Any] | Tensor, y: NDArray[Any], where: str) -> Examples:
+    """Arrays of one file as `Examples`, uint8 or float32, shape (count, channel, height, width).
+
+    A tensor stays where it is, in memory or in a mapped file.
+
+    Args:
+        x: uint8, or float in [0, 1]; (count, height, width) or (count, channel, height, width).
+        y: one integer label of at least 0 for each image.
+        where: the file, for the sentences.
+    """
+    _check_labels(y, where)
+    if len(x) != len(y):
+        raise ValueError(
+            f"{where} has {len(x)} images and {len(y)} labels: give one label for each image."
+        )
+    if len(x) == 0:
+        raise ValueError(f"{where} is empty: give at least one image and its label.")
+    return Examples(_tensor(x, where), torch.from_numpy(y.astype(np.int64)))
+
+
+def class_count(parts: Sequence[Examples], declared: int | None, where: str) -> int:
+    """The declared number of classes, else the highest label plus one; at least two must occur."""
+    seen = np.unique(np.concatenate([part.y.numpy() for part in parts]))
+    highest = int(seen[-1])
+    if len(seen) < 2:
+        raise ValueError(
+            f"{where} has examples of class {highest} only: give at least two classes."
+        )
+    if declared is not None and highest >= declared:
+        raise ValueError(
+            f"{where} has the label {highest} but declares {declared} classes: "
+            f"labels run from 0 to {declared - 1}."
+        )
+    return highest + 1 if declared is None else declared
+
+
+def _check_labels(y: NDArray[Any], where: str) -> None:
+    if y.ndim != 1:
+        raise ValueError(f"{where} has labels of shape {y.shape}: give one label for each image.")
+    if y.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where} has labels of type {y.dtype}: give class indices from 0, or names as text."
+        )
+    if y.size and (y.min() < 0 or y.max() >= _CLASSES):
+        bad = y.min() if y.min() < 0 else y.max()
+        raise ValueError(
+            f"{where} has the label {bad}: give class indices from 0 to {_CLASSES - 1}."
+        )
+
+
+def _tensor(x: NDArray[Any] | Tensor, where: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        with warnings.catch_warnings():  # a user's map of a file; nobody writes into arrays
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(_pixels(x, where))
+    found = _pixels(x.numpy(), where)
+    same = found.ctypes.data == x.data_ptr()
+    return x.view(found.shape) if same else torch.from_numpy(found)
+
+
+def _pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise ValueError(
+            f"{where} has pixels of type {x.dtype}: give uint8 (0 to 255) or float in [0, 1]."
+        )
+    x = _layout(x, where)
+    if x.size == 0:
+        raise ValueError(f"{where} has images of shape {x.shape[1:]}: give at least one pixel.")
+    if x.dtype.kind == "f":
+        # NaN fails both comparisons, so one test finds it and ±∞ too
+        if not (x.min() >= 0 and x.max() <= 1):
+            raise ValueError(
+                f"{where} has pixels outside [0, 1] or not a number: "
+                "give uint8 (0 to 255) or float in [0, 1]."
+            )
+        x = x.astype(np.float32, copy=False)
+    return np.ascontiguousarray(x)
+
+
+def _layout(x: NDArray[Any], where: str) -> NDArray[Any]:
+    if x.ndim == 3:
+        return x[:, None]
+    channels = {1, 3, 4}
+    last = x.ndim == 4 and x.shape[3] in channels and x.shape[1] not in channels
+    if x.ndim != 4 or last:
+        raise ValueError(
+            f"{where} has images of shape {x.shape}: give (count, height, width) or "
+            "(count, channel, height, width)."
+        )
+    return x

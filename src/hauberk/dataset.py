@@ -1,0 +1,174 @@
+"""A data set: labelled examples in three splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int, Num
+from torch import Tensor
+
+from hauberk.class_names import few, labels_complaint
+from hauberk.runtime import memory
+from hauberk.types import Images, Labels
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled inputs, in memory or in a mapped file; images are given out where the labels are.
+
+    Attributes:
+        x: uint8 (0 to 255), or float in [0, 1].
+        y: class indices, on the device that computes.
+        names: what the file will call the classes, for methods that plan its bytes.
+        classes: how many of them the file will speak of, likewise; 0 is as many as there are here.
+        held_out: others, of the validation split, for methods that measure between their stages.
+    """
+
+    x: Num[Tensor, count * shape]
+    y: Int[Tensor, count]
+    names: tuple[str, ...] = ()
+    classes: int = 0
+    held_out: Examples | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (channel, height, width)."""
+        return tuple(self.x.shape[1:])
+
+    def images(self, index: Tensor | slice = slice(None)) -> Images:
+        """The chosen inputs in pixel units, [0, 1], on the labels' device."""
+        x = self.x[index if isinstance(index, slice) else index.to(self.x.device)]
+        return pixel_units(x.to(self.y.device))
+
+    def batches(self, size: int) -> Iterator[tuple[Images, Labels]]:
+        """All examples in order, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield self.images(part), self.y[part]
+
+    def first(self, limit: int | None) -> Examples:
+        """The first ``limit`` examples (all of them for ``None``)."""
+        return replace(self, x=self.x[:limit], y=self.y[:limit])
+
+    def to(self, device: torch.device | str) -> Examples:
+        """The same examples, resident on ``device``."""
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+    def served(self, device: torch.device | str) -> Examples:
+        """The same examples, whose images come to ``device`` only when they are asked for."""
+        return replace(self, y=self.y.to(device))
+
+
+def pixel_units(x: Tensor) -> Images:
+    """uint8 (0 to 255) as float in [0, 1]; floats as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set with its three splits; the test split is never tuned on.
+
+    Attributes:
+        name: for sentences and reports.
+        train: what is trained on.
+        validation: what is watched.
+        test: what is reported.
+        classes: how many there are.
+        labels: their names by index; nothing where the names are the indices, or are not known.
+        notes: what a person should know of how the data were read, one sentence each.
+    """
+
+    name: str
+    train: Examples
+    validation: Examples
+    test: Examples
+    classes: int
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that no file could hold, before anything is trained."""
+        complaint = labels_complaint(self.labels, self.classes)
+        if complaint:
+            raise ValueError(f"The class names of {self.name} fit no file: {complaint}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (channel, height, width)."""
+        return self.test.shape
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data, resident on ``device``."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+    def under(self, labels: tuple[str, ...], classes: int) -> Data:
+        """The same data with the class indices that a file has for the same names.
+
+        A folder that lacks a class, or has its names from elsewhere, counts its classes otherwise
+        than the one that a network was trained on. Data without names stay as they are, and so do
+        those whose file has none, unless its indices are the names.
+
+        Args:
+            labels: of the file.
+            classes: of the file.
+
+        Raises:
+            ValueError: a class that the file does not name.
+        """
+        known = labels or tuple(map(str, range(classes)))
+        if not self.labels or self.labels == known:
+            return self
+        strange = [name for name in self.labels if name not in known]
+        if strange and not labels:
+            return self
+        if strange:
+            raise ValueError(
+                f"The data {self.name} have the class {strange[0]!r}, and the file knows "
+                f"{few(labels)}; give data of the file's classes."
+            )
+        place = torch.tensor([known.index(name) for name in self.labels])
+
+        def moved(part: Examples) -> Examples:
+            return replace(part, y=place.to(part.y.device)[part.y])
+
+        return replace(
+            self,
+            train=moved(self.train),
+            validation=moved(self.validation),
+            test=moved(self.test),
+            classes=len(known),
+            labels=labels,
+        )
+
+
+_SHARE = 0.5  # of a device's free memory that images may take; what computes needs the rest
+
+
+def settled(examples: Examples, device: torch.device, resident: bool | None = None) -> Examples:
+    """The examples for work on ``device``: there, or where they fit not, with their labels alone.
+
+    Args:
+        examples: on the CPU.
+        device: that computes.
+        resident: whether they move; by default, if their bytes are at most half of what is free
+            there. On the CPU those in memory are there already, and a mapped file stays one.
+    """
+    if resident is None:
+        resident = fits(examples.x, device)
+    return examples.to(device) if resident else examples.served(device)
+
+
+def fits(x: Tensor, device: torch.device) -> bool:
+    if device.type == "cpu":
+        return not memory.mapped(x)
+    return x.nbytes <= _SHARE * memory.free(device)

@@ -1,0 +1,210 @@
+"""The one report: clean and robust accuracy, bytes, multiplications, milliseconds, provenance."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from hauberk.evaluation.cost import Macs, Timing
+from hauberk.evaluation.gradient_masking import Check
+from hauberk.evaluation.proportion import Proportion
+from hauberk.runtime.files import write
+from hauberk.runtime.packages import version
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_HEADS = ("", "bytes", "of dense", "clean", "robust", "under", "ms 1 / 64", "checks")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured on one file.
+
+    Attributes:
+        file: the path.
+        bytes: of the file.
+        dense_bytes: of the dense net in float32.
+        threat: as the user writes it, ``linf:0.1``.
+        attack: the one behind ``robust``, as the user writes it; ``pgd:40 + square`` for the worst
+            of two.
+        clean: on the examples that were attacked.
+        robust: under ``attack``.
+        name: of the row in a table.
+        attacks: every attack's own result, by name.
+        members: of a union of threats: by attack, the result in each member; an example counts in
+            ``attacks`` and ``robust`` where it withstands all.
+        clean_split: on the whole split, where fewer examples were attacked.
+        latency_ms: by batch, such as ``batch1``.
+        macs: multiplications of one input.
+        checks: for gradient masking.
+        warnings: the official code's own doubts.
+    """
+
+    file: str
+    bytes: int
+    dense_bytes: int
+    threat: str
+    attack: str
+    clean: Proportion
+    robust: Proportion
+    name: str | None = None
+    attacks: Mapping[str, Proportion] = field(default_factory=dict)
+    members: Mapping[str, Mapping[str, Proportion]] = field(default_factory=dict)
+    clean_split: Proportion | None = None
+    latency_ms: Mapping[str, Timing] = field(default_factory=dict)
+    macs: Macs | None = None
+    checks: Sequence[Check] = ()
+    warnings: Sequence[str] = ()
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the file over bytes of the dense net in float32."""
+        return self.bytes / self.dense_bytes
+
+    def json(self) -> dict[str, Any]:
+        """The object that ``evaluate --json`` prints; what was not measured is left out."""
+        optional = {
+            "name": self.name,
+            "clean_split": self.clean_split and self.clean_split.json(),
+            "macs": self.macs and self.macs.json(),
+            "warnings": list(self.warnings),
+            "members": {
+                attack: {member: share.json() for member, share in each.items()}
+                for attack, each in self.members.items()
+            },
+        }
+        return {
+            "file": self.file,
+            "bytes": self.bytes,
+            "dense_bytes": self.dense_bytes,
+            "ratio": self.ratio,
+            "threat": self.threat,
+            "attack": self.attack,
+            "n": self.robust.n,
+            "clean": self.clean.json(),
+            "robust": self.robust.json(),
+            "attacks": {name: share.json() for name, share in self.attacks.items()},
+            "latency_ms": {name: timing.json() for name, timing in self.latency_ms.items()},
+            "checks": {check.name: check.json() for check in self.checks},
+            **{key: value for key, value in optional.items() if value},
+        }
+
+    def cells(self, digits: int = 1) -> tuple[str, ...]:
+        """One table line, clean on the whole split; intervals with so many ``digits``."""
+        every = {self.attack: self.robust, **self.attacks, **self._in_members()}
+        ran = [check for check in self.checks if check.passed is not None]
+        return (
+            self.name or Path(self.file).name,
+            f"{self.bytes:,}",
+            f"{self.ratio:.2%}",
+            _percent(self.clean_split or self.clean, digits),
+            "\n".join(_percent(share, digits) for share in every.values()),
+            "\n".join(every),
+            " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),
+            f"{sum(check.passed is True for check in ran)}/{len(ran)}" if ran else "",
+        )
+
+    def _in_members(self) -> dict[str, Proportion]:
+        """``pgd:40 in l2:2``."""
+        return {
+            f"{attack} in {member}": share
+            for attack, each in self.members.items()
+            for member, share in each.items()
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows that belong together, and where they come from."""
+
+    rows: Sequence[Row]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """``{"rows": [...], "provenance": {...}}``."""
+        return {"rows": [row.json() for row in self.rows], "provenance": dict(self.provenance)}
+
+    def markdown(self) -> str:
+        """The table, the findings of failed checks, and the provenance, as Markdown."""
+        lines = [_line(_HEADS), _line(["---", *["---:"] * 4, "---", "---:", "---:"])]
+        lines += [_line([c.replace("\n", "<br>") for c in row.cells()]) for row in self.rows]
+        about = "Accuracies in per cent with Wilson 95% intervals; checks passed of those run; "
+        lines += ["", about + _about(self.rows), ""]
+        lines += [f"- {finding}" for finding in self.findings()]
+        lines += ["", *(f"- {key}: {value}" for key, value in self.provenance.items())]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def table(self) -> Table:
+        """The same for a terminal of 100 columns, to be printed by rich."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_about(self.rows))
+        for head in _HEADS:
+            justify: Literal["left", "right"] = "left" if head in {"", "under"} else "right"
+            table.add_column(head, justify=justify, no_wrap=head != "", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row.cells(digits=0))
+        return table
+
+    def findings(self) -> list[str]:
+        """One sentence for each check that failed and each warning."""
+        return [
+            f"{row.name or row.file}: {sentence}"
+            for row in self.rows
+            for sentence in (
+                *(check.sentence for check in row.checks if check.passed is False),
+                *row.warnings,
+            )
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Writes ``report.json`` and ``report.md``, each by rename.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        text = json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n"
+        write(folder / "report.json", text.encode())
+        write(folder / "report.md", self.markdown().encode())
+
+
+def provenance(*, command: str, seed: int, data: str, device: str = "cpu") -> dict[str, Any]:
+    """Versions, machine, command, seed and date of a run."""
+    packages = ("hauberk", "torch", "numpy", "pyautoattack")
+    return {
+        "command": command,
+        "seed": seed,
+        "data": data,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _percent(share: Proportion, digits: int) -> str:
+    low, high = (f"{100 * end:.{digits}f}" for end in share.ci95)
+    return f"{100 * share.accuracy:.1f} ({low}–{high})"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _about(rows: Sequence[Row]) -> str:
+    """What all rows share, in words."""
+    threats = " and ".join(dict.fromkeys(row.threat for row in rows))
+    counts = {share.n for row in rows for share in (row.robust, *row.attacks.values())}
+    span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
+    return f"threat {threats}; {span} examples attacked."

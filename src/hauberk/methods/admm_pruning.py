@@ -1,0 +1,147 @@
+"""Concurrent adversarial training and pruning: ADMM, a hard cut, retraining of what is left.
+
+    min_W E max_{x' ∈ Δ(x)} loss(f_W, x', y)   s.t.  W_l ∈ S_l for each layer l
+    W ← a step on loss + ρ/2 ‖W − Z + U‖²;   Z ← Π_S(W + U);   U ← U + W − Z;   ρ grows
+
+Source: Ye, Xu, Liu et al., ICCV 2019 (arXiv 1903.12561), and Progressive ADMM (arXiv 1903.09769).
+Departures: U carries no graph, and the support that is retrained is Π_S's own, where the published
+code differentiates through U and loses ties in its mask. AdamW. Filters whose outputs are added are
+one group. Dead filters leave the network before it is retrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.constraints import Sparsity, Support
+from hauberk.dataset import Examples
+from hauberk.method import Compression
+from hauberk.methods._structured import Prunable, refuse_emptied, width_of
+from hauberk.objectives import Natural
+from hauberk.ops.ties import Families
+from hauberk.problem import Constraint, Objective, Problem
+from hauberk.slimming.slim import shrink
+from hauberk.solvers import ADMM, ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.training.stage import Stage
+from hauberk.types import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADMMPruning(Compression):
+    """Structured or irregular pruning of a robust network, by ADMM.
+
+    Attributes:
+        pattern: irregular, filter, column, channel, bn-filter (batch-norm scales), block:4x4, 2:4.
+        keep: share of each layer's groups that stays, in (0, 1]; of 2:4, the share of its runs.
+        shrink_to_width: in place of keep: the width of the net that stays, where the network has
+            one (lenet:8 to 1).
+        across: one budget over all layers, which LAMP weighs, in place of one for each.
+        natural: train on clean images; there is no adversary.
+        admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
+        rho: ADMM's penalty weight at its start.
+        growth: its penalty weight at its end, in multiples of rho.
+        rounds: updates of Z and U.
+        cuts: by how many the share is reached, each by as much as the others: a net that is to
+            lose most of itself (lenet:8 to 1) survives three halvings, and not one cut.
+        cut_epochs: passes of the retraining after each cut but the last.
+        retrain_warmup: share of the retraining over which eps grows from nothing to its full
+            size, for a cut that leaves little of the net.
+        slim: dead filters and channels leave the network.
+    """
+
+    pattern: str = "irregular"
+    keep: float = 0.25
+    shrink_to_width: int = 0
+    across: bool = False
+    natural: bool = False
+    admm_epochs: int = 10
+    rho: float = 5.0
+    growth: float = 20.0
+    rounds: int = 10
+    cuts: int = 1
+    cut_epochs: int = 10
+    retrain_warmup: float = 0.0
+    slim: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        Sparsity(self.keep, self._prunable.groups)
+        ADMM(frozenset(), self.rho, self.growth, self.rounds)
+        least = {"admm_epochs": 0, "cut_epochs": 0, "shrink_to_width": 0, "cuts": 1}
+        for name, count in least.items():
+            if getattr(self, name) < count:
+                raise ValueError(
+                    f"{name} was given as {getattr(self, name)}; give {count} or more."
+                )
+        if not 0 <= self.retrain_warmup <= 1:
+            raise ValueError(
+                f"retrain_warmup was given as {self.retrain_warmup}; give a share in [0, 1]."
+            )
+        if self.shrink_to_width and not self._prunable.by_filter:
+            raise ValueError(
+                f"shrink_to_width was given with the pattern {self.pattern}, which leaves a net as "
+                "wide as it is; give the pattern filter or bn-filter."
+            )
+
+    def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
+        """The adversarial loss, or with ``natural`` the clean one."""
+        return self.perturbed(Natural()) if self.natural else super().objective(threat, warmup)
+
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
+        """For each cut ADMM, which ends with it; then the retraining."""
+        example = sample.images(slice(1))
+        share, whole = self._share(model), 0
+        for number in range(1, self.cuts + 1):
+            ties = self._prunable.tied(model, example)
+            now = self._prunable.count(model, ties)  # filters may have left
+            whole = whole or now
+            keep = min(1.0, share ** (number / self.cuts) * whole / now)
+            yield from self._cut(model, threat, example, ties, keep, number)
+
+    def _cut(
+        self,
+        model: nn.Module,
+        threat: Threat,
+        example: Images,
+        ties: Families,
+        keep: float,
+        number: int,
+    ) -> Iterator[Stage]:
+        names = [name for tie in ties for name in tie]
+
+        def problem(warmup: float = 0.0, **sets: Constraint) -> Problem:
+            return Problem(self.objective(threat, warmup), sets, select=lambda _: names)
+
+        last, mark = number == self.cuts, f" {number}" if self.cuts > 1 else ""
+        pattern = self._prunable.at_most(keep, ties, problem().weights(model), self.across)
+        admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, self.rounds, self.descent(0.5))
+        yield self.stage(f"admm{mark}", problem(pattern=pattern), admm, self.admm_epochs)
+        refuse_emptied(problem().weights(model))
+        if self.slim:
+            shrink(model, example)
+        support = Support.of(problem().weights(model))
+        retraining = problem(self.retrain_warmup if last else 0.0, support=support)
+        solver, epochs = ProjectedGradient(self.descent()), self.epochs if last else self.cut_epochs
+        yield self.stage(f"retrain{mark}", retraining, solver, epochs)
+
+    @property
+    def _prunable(self) -> Prunable:
+        return Prunable(self.pattern, self.select)
+
+    def _share(self, model: nn.Module) -> float:
+        """``keep``, or what leads to the width that is wanted."""
+        wanted, width = self.shrink_to_width, width_of(model)
+        if not wanted:
+            return self.keep
+        if width is None or wanted > width:
+            raise ValueError(
+                f"shrink_to_width was given as {wanted}, and the network "
+                f"{f'has width {width}' if width else 'was not built with a width'}; give a width "
+                "up to that of a network such as lenet:8, or give keep."
+            )
+        return wanted / width

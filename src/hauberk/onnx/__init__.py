@@ -1,0 +1,1 @@
+"""The .onnx file: export, check, replay in torch, and execution by ONNX Runtime."""

@@ -1,0 +1,296 @@
+"""The same network as one ONNX file that is small itself, and says what it was made from.
+
+    content = graph with compact weights + metadata { hauberk.*: what the .hbk's header says }
+
+ONNX Runtime computes the logits; `OnnxFile.twin` replays the same graph in torch, whose gradients
+an attack needs. Every byte is under the checksum. A reader takes nothing on trust: one parse, no
+external data, no operators but the standard ones, no control flow.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from hauberk.artifact import format
+from hauberk.artifact.artifact import Artifact
+from hauberk.artifact.format import About, ArtifactError
+from hauberk.onnx.agreement import Agreement
+from hauberk.onnx.compact import compact
+from hauberk.onnx.export import BATCH, INPUT, OUTPUT, complaint, facts, trace
+from hauberk.onnx.int8 import quantize, ranges
+from hauberk.onnx.operators import Unknown
+from hauberk.onnx.replay import Replay
+from hauberk.onnx.session import Session
+from hauberk.ops.random import generator
+from hauberk.runtime import files
+from hauberk.runtime.packages import need
+from hauberk.types import Images
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+VERSION = "2"
+_PREFIX = "hauberk."
+_CHECKSUM = f"{_PREFIX}checksum"
+_BLANK = "0" * 32
+_LARGEST_FILE = (1 << 31) - 1  # no protobuf is larger
+_TOLERANCE = 1e-5
+"""Largest difference from torch's logits, over the largest of them."""
+_EXPORTED = "The exported network"
+_BATCH = 250
+"""Calibration images at a time."""
+_OURS = "give an .onnx file that hauberk export wrote"
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that hauberk wrote.
+
+    Attributes:
+        content: the whole file.
+        about: what the artifact that it was made from says of the network; ``dense_bytes`` always.
+        opset: version of the standard operators.
+        outputs: of the graph, for each image.
+        int8: whether it computes in eight bits.
+    """
+
+    content: bytes = field(repr=False)
+    about: About
+    opset: int
+    outputs: int
+    int8: bool
+
+    @classmethod
+    def encode(cls, artifact: Artifact, model: nn.Module) -> OnnxFile:
+        """The network of ``artifact`` as ONNX: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
+
+        The bound is checked in ONNX Runtime on random inputs, at batch 1 and 7.
+
+        Args:
+            artifact: what the file says of the network, the shape of its input above all.
+            model: what it decodes to; it is left untouched.
+
+        Raises:
+            ValueError: the extra is missing, the network cannot be exported, or computes something
+                else in ONNX Runtime.
+        """
+        _fits(model)
+        graph = trace(model, artifact.input_shape)
+        file = cls._signed(graph, artifact)
+        _compare(Session(file.content, name=_EXPORTED), model, artifact.input_shape)
+        return file
+
+    @classmethod
+    def encode_int8(cls, artifact: Artifact, model: nn.Module, images: Images) -> OnnxFile:
+        """The network of ``artifact`` in eight bits (see `hauberk.onnx.int8`).
+
+        ONNX Runtime must agree with the graph's own torch form on the images: logits to one step of
+        eight bits, the same answer on 99.9% of them.
+
+        Args:
+            artifact: what the file says of the network, the shape of its input above all.
+            model: what it decodes to; it is left untouched.
+            images: of the training split, some hundreds, in [0, 1], by which the ranges of the
+                activations are chosen.
+
+        Raises:
+            ValueError: the extra is missing, the network cannot be exported, or computes something
+                else in ONNX Runtime.
+        """
+        _fits(model)
+        if len(images) == 0 or tuple(images.shape[1:]) != artifact.input_shape:
+            raise ValueError(
+                f"The calibration images have the shape {tuple(images.shape)}; give one or more of "
+                f"shape {artifact.input_shape}, those that the network was trained on."
+            )
+        graph = trace(model, artifact.input_shape, fold=True)
+        _refuse(complaint(graph, artifact.input_shape) or _strange(graph))
+        batches = torch.split(images, _BATCH)
+        quantize(graph, ranges(graph, batches))
+        file = cls._signed(graph, artifact)
+        session = Session(file.content, name=_EXPORTED)
+        fault = Agreement.of(session, file.twin(_EXPORTED), batches).complaint(_EXPORTED, True)
+        if fault:
+            raise ValueError(fault)
+        return file
+
+    @classmethod
+    def _signed(cls, graph: ModelProto, artifact: Artifact) -> OnnxFile:
+        """``graph`` with compact weights, and what is known of it in its metadata."""
+        about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
+        _refuse(complaint(graph, about.input_shape))
+        compact(graph)
+        _refuse(complaint(graph, about.input_shape) or _strange(graph))
+        return cls(_sign(graph, about), about, *facts(graph))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "The file") -> OnnxFile:
+        """The ONNX file whose bytes are ``content``; ``name`` stands in errors.
+
+        Raises:
+            ArtifactError: empty, cut off, damaged, or not ours.
+            ValueError: the extra is missing.
+        """
+        graph = _parse(content, name)
+        every = {note.key: note.value for note in graph.metadata_props}
+        notes = {key: text for key, text in every.items() if isinstance(text, str)}  # else no UTF-8
+        if _CHECKSUM not in notes:
+            raise ArtifactError(f"{name} was not written by hauberk; {_OURS}.")
+        if notes[_CHECKSUM] != _digest(content, notes[_CHECKSUM]):
+            raise ArtifactError(f"{name} was damaged or changed after its export; export it again.")
+        about = _about(notes, name)
+        fault = complaint(graph, about.input_shape)
+        if fault:
+            raise ArtifactError(f"{name} {fault}; {_OURS}.")
+        return cls(content, about, *facts(graph))
+
+    @classmethod
+    def load(cls, path: str | Path) -> OnnxFile:
+        """The ONNX file at ``path``.
+
+        Raises:
+            ArtifactError: empty, cut off, damaged, or not ours.
+            OSError: it is missing, cannot be read, or is too large.
+        """
+        return cls.from_bytes(files.read(Path(path), "an .onnx file", _LARGEST_FILE), str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Put the file at ``path``, whole or not at all.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full.
+        """
+        files.write(Path(path), self.content)
+
+    def twin(self, name: str = "The file") -> Replay:
+        """The same graph in torch, with gradients, in eval mode; ``name`` stands in errors.
+
+        Raises:
+            ArtifactError: an operator that is not known here, or weights that are no numbers.
+        """
+        try:
+            twin = Replay(_parse(self.content, name)).eval()
+        except Unknown as error:
+            raise ArtifactError(f"{name} uses the operator {error}; {_OURS}.") from error
+        if not twin.finite():
+            raise ArtifactError(f"{name} holds NaN or infinite weights; {_OURS}.")
+        return twin
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of the dense net in float32."""
+        assert self.about.dense_bytes is not None
+        return self.about.dense_bytes
+
+    @property
+    def nbytes(self) -> int:
+        """The file's size."""
+        return len(self.content)
+
+    def json(self) -> dict[str, Any]:
+        """``{"bytes", "dense_bytes", "opset", "computes", "inputs", "outputs"}``."""
+        image, logits = [BATCH, *self.about.input_shape], [BATCH, self.outputs]
+        return {
+            "bytes": self.nbytes,
+            "dense_bytes": self.dense_bytes,
+            "opset": self.opset,
+            "computes": "int8" if self.int8 else "float32",
+            "inputs": [{"name": INPUT, "dtype": "float32", "shape": image}],
+            "outputs": [{"name": OUTPUT, "dtype": "float32", "shape": logits}],
+        }
+
+
+def _fits(model: nn.Module) -> None:
+    size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
+    if size > _LARGEST_FILE:
+        raise ValueError(
+            f"The network takes {size:,} bytes as one ONNX file, which may have "
+            f"{_LARGEST_FILE:,}; ship the .hbk."
+        )
+
+
+def _refuse(fault: str | None) -> None:
+    if fault:
+        raise ValueError(
+            f"The network cannot be written as ONNX (its graph {fault}); give one of plain "
+            "torch layers, from images to one row of logits for each."
+        )
+
+
+def _parse(content: bytes, name: str) -> ModelProto:
+    need("onnx", "onnx", "onnxruntime")
+    from google.protobuf.message import DecodeError
+
+    from onnx import ModelProto
+
+    try:
+        graph: ModelProto = ModelProto.FromString(content)
+    except DecodeError:
+        raise ArtifactError(f"{name} is no ONNX file, or a damaged one; {_OURS}.") from None
+    return graph
+
+
+def _strange(graph: ModelProto) -> str | None:
+    """What keeps a graph from being replayed in torch, and so from being attacked."""
+    try:
+        Replay(graph)
+    except Unknown as error:
+        return f"uses the operator {error}, whose gradient is not known here"
+    return None
+
+
+def _about(notes: dict[str, str], name: str) -> About:
+    version = notes.get(f"{_PREFIX}version")
+    if version != VERSION:
+        raise ArtifactError(
+            f"{name} has format version {version!r}, and this hauberk reads {VERSION!r}; export "
+            "it again."
+        )
+    try:
+        about = format.about_of({key.removeprefix(_PREFIX): text for key, text in notes.items()})
+    except ArtifactError:
+        about = None
+    if about is None or about.dense_bytes is None:
+        raise ArtifactError(f"{name} has notes that hauberk does not write; {_OURS}.")
+    return about
+
+
+def _sign(graph: ModelProto, about: About) -> bytes:
+    """The graph's bytes, with what is known of it and the checksum of everything as metadata."""
+    notes = {"version": VERSION, **format.facts(about), "checksum": _BLANK}
+    for key, value in notes.items():
+        graph.metadata_props.add(key=_PREFIX + key, value=value)
+    blank: bytes = graph.SerializeToString(deterministic=True)
+    return blank.replace(_mark(_BLANK), _mark(_digest(blank, _BLANK)), 1)
+
+
+def _digest(content: bytes, claimed: str) -> str:
+    """The checksum of ``content``, once the ``claimed`` one is blank."""
+    blank = content.replace(_mark(claimed), _mark(_BLANK), 1)
+    return hashlib.blake2b(blank, digest_size=len(_BLANK) // 2).hexdigest()
+
+
+def _mark(digest: str) -> bytes:
+    """A protobuf's key and value: where the checksum stands."""
+    return _CHECKSUM.encode() + bytes([0x12, len(_BLANK)]) + digest.encode()
+
+
+@torch.no_grad()
+def _compare(session: Session, model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    plain = copy.deepcopy(model).cpu().float().eval()
+    for batch in (1, 7):
+        x = torch.rand(batch, *input_shape, generator=generator(0, "onnx", batch))
+        want, have = plain(x), session(x)
+        apart = (want - have).abs().max() if want.shape == have.shape else torch.inf
+        if not apart <= _TOLERANCE * want.abs().max():
+            raise ValueError(
+                "The exported network computes other logits in ONNX Runtime than in torch, by more "
+                f"than {_TOLERANCE:g} of the largest, so nothing was written; ship the .hbk."
+            )

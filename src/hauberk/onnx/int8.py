@@ -1,0 +1,216 @@
+"""An ONNX graph in eight bits: ``x ≈ s (q − z)`` around every product and sum of activations.
+
+    weights      q = round(w / s_row) in ±127, z = 0, s that of `hauberk.constraints.UniformGrid`
+    biases       32 bits, s = s_x s_row
+    activations  q = clamp(round(x / s) + z, 0, 255), the range seen on calibration images, with 0
+
+Source: Jacob et al. (2018), arXiv 1712.05877, in ONNX's QDQ form: QuantizeLinear and
+DequantizeLinear around float operators, which a runtime turns into integer ones. The weights' whole
+numbers are constants that `hauberk.onnx.compact` makes small. The logits stay floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.constraints.uniform_grid import UniformGrid
+from hauberk.onnx.export import INPUT
+from hauberk.onnx.replay import Replay
+from hauberk.types import Images
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Range: TypeAlias = tuple[float, float]
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_LARGEST_BIAS = 1 << 30
+
+
+def ranges(model: ModelProto, batches: Iterable[Images]) -> dict[str, Range]:
+    """Least and largest value, 0 among them, of every activation that `quantize` rounds.
+
+    The images themselves have the range [0, 1].
+
+    Args:
+        model: a float32 graph.
+        batches: calibration images, in [0, 1].
+    """
+    wanted, replay = set(_rounded(model)), Replay(model)
+    seen: dict[str, Range] = dict.fromkeys(wanted, (0.0, 0.0))
+
+    def watch(name: str, value: Tensor) -> None:
+        if name in wanted:
+            low, high = (float(end) for end in torch.aminmax(value))
+            seen[name] = (min(seen[name][0], low), max(seen[name][1], high))
+
+    with torch.no_grad():
+        for x in batches:
+            replay(x, watch)
+    return {**seen, INPUT: (0.0, 1.0)}
+
+
+def quantize(model: ModelProto, seen: Mapping[str, Range]) -> None:
+    """Round weights, biases and activations of ``model`` to eight bits, in place.
+
+    Args:
+        model: a float32 graph, batch-norm folded.
+        seen: what `ranges` found.
+
+    Raises:
+        ValueError: it has no layer whose weights are constants.
+    """
+    tensors = {t.name: t for t in model.graph.initializer}
+    work = _Work(tensors)
+    rounded = set(_rounded(model))
+    if not any(_weighted(node, tensors) for node in model.graph.node):
+        raise ValueError("The network has no layer to put in eight bits; export it as onnx.")
+    if INPUT in rounded:
+        work.activation(INPUT, seen[INPUT])
+    for node in model.graph.node:
+        _rewire(node, work, rounded)
+        work.nodes.append(node)
+        for name in rounded.intersection(node.output):
+            work.activation(name, seen[name])
+    nodes = work.nodes
+    used = {name for node in nodes for name in node.input}
+    kept = [t for name, t in tensors.items() if name in used]
+    model.graph.ClearField("node")
+    model.graph.ClearField("initializer")
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend([*kept, *work.made])
+
+
+@dataclass
+class _Work:
+    """The graph under construction.
+
+    Attributes:
+        tensors: the constants of the float32 graph.
+        nodes: so far.
+        made: new constants.
+        scales: of activations.
+        count: weights rounded so far.
+    """
+
+    tensors: Mapping[str, Any]
+    nodes: list[Any] = field(default_factory=list)
+    made: list[Any] = field(default_factory=list)
+    scales: dict[str, np.float32] = field(default_factory=dict)
+    count: int = 0
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def constant(self, array: Array, name: str) -> str:
+        from onnx import numpy_helper
+
+        self.made.append(numpy_helper.from_array(array, name))
+        return name
+
+    def array(self, name: str) -> Array:
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self.tensors[name])
+
+    def activation(self, name: str, seen: Range) -> None:
+        """Round a value: ``name`` becomes ``name~``."""
+        low, high = seen
+        scale = np.float32((high - low) / 255 or 1.0)
+        zero = np.uint8(np.clip(np.round(-low / float(scale)), 0, 255))
+        self.scales[name] = scale
+        levels = [
+            self.constant(np.array(scale), f"{name}~scale"),
+            self.constant(np.array(zero), f"{name}~zero"),
+        ]
+        self.node("QuantizeLinear", [name, *levels], f"{name}~whole")
+        self.node("DequantizeLinear", [f"{name}~whole", *levels], f"{name}~")
+
+    def weight(self, name: str, least: Array, axis: int) -> tuple[str, Array]:
+        """Round a weight; its new name and the scales of its outputs, none below ``least``."""
+        self.count += 1
+        label = f"{name}~{self.count}"
+        rows = torch.from_numpy(np.moveaxis(self.array(name), axis, 0).copy())
+        scale, whole = UniformGrid(8, per_channel=True).fit(rows)
+        safe = np.where(scale.numpy() > 0, scale.numpy(), 1.0)
+        scales = np.maximum(safe, least).astype(np.float32)
+        if (safe < least).any():
+            shaped = torch.from_numpy(scales).reshape(-1, *[1] * (rows.ndim - 1))
+            whole = (rows / shaped).round().clamp(-127, 127)
+        numbers = np.moveaxis(whole.float().numpy(), 0, axis)
+        floats = self.constant(np.ascontiguousarray(numbers), f"{label}floats")
+        whole_name = self.node("Cast", [floats], f"{label}whole", to=3)  # int8
+        inputs = [
+            whole_name,
+            self.constant(scales, f"{label}scales"),
+            # ONNX Runtime multiplies matrices in integers only where the zeros are written down
+            self.constant(np.zeros(len(scales), np.int8), f"{label}zeros"),
+        ]
+        return self.node("DequantizeLinear", inputs, label, axis=axis), scales
+
+    def bias(self, name: str, x: str, weight: str, scales: Array) -> str:
+        """Round a bias to 32 bits of the scale of ``x`` times those of ``weight``."""
+        label = f"{name}~{self.count}"
+        both = self.scales[x] * scales
+        values = np.broadcast_to(self.array(name).astype(np.float64), both.shape)
+        whole = self.constant(np.round(values / both).astype(np.int32), f"{label}whole")
+        levels = self.node("Mul", [f"{x}~scale", f"{weight}scales"], f"{label}scales")
+        return self.node("DequantizeLinear", [whole, levels], label, axis=0)
+
+
+def _rewire(node: NodeProto, work: _Work, rounded: set[str]) -> None:
+    """Let a node take rounded values in the place of floats."""
+    if _weighted(node, work.tensors):
+        scale = work.scales[node.input[0]]
+        axis = 0 if node.op_type == "Conv" or _transposed(node) else 1
+        biased = len(node.input) > 2 and bool(node.input[2])
+        size = work.tensors[node.input[1]].dims[axis]
+        bias = np.abs(work.array(node.input[2])) if biased else np.zeros(size, np.float32)
+        least = bias.astype(np.float64) / (float(scale) * _LARGEST_BIAS)
+        node.input[1], scales = work.weight(node.input[1], least, axis)
+        if biased:
+            node.input[2] = work.bias(node.input[2], node.input[0], node.input[1], scales)
+    if _weighted(node, work.tensors, done=True) or _takes(node, work.tensors):
+        for place, name in enumerate(node.input):
+            if name in rounded:
+                node.input[place] = f"{name}~"
+
+
+def _transposed(node: NodeProto) -> bool:
+    return any(a.name == "transB" and a.i for a in node.attribute)
+
+
+def _weighted(node: NodeProto, tensors: Mapping[str, Any], done: bool = False) -> bool:
+    """Whether a node multiplies a value with constants, or did before they were rounded."""
+    if node.op_type not in _WEIGHTED or node.input[0] in tensors:
+        return False
+    given = [name for name in node.input[1:] if name]
+    return all(name in tensors or (done and "~" in name) for name in given)
+
+
+def _takes(node: NodeProto, tensors: Mapping[str, Any]) -> list[str]:
+    """What a node that multiplies with no matrix takes in eight bits."""
+    if node.op_type == "Add" and not any(name in tensors for name in node.input):
+        return list(node.input)
+    # a product ends in eight bits only where what comes next takes them
+    return [node.input[0]] if node.op_type == "BatchNormalization" else []
+
+
+def _rounded(model: ModelProto) -> Iterator[str]:
+    """The values that are rounded: what products, sums and batch-norms take in."""
+    tensors = {t.name: t for t in model.graph.initializer}
+    for node in model.graph.node:
+        if _weighted(node, tensors):
+            yield node.input[0]
+        else:
+            yield from _takes(node, tensors)

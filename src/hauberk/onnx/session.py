@@ -1,0 +1,124 @@
+"""A graph in ONNX Runtime, as a module: ``x ↦ f(x)`` as the runtime computes it on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.runtime.packages import gist, need
+from hauberk.types import Images
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_FATAL = 4
+"""The runtime's level of log messages that end the process: it says nothing below."""
+
+
+class Session(nn.Module):
+    """Logits from ONNX Runtime; no gradient passes through.
+
+    Copies share the runtime's session, which nothing can change.
+    """
+
+    def __init__(
+        self, content: bytes, *, name: str = "The ONNX file", threads: int | None = None
+    ) -> None:
+        """Load a graph with one input and one output.
+
+        Args:
+            content: a serialised ONNX model with its weights inside.
+            name: stands in errors.
+            threads: of the CPU; ``None`` takes torch's own number.
+
+        Raises:
+            ValueError: ONNX Runtime is not installed, or refuses the graph.
+        """
+        super().__init__()
+        self.name = name
+        try:
+            self._session = _opened(content, threads)
+            (self._input,) = (tensor.name for tensor in self._session.get_inputs())
+        except Exception as error:  # the runtime's errors have no common class
+            raise ValueError(
+                f"{name} is refused by ONNX Runtime ({gist(error)}); export it again, or update "
+                "onnxruntime."
+            ) from error
+
+    def forward(self, x: Images) -> Tensor:
+        """Logits (batch, class), on the device of ``x``.
+
+        Raises:
+            ValueError: the runtime fails, or does not give one row for each input.
+        """
+        images = x.detach().to("cpu", torch.float32).contiguous().numpy()
+        try:
+            (logits,) = self._session.run(None, {self._input: images})
+        except Exception as error:  # the runtime's errors have no common class
+            raise ValueError(
+                f"{self.name} does not run in ONNX Runtime on inputs of shape "
+                f"{tuple(x.shape)} ({gist(error)}); export it again."
+            ) from error
+        if logits.ndim != 2 or len(logits) != len(x):
+            raise ValueError(
+                f"{self.name} gives an output of shape {logits.shape} for {len(x)} inputs, where "
+                "one row of logits for each is wanted; export it again."
+            )
+        return torch.from_numpy(logits).to(x.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return self
+
+
+def _opened(content: bytes, threads: int | None) -> Any:
+    need("onnx", "onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    # idle threads would take the cores from torch and from the session this one is timed beside
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def constants(model: ModelProto, names: Sequence[str]) -> Mapping[str, Tensor]:
+    """The values of ``names`` in a graph, which do not depend on its input, by ONNX Runtime.
+
+    Raises:
+        ValueError: the runtime refuses their part of the graph.
+    """
+    from onnx import ModelProto, ValueInfoProto, numpy_helper
+
+    stored = {t.name: t for t in model.graph.initializer if t.name in set(names)}
+    made = [name for name in names if name not in stored]
+    part = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = "constants"
+    part.graph.node.extend(_ancestors(model, made))
+    needed = {name for node in part.graph.node for name in node.input}
+    part.graph.initializer.extend(t for t in model.graph.initializer if t.name in needed)
+    part.graph.output.extend(ValueInfoProto(name=name) for name in made)
+    try:
+        found = {name: numpy_helper.to_array(t) for name, t in stored.items()}
+        if made:
+            arrays = _opened(part.SerializeToString(), None).run(made, {})
+            found |= dict(zip(made, arrays, strict=True))
+        return {name: torch.from_numpy(array.copy()) for name, array in found.items()}
+    except Exception as error:  # neither the runtime's errors nor onnx's have a common class
+        raise ValueError(
+            f"The weights are refused by ONNX Runtime ({gist(error)}); export the file again, or "
+            "update onnxruntime."
+        ) from error
+
+
+def _ancestors(model: ModelProto, names: Sequence[str]) -> list[Any]:
+    """The nodes behind some values, in the graph's order."""
+    wanted, kept = set(names), []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]

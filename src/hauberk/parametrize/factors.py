@@ -1,0 +1,33 @@
+"""Low-rank factors: W = U V + C (ATMC, arXiv 1902.03538, eq. 5)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Factors(NamedTuple):
+    """A matrix kept as ``W = U V + C``, viewed as ``shape`` (ATMC, arXiv 1902.03538, eq. 5)."""
+
+    u: Float[Tensor, "out inner"]
+    v: Float[Tensor, "inner columns"]
+    c: Float[Tensor, "out columns"]
+    shape: tuple[int, ...]
+
+    def dense(self) -> Tensor:
+        """``U V + C`` in float64, each row as Σ_k u_k v_k with k ascending, C last, rounded once.
+
+        No matrix product: the order in which a library sums depends on the machine, and a file
+        must be read alike by all.
+        """
+        left, right = (t.double().cpu().numpy() for t in (self.u, self.v))
+        total = np.zeros((left.shape[0], right.shape[1]))
+        for row, weights in zip(total, left, strict=True):
+            for k in np.flatnonzero(weights):
+                row += weights[k] * right[k]
+        total += self.c.double().cpu().numpy()
+        return torch.from_numpy(total).to(self.v.dtype).reshape(self.shape)

@@ -1,0 +1,1 @@
+"""Plots: every picture that hauberk draws."""

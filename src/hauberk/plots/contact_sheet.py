@@ -1,0 +1,144 @@
+"""A contact sheet: some images of each class, as a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from hauberk.dataset import Data
+from hauberk.plots import style
+from hauberk.plots.style import INK
+from hauberk.runtime.files import write
+from hauberk.types import Images
+
+_FONT, _POINTS, _DPI = "DejaVu Sans", 10, 100
+
+
+_MOST_ROWS = 50
+"""Classes in the picture: more would make it too tall to look at."""
+
+
+_CELL, _LARGEST = 64, 128
+"""Pixels of an image in the picture: smaller ones are enlarged up to the first, larger ones than
+the second made smaller."""
+
+
+_GAP, _MARGIN = 4, 16
+
+
+_LONGEST_NAME = 28
+
+
+def draw(data: Data, path: Path, each: int = 10) -> None:
+    """A few images of each class in a grid, a class a row, its name at the side.
+
+    They are the first of the training split, or of the test split where nothing is trained on.
+
+    Args:
+        data: what is shown.
+        path: of the PNG, written by rename.
+        each: images of a class.
+
+    Raises:
+        ValueError: the path is not of a PNG, ``each`` is below 1, or the inputs are no images.
+        OSError: the folder cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"The picture was given as {path}; give a path that ends in .png.")
+    if each < 1:
+        raise ValueError(f"each was given as {each}; give 1 or more.")
+    if len(data.shape) != 3 or data.shape[0] not in (1, 3):
+        shape = " × ".join(map(str, data.shape))
+        raise ValueError(f"The inputs of {data.name} are {shape}; give images, gray or RGB.")
+    write(path, _png(data, each))
+
+
+def class_name(data: Data, k: int) -> str:
+    return data.labels[k] if data.labels else str(k)
+
+
+def _png(data: Data, each: int) -> bytes:
+    rows = min(data.classes, _MOST_ROWS)
+    grid, cell = _grid(data, rows, each)
+    names = [_written(class_name(data, k), f"class {k}") for k in range(rows)]
+    title = _title(data, rows)
+    left, top = _MARGIN + 10 + max(map(_width, names)), 3 * _MARGIN
+    wide = max(left + grid.shape[1], _MARGIN + _width(title)) + _MARGIN
+    high = top + grid.shape[0] + _MARGIN
+    figure = style.figure(wide / _DPI, high / _DPI, _DPI, fitted=False)
+    figure.figimage(grid, left, _MARGIN, origin="upper")
+
+    def put(text: str, x: float, y: float, side: str) -> None:
+        """``text`` at a place in pixels from the upper left corner."""
+        style: dict[str, Any] = {
+            "color": INK,
+            "fontsize": _POINTS,
+            "fontfamily": _FONT,
+            "parse_math": False,
+        }
+        figure.text(x / wide, 1 - y / high, text, ha=side, va="center_baseline", **style)
+
+    put(title, _MARGIN, 1.5 * _MARGIN, "left")
+    for k, name in enumerate(names):
+        put(name, left - 10, top + k * (cell + _GAP) + cell / 2, "right")
+    return style.png(figure)
+
+
+def _title(data: Data, rows: int) -> str:
+    shown = f"{rows} of {data.classes:,}" if rows < data.classes else str(data.classes)
+    return f"{_written(data.name, 'data')}: {shown} classes"
+
+
+def _written(name: str, otherwise: str) -> str:
+    """The name, not too long, or something else where the picture's font lacks its letters."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont(_FONT)).get_charmap()
+    if not all(ord(letter) in known for letter in name):
+        return otherwise
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _width(text: str) -> int:
+    """Of ``text`` in the picture, in pixels."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    font = FontProperties(family=_FONT, size=_POINTS)
+    points, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
+    return int(1.06 * points * _DPI / 72) + 1  # letters are moved to whole pixels when drawn
+
+
+def _grid(data: Data, rows: int, each: int) -> tuple[NDArray[np.uint8], int]:
+    """The images, white where there is none, and the height of a row in pixels."""
+    part = data.train if len(data.train) else data.test
+    high, wide = _cell(data)
+    grid = np.full((rows * (high + _GAP) - _GAP, each * (wide + _GAP) - _GAP, 3), 255, np.uint8)
+    for k in range(rows):
+        chosen = (part.y == k).nonzero()[:each, 0]
+        tiles = _scaled(part.images(chosen), (high, wide))
+        for column, tile in enumerate(tiles):
+            y, x = k * (high + _GAP), column * (wide + _GAP)
+            grid[y : y + high, x : x + wide] = tile
+    return grid, high
+
+
+def _cell(data: Data) -> tuple[int, int]:
+    """Height and width of an image in the picture: whole times its own, or the largest size."""
+    longest = max(data.shape[1:])
+    times = max(1, _CELL // longest) if longest <= _LARGEST else _LARGEST / longest
+    return tuple(max(1, round(side * times)) for side in data.shape[1:])  # type: ignore[return-value]
+
+
+def _scaled(x: Images, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(count, height, width, channel), each pixel of a small image as a square."""
+    if not len(x):
+        return np.empty((0, *size, 1), np.uint8)
+    mode = "nearest" if size[0] >= x.shape[2] else "area"
+    scaled = functional.interpolate(x, size, mode=mode)
+    return (scaled * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

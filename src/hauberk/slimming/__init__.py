@@ -1,0 +1,1 @@
+"""Structured shrinking: dead filters and channels leave the network."""

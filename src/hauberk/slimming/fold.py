@@ -1,0 +1,146 @@
+"""Which channels of a group are dead, and how their readers do without them.
+
+    Σ_i W_i * (c_i 1) = Σ_i c_i ΣW_i, a bias,    or    = (Σ_i W_i c_i / c_a) * (c_a 1)
+
+A channel is dead where each reader has zero weights for it or finds a constant c_i there. The
+constant becomes a bias; at the border of a zero-padded convolution no bias can stand for it, so all
+such channels become one, the carrier a, which stays (without carriers: the bias of the interior).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from hauberk.slimming.channel_groups import Coupled, Member
+from hauberk.slimming.constants import Matrix
+
+_FIT = 1e-3
+"""A carrier's constant is at least so much of the largest: W_i c_i / c_a must not explode."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one layer reads of a group, place by place.
+
+    Attributes:
+        member: the layer and the places.
+        size: channels of the group.
+        value: the constants, in float64; not-a-number where the image decides.
+        unread: places whose weights are all zero.
+    """
+
+    member: Member
+    size: int
+    value: Tensor
+    unread: Tensor
+
+    @classmethod
+    def of(cls, member: Member, size: int, held: Mapping[nn.Module, Tensor]) -> Reading:
+        """What ``member`` reads, given all constants."""
+        columns = _weight(member.layer)[:, member.at]
+        unread = (columns == 0).transpose(0, 1).flatten(1).all(1)
+        unknown = torch.full((len(member.at),), torch.nan, dtype=torch.double)
+        value = held[member.layer][member.at] if member.layer in held else unknown
+        return cls(member, size, value, unread)
+
+    @property
+    def alive(self) -> Tensor:
+        """Channels of the group of which this layer learns something: a mask."""
+        return self._channels(~self.unread & self.value.isnan())
+
+    @property
+    def framed(self) -> Tensor:
+        """Places whose constant ends at a border of zeros: a mask over the places."""
+        return ~self.unread & (self.value.abs() > 0) & _zero_padded(self.member.layer)
+
+    def needs(self, dead: Tensor) -> Tensor:
+        """Dead channels that could carry the framed ones; empty where none is framed."""
+        framed = self.framed & dead[self.member.of]
+        if not framed.any():
+            return torch.zeros(self.size, dtype=torch.bool)
+        size = self.value.abs().nan_to_num(0.0)
+        fit = size >= _FIT * size[framed].max()
+        return self._channels(fit & dead[self.member.of])
+
+    def settle(self, gone: Tensor, carriers: Sequence[int], *, exact: bool) -> None:
+        """Make the weights of the channels that go zero, and keep the output as it is.
+
+        If that is not asked for ``exact``-ly, a layer without a bias gets none: what follows is
+        mostly a norm, which takes the constant out again.
+        """
+        places = gone[self.member.of]
+        at, c = self.member.at[places], self.value[places].nan_to_num(0.0)
+        carrier = self._place(carriers) if (self.framed & places).any() else None
+        if carrier is None:
+            _fold(self.member.layer, at, c, grow=exact)
+        else:
+            _merge(self.member.layer, at, c / self.value[carrier], self.member.at[carrier])
+        _weight(self.member.layer)[:, at] = 0.0
+
+    def _place(self, carriers: Sequence[int]) -> int | None:
+        """Where the best of the carriers is read."""
+        mine = torch.isin(self.member.of, torch.tensor(carriers, dtype=torch.long))
+        size = torch.where(mine, self.value.abs().nan_to_num(0.0), 0.0)
+        return int(size.argmax()) if size.any() else None
+
+    def _channels(self, places: Tensor) -> Tensor:
+        mask = torch.zeros(self.size, dtype=torch.bool)
+        mask[self.member.of[places]] = True
+        return mask
+
+
+def choose(readings: Sequence[Reading], group: Coupled, *, exact: bool) -> tuple[Tensor, list[int]]:
+    """The channels that can go, as a mask, and the carriers that stay for them."""
+    gone = ~torch.stack([r.alive for r in readings]).any(0)
+    carriers = _cover([r.needs(gone) for r in readings]) if exact else []
+    gone[carriers] = False
+    for member in group.members:  # no layer loses its last channel
+        if len(member.places(gone)) == member.width:
+            gone[member.of[0]] = False
+    return gone, carriers
+
+
+def _cover(needs: Sequence[Tensor]) -> list[int]:
+    """A few channels of which each set in need holds one: the one that serves most comes first."""
+    open_, chosen = [need for need in needs if need.any()], []
+    while open_:
+        serves = torch.stack(open_).sum(0).tolist()
+        chosen.append(serves.index(max(serves)))
+        open_ = [need for need in open_ if not need[chosen[-1]]]
+    return chosen
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    assert isinstance(layer, Matrix)
+    return layer.weight.detach()
+
+
+def _zero_padded(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, _ConvNd)
+        and layer.padding_mode == "zeros"
+        and any(layer._reversed_padding_repeated_twice)
+    )
+
+
+def _fold(layer: nn.Module, at: Tensor, c: Tensor, *, grow: bool) -> None:
+    """``b ← b + Σ_i c_i ΣW_i``; a layer without a bias may get one where that is not zero."""
+    assert isinstance(layer, Matrix)
+    shift = _weight(layer)[:, at].double().reshape(len(layer.weight), len(at), -1).sum(2) @ c
+    if not shift.any() or (layer.bias is None and not grow):
+        return
+    old = torch.zeros_like(shift) if layer.bias is None else layer.bias.detach()
+    layer.bias = nn.Parameter((old + shift).to(layer.weight.dtype))
+
+
+def _merge(layer: nn.Module, at: Tensor, share: Tensor, carrier: Tensor) -> None:
+    """``W_a ← W_a + Σ_i W_i c_i / c_a``."""
+    weight = _weight(layer)
+    columns = weight[:, at].double()
+    extra = (columns * share.view(1, -1, *[1] * (weight.ndim - 2))).sum(1)
+    weight[:, carrier] += extra.to(weight.dtype)

@@ -1,0 +1,1 @@
+"""Training: the loop that runs stages, and what it needs."""

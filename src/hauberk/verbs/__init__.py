@@ -1,0 +1,1 @@
+"""The library's verbs: what a user does with a network."""

@@ -1,0 +1,205 @@
+"""The library in a few verbs: compress, load, evaluate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hauberk.allocation.costs import round_half
+from hauberk.artifact import Architecture, Artifact, dense_bytes, fill_plain
+from hauberk.data import Given
+from hauberk.data import load as load_data
+from hauberk.dataset import Data
+from hauberk.method import Method
+from hauberk.methods import ATMC
+from hauberk.networks import PLAIN, check_fit, module
+from hauberk.objectives import Teacher
+from hauberk.parametrize import state
+from hauberk.runtime import files
+from hauberk.slimming.slim import slim
+from hauberk.threat import Threat
+from hauberk.training.loop import follow
+from hauberk.training.run import Run
+from hauberk.training.stage import Stage
+
+FILE = "model.hbk"
+SAMPLE = 512
+"""Training examples that a method may look at between its stages."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a method made of a network.
+
+    Attributes:
+        artifact: the file that ships, in memory.
+        model: the network decoded from it: ordinary torch layers, eval mode.
+        dense: the trained network that the compression started from.
+        path: where the file was written, if a folder was given.
+        history: one row per epoch.
+    """
+
+    artifact: Artifact
+    model: nn.Module
+    dense: nn.Module
+    path: Path | None
+    history: list[dict[str, Any]]
+
+
+def compress(
+    model: nn.Module,
+    data: Given,
+    *,
+    method: Method | None = None,
+    threat: Threat,
+    out: str | Path | None = None,
+    pretrained: bool = False,
+    run: Run | None = None,
+) -> Compressed:
+    """``min_w E max_{x' ∈ Δ(x)} loss  s.t.  w ∈ C_1 ∩ C_2 ∩ …``, down to the file that ships.
+
+    Args:
+        model: the network to compress; it is copied, not changed.
+        data: whatever `hauberk.data.load` takes: `Data`, a name, a path, a torch `Dataset`, ….
+        method: which paper, with its settings; `ATMC` if left out.
+        threat: what the adversary may do, for instance ``Linf(8 / 255)``.
+        out: folder for the file, checkpoints and logs; nothing is written without it.
+        pretrained: the model is trained already: leave the dense stage out.
+        run: seed, device, precision, resumption; ``out`` stands in for its folder.
+
+    Raises:
+        ValueError: the data do not fit the model, a setting makes no sense, training failed.
+        OSError: the folder cannot be written.
+    """
+    data, method = load_data(data), method or ATMC()
+    run = replace(run or Run(), out=Path(out) if out else None)
+    check_fit(model, data)
+    if method.teacher == "self" and not pretrained and not any(method.dense(threat)):
+        raise ValueError(
+            f"teacher was given as self to {type(method).__name__}, whose network is not trained "
+            "before it starts; give the file of a trained one, or start from one (--from)."
+        )
+    teacher = _teacher(method.teacher, model, data, run.place())
+    if teacher:
+        run = replace(run, identity=f"{run.identity} teacher={teacher.digest()}")
+    if method.slim:
+        _rehearse_slim(model, data)
+    if run.folder:
+        files.ready(run.folder)
+    course = _Course(method, threat, data, copy.deepcopy(model), copy.deepcopy(model).cpu())
+    history = follow(course.legs(pretrained, teacher, run), course.working, data, run)
+    artifact = course.shipped(Architecture.of(model))
+    path = run.out / FILE if run.out else None
+    if path and run.group.first:
+        artifact.save(path)
+    run.group.wait()
+    net = artifact.fill(copy.deepcopy(course.dense))
+    return Compressed(artifact, net, course.dense.eval(), path, history)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """From the network that was given to the file that ships.
+
+    Attributes:
+        method: which says the legs.
+        threat: what the adversary may do.
+        data: trained on.
+        working: the network under way, changed in place.
+        dense: a copy, to become the trained network that the compression starts from.
+    """
+
+    method: Method
+    threat: Threat
+    data: Data
+    working: nn.Module
+    dense: nn.Module
+
+    def legs(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
+        """The dense training, where it is wanted; then the method's own stages, taught or not."""
+        if not pretrained:
+            if not run.resume:  # what cannot be is said at once
+                next(self._own(copy.deepcopy(self.working)), None)
+            yield from self.method.dense(self.threat)
+            self.dense.load_state_dict(self.working.state_dict())
+        stages = self._own(self.working)
+        if self.method.teacher:  # self is copied now: the first stage may change the network
+            stages = self.method.taught(stages, teacher or Teacher(self.working, run.place()))
+        yield from stages
+
+    def _own(self, model: nn.Module) -> Iterator[Stage]:
+        sample = replace(
+            self.data.train.first(SAMPLE),
+            names=self.data.labels,
+            classes=self.data.classes,
+            held_out=self.data.validation,
+        )
+        return self.method.stages(model, self.threat, sample)
+
+    def shipped(self, named: Architecture | None) -> Artifact:
+        """What was trained, as a file.
+
+        What leaves with dead channels is folded into biases, which are rounded after that.
+        """
+        net, slimmed = self.working, self.method.slim
+        if slimmed:
+            net = slim(net, torch.zeros(1, *self.data.shape))
+        if self.method.half:
+            round_half(net)
+        whole = dense_bytes(self.dense.state_dict()) if slimmed else None
+        return encode(net, self.data, named, whole)
+
+
+def encode(
+    model: nn.Module, data: Data, named: Architecture | None, whole: int | None = None
+) -> Artifact:
+    """The file of ``model``, for inputs and classes like those of ``data``.
+
+    ``whole`` is the dense net's bytes in float32, where ``model`` is a slim form of it.
+    """
+    return Artifact.encode(
+        state(model),
+        architecture=named,
+        input_shape=data.shape,
+        classes=data.classes,
+        dense_bytes=whole,
+        labels=data.labels,
+    )
+
+
+def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> Teacher | None:
+    """The network in a teacher's file; none for ``self``, which is still to come."""
+    if named in ("", "self"):
+        return None
+    path, own = Path(named), copy.deepcopy(model)
+    if path.suffix.lower() in PLAIN:
+        net = fill_plain(own, path)
+    else:
+        artifact = Artifact.load(path)
+        if data.labels and artifact.labels and data.labels != artifact.labels:
+            raise ValueError(
+                f"The teacher {path} knows other classes than {data.name}, or in another order; "
+                "give a teacher of the same classes."
+            )
+        net = module(artifact, path, None if artifact.architecture else own)
+    if check_fit(net, data, "teacher") != check_fit(model, data):
+        raise ValueError(
+            f"The teacher {path} and the network have different numbers of outputs; give a teacher "
+            "of the same classes."
+        )
+    return Teacher(net, place)
+
+
+@torch.no_grad()
+def _rehearse_slim(model: nn.Module, data: Data) -> None:
+    """Refuse, before the training and not after it, a model that cannot lose filters."""
+    trial = copy.deepcopy(model)
+    for weight in (p for p in trial.parameters() if p.ndim > 1):
+        weight[0] = 0.0
+    slim(trial, torch.zeros(1, *data.shape), exact=False)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk.dataset import Examples
+from hauberk.evaluation import Check, run_checks
+from hauberk.threats import L2, Linf
+
+
+class Rounded(nn.Module):
+    """Hard quantisation: its gradient is zero everywhere."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (4 * x).round() / 4
+
+
+class Loud(nn.Module):
+    """Logits so large that the softmax is one, to the last bit."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1e4 * x
+
+
+def checked(net: nn.Module, examples: Examples, **more: object) -> dict[str, Check]:
+    results = run_checks(net, examples.first(60), Linf(0.1), seed=0, queries=300, **more)
+    assert [r.name for r in results] == [
+        "more_steps", "gradients", "black_box", "transfer", "large_radius",
+    ]  # fmt: skip
+    assert all(r.sentence.endswith(".") and "\n" not in r.sentence for r in results)
+    return {r.name: r for r in results}
+
+
+def test_an_honest_net_passes(honest: nn.Module, examples: Examples) -> None:
+    twin = copy.deepcopy(honest)
+    found = checked(honest, examples, source=twin)
+    assert all(check.passed is True for check in found.values()), found
+    assert checked(honest, examples)["transfer"].passed is None
+
+
+def test_an_honest_net_passes_under_l2(honest: nn.Module, examples: Examples) -> None:
+    results = run_checks(honest, examples.first(40), L2(0.4), seed=0, queries=200)
+    assert all(check.passed is not False for check in results), results
+
+
+def test_rounded_inputs_are_caught(honest: nn.Module, examples: Examples) -> None:
+    found = checked(nn.Sequential(Rounded(), honest), examples, source=honest)
+    for name in ("gradients", "black_box", "transfer", "large_radius"):
+        assert found[name].passed is False, found[name]
+    assert found["gradients"].values["margin"] == 1.0
+
+
+def test_rounded_activations_are_caught(honest: nn.Module, examples: Examples) -> None:
+    layers = list(honest)
+    net = nn.Sequential(*layers[:3], Rounded(), *layers[3:])
+    found = checked(net, examples, source=honest)
+    assert found["gradients"].passed is False and found["transfer"].passed is False
+
+
+def test_a_saturated_softmax_is_caught(honest: nn.Module, examples: Examples) -> None:
+    found = checked(nn.Sequential(honest, Loud()), examples)
+    assert found["gradients"].passed is False and found["black_box"].passed is False
+    assert found["gradients"].values["margin"] == 0.0 < found["gradients"].values["cross_entropy"]
+
+
+def test_noise_in_the_gradient_is_no_crime_but_zero_radius_is_no_check(
+    honest: nn.Module, examples: Examples
+) -> None:
+    tiny = run_checks(honest, examples.first(10), Linf(1e-30), seed=0, queries=5)
+    assert {c.name: c.passed for c in tiny}["large_radius"] is None
+
+
+@pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
+def test_json(honest: nn.Module, examples: Examples, device: str) -> None:
+    net = copy.deepcopy(honest).to(device)
+    (first, *_) = run_checks(net, examples.first(9).to(device), Linf(0.1), seed=0, queries=9)
+    assert set(first.json()) == {"passed", "sentence", "values"}

@@ -1,0 +1,316 @@
+"""Several threats, weighed: its formula, its laws, what it remembers, who takes it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.contracts.rows import METHODS, UNDER_A_UNION
+from tests.contracts.test_methods import mlp
+from tests.objectives.test_objectives import batch, net
+from tests.training.test_loop import toy
+from torch.nn import functional as F
+
+import hauberk as hb
+from hauberk.attack import Attack
+from hauberk.attacks import PGD
+from hauberk.batch import Batch, Recall
+from hauberk.dataset import Data
+from hauberk.method import Method
+from hauberk.objectives import (
+    AVERAGE,
+    WORST,
+    Adversarial,
+    Audit,
+    Distilled,
+    PerSample,
+    Shared,
+    Teacher,
+    Weighting,
+    WorstDomain,
+)
+from hauberk.objectives.supervised import Hard
+from hauberk.ops.simplex import ascend, project_simplex
+from hauberk.problem import Problem
+from hauberk.solvers import Descent, ProjectedGradient
+from hauberk.threats import L1, L2, Linf, Union
+from hauberk.training.loop import solve
+from hauberk.training.run import Run, Watcher
+from hauberk.training.stage import Stage
+
+THREE = Union((Linf(0.1), L2(0.3), L1(0.5)))
+QUICK = {"epochs": 1, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1}
+
+
+class Fixed(Attack):
+    """Adds the threat's radius to every pixel."""
+
+    def search(self, loss, x, threat, rng, start=None):
+        return x + threat.radius()
+
+
+class Still(Attack):
+    """Finds nothing, wherever it starts."""
+
+    def search(self, loss, x, threat, rng, start=None):
+        return x
+
+
+def objective(weighting: Weighting, attack: Attack | None = None, **more: float) -> WorstDomain:
+    return WorstDomain(Adversarial(THREE, attack or Fixed(), **more), weighting)
+
+
+def losses_of(model: torch.nn.Module, b: Batch) -> torch.Tensor:
+    each = [Fixed()(lambda z: z.sum(1), b.x, part, b.rng) for part in THREE.parts()]
+    return torch.stack([F.cross_entropy(model(x), b.y, reduction="none") for x in each], 1)
+
+
+@pytest.mark.parametrize("weighting", [Shared(), PerSample(0.5), AVERAGE, WORST], ids=str)
+def test_the_value_is_its_formula(weighting: Weighting) -> None:
+    model, b = net().eval(), batch()
+    losses = losses_of(model, b)
+    loss = objective(weighting, clean=0.25)(model, b)
+    expected = {
+        Shared(): losses.mean(),
+        AVERAGE: losses.mean(),
+        WORST: losses.amax(1).mean(),
+        PerSample(0.5): (project_simplex(1 / 3 + losses / 0.5) * losses).sum(1).mean(),
+    }[weighting]
+    clean = F.cross_entropy(model(b.x), b.y)
+    torch.testing.assert_close(loss.value, 0.75 * expected + 0.25 * clean)
+    loss.value.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    weights = [float(loss.metrics[f"weight_{n}"]) for n in ("linf", "l2", "l1")]
+    assert sum(weights) == pytest.approx(1)
+    right = [float(loss.metrics[f"robust_{n}"]) for n in ("linf", "l2", "l1")]
+    assert float(loss.metrics["robust"]) <= min(right)
+    assert all(v.ndim == 0 and not v.requires_grad for v in loss.metrics.values())
+
+
+def test_equal_losses_keep_the_shared_weights_equal() -> None:
+    """Three threats of radius 0 are one domain three times."""
+    same = WorstDomain(Adversarial(THREE.scaled(0.0), PGD(1)), Shared(0.7, 0.0))
+    memory = same.memory()
+    for _ in range(5):
+        b = batch()
+        same(net().eval(), Batch(b.x, b.y, b.rng, memory=memory))
+    torch.testing.assert_close(memory["weights"], torch.full((3,), 1 / 3))
+
+
+def test_the_shared_weights_ascend_to_the_worst_and_gamma_holds_them() -> None:
+    model, b = net().eval(), batch()
+    worst = int(losses_of(model, b).mean(0).argmax())
+    for rate, gamma, expected in ((1e6, 0.0, 1.0), (1.0, 1e9, 1 / 3)):
+        told = objective(Shared(rate, gamma))
+        memory = told.memory()
+        for step in range(2):
+            loss = told(model, Batch(b.x, b.y, b.rng, memory=memory))
+            if step == 0:
+                assert float(loss.metrics["weight_l2"]) == pytest.approx(1 / 3), "it starts equal"
+        assert float(memory["weights"][worst]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_is_held_weighs_the_next_step() -> None:
+    model, b = net().eval(), batch()
+    memory = {"weights": torch.tensor([0.0, 1.0, 0.0])}
+    loss = objective(Shared())(model, Batch(b.x, b.y, b.rng, memory=memory))
+    torch.testing.assert_close(loss.value, losses_of(model, b)[:, 1].mean())
+    assert not memory["weights"].equal(torch.tensor([0.0, 1.0, 0.0])), "no step was made"
+
+
+def test_the_share_of_a_process_counts_by_its_rows() -> None:
+    """Two processes that hold 3 and 5 rows step as one that holds all."""
+    model, b = net().eval(), batch()
+
+    class Pair(hb.Group):
+        def mean(self, metrics, share):
+            whole = losses_of(model, batch()).mean(0)
+            return {name: whole[int(name)].detach() for name in metrics}
+
+    alone, told = objective(Shared(0.5)).memory(), objective(Shared(0.5))
+    together = copy.deepcopy(alone)
+    told(model, Batch(b.x, b.y, b.rng, memory=alone))
+    few = Batch(b.x[:3], b.y[:3], batch().rng, memory=together, group=Pair(), share=3 / 8)
+    told(model, few)
+    torch.testing.assert_close(alone["weights"], together["weights"])
+
+
+def audited(every: int = 2, rate: float = 0.5) -> WorstDomain:
+    """Its own attack stays where it is, and the audit's goes all the way."""
+    return WorstDomain(Adversarial(THREE, Still()), Shared(rate, 0.0), Audit(every, Fixed()))
+
+
+def test_an_audit_is_made_every_so_often_and_never_where_nothing_is_trained() -> None:
+    def due(every: int, step: int | None) -> bool:
+        b = batch()
+        return Audit(every).due(Batch(b.x, b.y, b.rng, step=step))
+
+    assert [due(3, step) for step in range(7)] == [True, False, False, True, False, False, True]
+    assert not any(due(0, step) for step in range(7))
+    assert not due(1, None)
+    assert "missed" not in audited(every=0).memory()
+
+
+def test_an_audited_batch_is_trained_on_what_the_longer_search_found() -> None:
+    model, b, told = net().eval(), batch(), audited()
+    clean = F.cross_entropy(model(b.x), b.y, reduction="none")[:, None].expand(-1, 3)
+    worse = torch.maximum(losses_of(model, b), clean)
+    assert bool((worse > clean).any()) and bool((worse == clean).any())
+    ends = torch.zeros(24, 5, dtype=torch.float16)
+    recall = Recall(ends, torch.arange(8))
+    memory = told.memory()
+    loss = told(model, Batch(b.x, b.y, b.rng, recall=recall, memory=memory, step=4))
+    torch.testing.assert_close(loss.value, worse.mean())
+    torch.testing.assert_close(memory["missed"], (worse - clean).mean(0).detach())
+    moved = ends.view(3, 8, 5).any(2).T
+    assert torch.equal(moved, worse > clean), "attacks go on where it ended"
+
+
+def test_what_an_audit_missed_moves_the_weights_until_the_next_one() -> None:
+    model, b, told = net().eval(), batch(), audited()
+    clean = F.cross_entropy(model(b.x), b.y).detach()
+    memory = told.memory()
+    told(model, Batch(b.x, b.y, b.rng, memory=memory, step=0))
+    held, missed = memory["weights"].clone(), memory["missed"].clone()
+    assert missed.unique().numel() == 3
+    torch.testing.assert_close(held, ascend(torch.full((3,), 1 / 3), clean + missed, 0.5, 0.0))
+    told(model, Batch(b.x, b.y, b.rng, memory=memory, step=1))
+    torch.testing.assert_close(memory["weights"], ascend(held, clean + missed, 0.5, 0.0))
+    assert torch.equal(memory["missed"], missed)
+
+
+def test_what_an_audit_missed_is_averaged_by_the_rows_of_each_process() -> None:
+    """Two processes of 3 and 5 rows keep what one that has all of them keeps."""
+    model, b = net().eval(), batch()
+    told = audited()
+    alone, total = told.memory(), torch.zeros(3)
+    told(model, Batch(b.x, b.y, b.rng, memory=alone, step=0))
+
+    class Share(hb.Group):
+        """What a process would send is left in its memory."""
+
+        def mean(self, metrics, share):
+            return {name: value * share for name, value in metrics.items()}
+
+    for part, share in ((slice(0, 3), 3 / 8), (slice(3, 8), 5 / 8)):
+        own = Batch(b.x[part], b.y[part], batch().rng, memory=told.memory(), group=Share(),
+                    share=share, step=0)  # fmt: skip
+        told.attacked(model, own, Hard(own.y))
+        total += own.memory["missed"]
+    torch.testing.assert_close(total, alone["missed"])
+
+
+def test_each_threat_has_its_own_last_ends() -> None:
+    starts: list[tuple[str, torch.Tensor]] = []
+
+    class Note(Attack):
+        def search(self, loss, x, threat, rng, start=None):
+            starts.append((threat.name, start - x))
+            return threat.project(x + 0.02 * (1 + ("linf", "l2").index(threat.name)), x)
+
+    two = Union((Linf(0.5), L2(5.0)))
+    problem = Problem(WorstDomain(Adversarial(two, Note()), audit=Audit(0)))
+    stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
+    data = toy()
+    assert solve(stage, mlp(), Data("t", data.train, data.train.first(0), data.test, 3), Run()).ok
+    assert [name for name, _ in starts] == ["linf", "l2", "linf", "l2"]
+    free = toy().train.images() < 0.9
+    for (name, moved), length in zip(starts[2:], (0.02, 0.04), strict=True):
+        assert moved.amax() == pytest.approx(length, abs=1e-3), name
+        assert (moved > 0).sum() >= free.sum()
+    assert all(moved.flatten(1).any(1).all() for _, moved in starts[:2]), "they begin anywhere"
+
+
+def test_a_stopped_run_resumes_to_the_same_bits_with_its_weights(tmp_path: Path) -> None:
+    """Killed in mid-stage: the checkpoint holds the weights and each threat's ends."""
+    method = hb.ATMC(keep=0.5, codebook_epochs=0, reuse=True, gamma=0.1, weight_rate=0.5,
+                     **{**QUICK, "epochs": 4})  # fmt: skip
+    whole = hb.compress(mlp(), toy(), method=method, threat=THREE, out=tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    class Watch(Watcher):
+        def epoch(self, row):
+            if row["stage"] == "sparse" and row["epoch"] == 3:
+                raise Stop
+
+    common = {"method": method, "threat": THREE, "out": tmp_path / "stopped"}
+    with pytest.raises(Stop):
+        hb.compress(mlp(), toy(), run=Run(watcher=Watch()), **common)
+    again = hb.compress(mlp(), toy(), run=Run(resume=True), **common)
+    assert again.history == whole.history
+    state = whole.artifact.state()
+    assert all(torch.equal(t, state[n]) for n, t in again.artifact.state().items())
+    weights = [row["weight_linf"] for row in whole.history]
+    assert len(set(weights)) == len(weights), "the weights never moved"
+
+
+def _each() -> list[Method]:
+    return list({type(method): method for method, _ in METHODS + UNDER_A_UNION}.values())
+
+
+@pytest.mark.parametrize("method", _each(), ids=lambda m: type(m).__name__)
+def test_every_method_weighs_a_union_and_no_other_threat(method: Method) -> None:
+    natural = type(method) is hb.NAP
+    alone = replace(method, domains="min-max")  # of one threat nothing else can be asked
+    for of, threat, kind in ((method, THREE, WorstDomain), (alone, Linf(0.1), Adversarial)):
+        found = of.objective(threat, 0.3)
+        assert isinstance(found, kind) or natural
+    if method.domains == "min-max":
+        assert method.weighting() == Shared(method.weight_rate, method.gamma)
+
+
+def test_the_strategies_are_values() -> None:
+    assert hb.DA(domains="average").weighting() is AVERAGE
+    assert hb.DA(domains="max").weighting() is WORST
+    assert hb.DA(per_sample=True, gamma=0.3).weighting() == PerSample(0.3)
+
+
+def test_a_teacher_teaches_under_a_union() -> None:
+    taught = Distilled(objective(Shared()), Teacher(net()))
+    assert taught.searches() == 3 and taught.memory()["weights"].shape == (3,)
+    b = batch()
+    memory = taught.memory()
+    taught(net(), Batch(b.x, b.y, b.rng, memory=memory)).value.backward()
+    assert not memory["weights"].equal(taught.memory()["weights"])
+
+
+def test_min_max_refuses_a_threat_alone() -> None:
+    with pytest.raises(ValueError, match=r"linf:0.1 alone; give several, .*; or take|or take"):
+        hb.compress(mlp(), toy(), method=hb.MinMax(), threat=Linf(0.1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gamma": 3.0},
+        {"domains": "average"},
+        {"audit": 0},
+        {"weight_rate": 1.0},
+        {"per_sample": True},
+    ],
+)
+def test_what_weighs_several_threats_is_refused_beside_one(settings: dict) -> None:
+    method = hb.ATMC(keep=0.5, **settings)
+    (name,) = settings
+    assert method.objective(THREE)
+    with pytest.raises(ValueError, match=f"{name} was given as .*about several threats"):
+        hb.compress(mlp(), toy(), method=method, threat=Linf(0.1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"gamma": -0.1}, "gamma was given as -0.1; give 0"),
+        ({"weight_rate": 0.0}, "rate of the weights was given as 0.0"),
+        ({"audit": -1}, "audit was given as -1; give 0"),
+        ({"domains": "median"}, "domains was given as 'median'; give one of min-max, average, max"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        hb.MinMax(**settings)

@@ -1,0 +1,301 @@
+"""The loop: resumption to the same bits, collapse, logs."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk.attack import Attack
+from hauberk.attacks import PGD
+from hauberk.dataset import Data, Examples
+from hauberk.objectives import Adversarial, Natural
+from hauberk.problem import Problem
+from hauberk.runtime.signals import Interrupted
+from hauberk.solvers import Descent, ProjectedGradient
+from hauberk.threats import Linf
+from hauberk.training.loop import follow, solve
+from hauberk.training.run import Run, TrainingFailed, Watcher
+from hauberk.training.stage import Stage
+
+
+def toy(n: int = 256) -> Data:
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 3
+    x = torch.rand(n, 1, 6, 6, generator=rng) * 0.3
+    x[torch.arange(n), 0, y, y] = 1.0
+    both = Examples((x * 255).to(torch.uint8), y)
+    return Data("toy", both, both.first(60), both.first(60), 3)
+
+
+def _flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    import hauberk as hb
+    from hauberk.training.run import Watcher
+    sys.path.insert(0, {root!r})
+    from tests.training.test_loop import net, toy
+
+    class Slow(Watcher):
+        def step(self, metrics):
+            print("step", flush=True)
+
+    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, codebook_epochs=2, batch_size=32,
+                     reuse=True, factors=True, shift=1, flip=True, cutout=2)
+    made = hb.compress(
+        net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
+        run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),
+    )
+    print("done", flush=True)
+"""
+
+
+def _start(tmp_path: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT.format(root=str(Path(__file__).parents[2]))))
+    return subprocess.Popen(
+        [sys.executable, str(script), str(out), *flags], stdout=subprocess.PIPE, text=True
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return text
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script leaves where nothing stops it."""
+    folder = tmp_path_factory.mktemp("whole")
+    _finish(_start(folder, folder / "out"))
+    return folder / "out"
+
+
+@pytest.mark.parametrize("steps", [30, 70])
+def test_a_run_killed_with_9_resumes_to_the_same_bits(
+    whole: Path, tmp_path: Path, steps: int
+) -> None:
+    killed = tmp_path / "killed"
+    victim = _start(tmp_path, killed)
+    assert victim.stdout is not None
+    for _ in range(steps):
+        assert victim.stdout.readline() == "step\n"
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate(timeout=60)
+    assert not (killed / "model.hbk").exists()
+    text = _finish(_start(tmp_path, killed, "resume"))
+    assert text.count("step") < 80  # it went on; it did not start anew
+    assert (killed / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
+    assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
+    victim = _start(tmp_path, stopped)
+    assert victim.stdout is not None
+    for _ in range(21):
+        victim.stdout.readline()
+    victim.send_signal(signal.SIGTERM)
+    victim.communicate(timeout=60)
+    assert victim.returncode != 0
+    _finish(_start(tmp_path, stopped, "resume"))
+    assert (stopped / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
+
+
+def test_a_signal_in_a_stage_s_last_step_ends_the_run_too(tmp_path: Path) -> None:
+    class Stops(Watcher):
+        def step(self, metrics: Mapping[str, float] | None) -> None:
+            self.steps += 1
+            if self.steps == self.at:
+                signal.raise_signal(signal.SIGINT)
+
+        def stage(self, name: str, steps: int, done: int) -> None:
+            self.steps, self.at = done, steps
+
+    def stages() -> Iterator[Stage]:
+        for name in ("one", "two"):
+            yield Stage(name, Problem(Natural()), ProjectedGradient(), 1, 64)
+
+    with pytest.raises(Interrupted, match=r"stage one, step (\d+) of \1;.*--resume"):
+        follow(stages(), net(), toy(), Run(out=tmp_path, watcher=Stops()))
+    resumed, whole = net(), net()
+    follow(stages(), resumed, toy(), Run(out=tmp_path, resume=True))
+    follow(stages(), whole, toy(), Run())
+    assert torch.equal(_flat(resumed), _flat(whole))
+
+
+def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
+    stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
+    follow(stages, net(), toy(), Run(out=tmp_path, identity="a"))
+    with pytest.raises(ValueError, match="other settings"):
+        follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
+
+
+def test_a_fresh_start_clears_an_earlier_run_s_checkpoints(tmp_path: Path) -> None:
+    stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
+    follow(stages, net(), toy(), Run(out=tmp_path, identity="a"))
+    follow(stages, net(), toy(), Run(out=tmp_path, identity="b"))
+    assert follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(os.urandom(300))
+    stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
+    with pytest.raises(ValueError, match="no readable checkpoint"):
+        follow(stages, net(), toy(), Run(out=tmp_path, resume=True))
+
+
+def test_a_collapse_to_chance_ends_with_a_sentence() -> None:
+    class Blind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.bias + 0 * x.flatten(1)[:, :1]
+
+    stage = Stage("blind", Problem(Adversarial(Linf(0.1), PGD(1))), ProjectedGradient(), 60, 32)
+    with pytest.raises(TrainingFailed, match="no better than always answering one class"):
+        follow([stage], Blind(), toy(), Run())
+
+
+def test_it_learns_and_logs(tmp_path: Path) -> None:
+    model, problem = net(), Problem(Adversarial(Linf(0.05), PGD(3)))
+    stage = Stage("robust", problem, ProjectedGradient(Descent(lr=0.02, average=0.9)), 8, 32)
+    history = follow([stage], model, toy(), Run(out=tmp_path, tensorboard=True))
+    assert history[-1]["val_robust"] > 0.9
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == [str(i) for i in range(1, 9)]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_no_epochs_only_make_the_weights_feasible() -> None:
+    from hauberk.constraints import Sparsity
+
+    model = net()
+    problem = Problem(Natural(), {"budget": Sparsity(10)})
+    assert solve(Stage("cut", problem, ProjectedGradient(), 0), model, toy(), Run()).ok
+    assert sum(int(p.count_nonzero()) for p in model.parameters()) == 10
+
+
+def test_a_full_run_of_an_epoch_takes_about_its_steps(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    from hauberk.training.run import Watcher
+
+    class Count(Watcher):
+        def step(self, metrics: object) -> None:
+            seen.append(1)
+
+    stage = Stage("one", Problem(Natural()), ProjectedGradient(), 2, 100)
+    start = time.perf_counter()
+    solve(stage, net(), toy(), Run(watcher=Count()))
+    assert len(seen) == 4 and time.perf_counter() - start < 30
+
+
+def test_a_reused_attack_goes_on_from_its_last_end() -> None:
+    starts: list[torch.Tensor | None] = []
+
+    class Note(Attack):
+        def search(self, loss, x, threat, rng, start=None):
+            starts.append(start)
+            return x + 0.05
+
+    problem = Problem(Adversarial(Linf(0.1), Note()))
+    stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
+    solve(stage, net(), toy(), Run())
+    anywhere, again = [s for s in starts if s is not None and len(s) == 256]
+    x = toy().train.images()
+    assert len(anywhere.unique()) > x.numel() / 2, "each pixel begins at a point of its own"
+    # the order is shuffled
+    torch.testing.assert_close(again.sum(), (x + 0.05).clamp(max=1).sum(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
+    seen = []
+
+    class RightOfTheDot(Attack):
+        def search(self, loss, x, threat, rng, start=None):
+            beside = torch.where(x == 0.4, 1.0, 0.0)  # right of it, until it is mirrored
+            if start is not None:
+                seen.append((start - x, beside))
+            return x + 0.1 * beside
+
+    x = torch.zeros(64, 1, 9, 9)
+    x[:, :, 4, 4], x[:, :, 4, 5] = 0.8, 0.4
+    some = Examples(x, torch.arange(64) % 3)
+    data = Data("dots", some, some.first(0), some, 3)
+    problem = Problem(Adversarial(Linf(0.1), RightOfTheDot()))
+    solver = ProjectedGradient(Descent(lr=1e-3))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(81, 3))
+    solve(Stage("s", problem, solver, 2, 64, shift=2, reuse=True, flip=flip), model, data, Run())
+    first, second = seen
+    assert first[0].any(), "there is no last end yet, so it begins anywhere"
+    where = second[1].nonzero()[:, 2:].unique(dim=0)
+    assert len(where) > 3, "nothing moved"
+    assert bool((where[:, 1] < 3).any()) == flip, "mirrored ones stand on the other side"
+    torch.testing.assert_close(second[0], 0.1 * second[1].float(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, in its compiler
+def test_a_compiled_network_learns_the_same() -> None:
+    def trained(compiled: bool) -> nn.Module:
+        model = net()
+        model[3] = nn.Identity()  # dropout draws other masks inside of a kernel
+        problem = Problem(Adversarial(Linf(0.1), PGD(2)))
+        stage = Stage("dense", problem, ProjectedGradient(Descent(lr=1e-2)), 1, batch_size=64)
+        solve(stage, model, toy(), Run(compiled=compiled))
+        return model
+
+    plain, fast = trained(False), trained(True)
+    assert "_compiled_call_impl" not in fast.__dict__ or fast._compiled_call_impl is None
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def fail(*_: object) -> None:
+        raise TorchDynamoException("no C++ compiler was found")
+
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda m, **_: setattr(m, "_compiled_call_impl", fail)
+    )
+    stage = Stage("dense", Problem(Natural()), ProjectedGradient(Descent()), 1, batch_size=64)
+    model = net()
+    with pytest.raises(ValueError, match=r"no C.. compiler was found.; leave compiled out"):
+        solve(stage, model, toy(), Run(compiled=True))
+    model(toy().test.images())  # the network is its own again
