@@ -18,7 +18,7 @@ import torch
 import hauberk as hb
 from _record import record
 from hauberk.cli.console import bars, say
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.runtime.device import bf16_in_software
 from hauberk.verbs import compress
@@ -71,7 +71,7 @@ class Series:
     work: Path
     threat: hb.Threat
     entries: Mapping[str, Entry]
-    proofs: Mapping[str, Proof]
+    proofs: Mapping[str, Evaluation]
     more: Callable[[Path], dict[str, Any]] = lambda path: {}
     last: Callable[[hb.Data], None] = lambda data: None
     bf16: bool = True

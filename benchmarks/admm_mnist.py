@@ -25,7 +25,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 
 THREAT = hb.Linf(0.3)
 HERE = Path(__file__).parent
@@ -77,7 +77,7 @@ SERIES = Series(
     THREAT,
     ENTRIES,
     {
-        "robust_pgd40": Proof(
+        "robust_pgd40": Evaluation(
             THREAT,
             "linf:0.3",
             {"pgd:40": hb.PGD(40, 0.01)},

@@ -24,7 +24,7 @@ from typing import Any
 import hauberk as hb
 from _series import Entry, Series, clean_split
 from hauberk.artifact import Artifact
-from hauberk.evaluation import Proof, Proportion, Row
+from hauberk.evaluation import Evaluation, Proportion, Row
 from hauberk.plots.tradeoff import Published, tradeoff
 
 EPS = 76 / 255
@@ -86,7 +86,7 @@ def idealised(path: Path) -> dict[str, Any]:
 
 
 HONEST = {
-    "robust_pgd100": Proof(
+    "robust_pgd100": Evaluation(
         THREAT,
         "linf:76/255",
         {"pgd:100 (2 starts)": hb.PGD(100, 2.5 * EPS / 40)},
@@ -102,7 +102,9 @@ SERIES = Series(
     ENTRIES,
     {
         **HONEST,
-        "paper_attack": Proof(THREAT, "linf:76/255", {"paper": PAPER}, check_limit=0, timing=False),
+        "paper_attack": Evaluation(
+            THREAT, "linf:76/255", {"paper": PAPER}, check_limit=0, timing=False
+        ),
     },
     idealised,
 )

@@ -8,8 +8,8 @@ reweighted cut in 4 bits 81.0% and in eight 80.8%, half a teacher 86.0%.
 
 `lenet:4`, eps 0.2, from one dense net, 16 epochs of two soft steps on the first 10,000 training
 images; dead units leave every file. What the epochs are spent on is the method's own: legs under a
-falling budget and 4 epochs with codebooks (`ATMC`, `SizeTarget`), 11 to the cut and 5 after it (ADMM),
-12 and 4 (reweighted; for int8 the 4 are on the grid), all after the cut (AP). Shares and rank are
+falling budget and 4 epochs with codebooks (`ATMC`, `SizeTarget`), 11 to the cut and 5 after it
+(ADMM), 12 and 4 (reweighted; for int8 the 4 are on the grid), all after the cut (AP). Shares and rank are
 those whose file has the bytes; ADMM's ρ is that of reweighted_mnist.py at 97%. "taught" learns from
 the dense net's soft labels in place of the labels, "half taught" from both alike. Rows of the
 second sitting start from a dense net trained anew, with the same settings on another processor.
@@ -26,7 +26,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series, over_seeds
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from reweighted_mnist import DENSE, HOW, RHO, THREAT, TRAINED
 
 HERE, MODEL = Path(__file__).parent, "lenet:4"
@@ -67,7 +67,7 @@ def entries() -> Mapping[str, Entry]:
     return found
 
 
-PROOF = Proof(
+PROOF = Evaluation(
     THREAT,
     "linf:0.2",
     {"pgd:40": hb.PGD(40, track=True)},

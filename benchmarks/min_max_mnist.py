@@ -47,7 +47,7 @@ from hauberk.attacks import (
     in_one_unit,
     margin,
 )
-from hauberk.evaluation import Proof, clean
+from hauberk.evaluation import Evaluation, clean
 from hauberk.evaluation.frozen_copy import seal
 from hauberk.ops.random import generator
 from hauberk.plots import threat_weights
@@ -101,7 +101,7 @@ WAYS: Mapping[str, Mapping[str, tuple[LogitLoss, MinMaxPGD, bool]]] = {
     },
 }
 PROOFS = {
-    "robust_union_pgd40": Proof(
+    "robust_union_pgd40": Evaluation(
         UNION,
         str(UNION),
         {"pgd:40": hb.PGD(40, track=True)},

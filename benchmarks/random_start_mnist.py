@@ -19,7 +19,7 @@ from pathlib import Path
 
 import hauberk as hb
 from _series import Entry, Series, over_seeds
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from hauberk.objectives import Adversarial
 
 THREAT = hb.Linf(0.2)
@@ -51,7 +51,7 @@ SERIES = Series(
         for seed in (0, 1, 2)
         for name, method in STARTS.items()
     },
-    {"robust": Proof(THREAT, str(THREAT), ATTACKS, limit=2_000, check_limit=0, timing=False)},
+    {"robust": Evaluation(THREAT, str(THREAT), ATTACKS, limit=2_000, check_limit=0, timing=False)},
     watched=200,
 )
 

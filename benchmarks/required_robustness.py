@@ -27,7 +27,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from reweighted_mnist import DENSE, HOW, MODEL, THREAT, TRAINED
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ def series(name: str) -> Series:
         label: Entry(method, model, "DA", images=images)
         for label, method in methods(name, how).items()
     }
-    proof = Proof(threat, str(threat), PGD, check_limit=0)
+    proof = Evaluation(threat, str(threat), PGD, check_limit=0)
     work = Path(f"runs/required_{name}")
     return Series(work, threat, entries, {"pgd:40": proof}, bf16=False, watched=watched)
 

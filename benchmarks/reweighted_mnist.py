@@ -23,7 +23,7 @@ from typing import Any
 
 import hauberk as hb
 from _series import Entry, Series, by_seeds, spread
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 
 EPS, MODEL = 0.2, "lenet:2"
 THREAT = hb.Linf(EPS)
@@ -70,7 +70,7 @@ SERIES = Series(
     THREAT,
     entries(),
     {
-        "robust_pgd40": Proof(
+        "robust_pgd40": Evaluation(
             THREAT,
             "linf:0.2",
             {"pgd:40": hb.PGD(40, 2.5 * EPS / 40)},

@@ -4,8 +4,8 @@ the same numbers but for rounding.
 
     python benchmarks/speed/image_gradient.py            (one minute; --small: without ResNet-18)
 
-The contestants are the same gradient with and without `hauberk.runtime.conv_backward`. ``difference``
-is the largest one, over the largest gradient.
+The contestants are the same gradient with and without `hauberk.runtime.conv_backward`.
+``difference`` is the largest one, over the largest gradient.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a problem is solved: what a solver, a stage and a run are. `hauberk.training.loop` runs them."""
+"""The role of a solver: an algorithm that takes one step on a problem at a time."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ from tests.sweeps import NAMES, sameness, table, words
 from hauberk.cli import main, pipeline, run_file
 from hauberk.cli.sweep.plan import Grid
 from hauberk.cli.sweep.table import load as load_table
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from hauberk.training import loop
 
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows without the checks for gradient masking, which take most of so small a run's time."""
-    monkeypatch.setattr(Proof, "_checks", lambda *_: ())
+    monkeypatch.setattr(Evaluation, "_checks", lambda *_: ())
 
 
 def test_each_run_is_a_row_and_failures_stay(swept: Path) -> None:
@@ -111,8 +111,8 @@ def test_resuming_does_what_is_left_and_no_more(
 KILLED = """
 import os, signal, sys
 from hauberk import checkpoint, cli
-from hauberk.evaluation import Proof
-Proof._checks = lambda *_: ()
+from hauberk.evaluation import Evaluation
+Evaluation._checks = lambda *_: ()
 save = checkpoint.save
 def last(path, tree):
     save(path, tree)

@@ -16,7 +16,7 @@ from torch import nn
 import hauberk as hb
 from hauberk.cli.inspect import as_json
 from hauberk.data import load
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from hauberk.evaluation.shipped_file import prove, read
 
 X = np.random.default_rng(0).integers(0, 256, (60, 5, 4), np.uint8)
@@ -113,7 +113,7 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     assert b'"labels":"[\\"ant\\",\\"bee\\",\\"cow\\"]"' in made.path.read_bytes()
     assert not isinstance(method, hb.SizeTarget) or made.artifact.nbytes <= 2000
     assert as_json(made.artifact, "")["labels"] == list(NAMES)
-    proof = Proof(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.FGSM()}, check_limit=0)
+    proof = Evaluation(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.FGSM()}, check_limit=0)
     turned = data.under(("cow", "ant", "bee"), 3)
     rows = [prove(read(made.path), d, proof, source=None, model=small()) for d in (data, turned)]
     assert rows[0].clean == rows[1].clean

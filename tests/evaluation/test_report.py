@@ -14,7 +14,7 @@ from hauberk.attacks import FGSM, PGD
 from hauberk.dataset import Examples
 from hauberk.evaluation import (
     Check,
-    Proof,
+    Evaluation,
     Proportion,
     Report,
     Row,
@@ -99,7 +99,7 @@ def test_equal_sizes_are_set_apart_in_order() -> None:
 
 @pytest.mark.usefixtures("short_autoattack")
 def test_a_proof_is_whole(honest: nn.Module, examples: Examples) -> None:
-    proof = Proof(
+    proof = Evaluation(
         Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, limit=60, check_limit=20, autoattack=True,
         autoattack_limit=8,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def test_a_proof_is_whole(honest: nn.Module, examples: Examples) -> None:
 
 
 def test_a_bare_proof_is_small(honest: nn.Module, examples: Examples) -> None:
-    found = Proof(Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, check_limit=0)(
+    found = Evaluation(Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, check_limit=0)(
         Shipped("a.hbk", 1234, honest, 10), examples
     )
     assert (found.attack, found.robust.n, found.clean_split) == ("pgd:5", len(examples), None)
@@ -131,11 +131,11 @@ def test_a_bare_proof_is_small(honest: nn.Module, examples: Examples) -> None:
 
 def test_empty_proofs_are_refused(honest: nn.Module, examples: Examples) -> None:
     for bad in (
-        lambda: Proof(Linf(0.1), "linf:0.1", {}),
-        lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, limit=0),
-        lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, check_limit=-1),
-        lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, queries=0),
-        lambda: Proof(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)})(
+        lambda: Evaluation(Linf(0.1), "linf:0.1", {}),
+        lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, limit=0),
+        lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, check_limit=-1),
+        lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, queries=0),
+        lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)})(
             Shipped("a", 1, honest, 1), examples.first(0)
         ),
     ):
@@ -147,7 +147,7 @@ def test_a_union_is_proved_member_by_member(honest: nn.Module, examples: Example
     """The row is robust where every member is withstood; it names each member's own share."""
     union = Union((Linf(0.06), L2(0.5), L1(1.5)))
     attacks = {"pgd:5": PGD(5, random_start=False, track=True), "fgsm": FGSM(track=True)}
-    proof = Proof(union, str(union), attacks, limit=80, check_limit=0)
+    proof = Evaluation(union, str(union), attacks, limit=80, check_limit=0)
     shipped = Shipped("a.hbk", 1234, honest, dense_bytes(honest))
     found = proof(shipped, examples, name="x")
     assert found.attack == "pgd:5" and set(found.members) == set(attacks)
@@ -172,7 +172,7 @@ def test_autoattack_takes_a_union_s_members_one_by_one(
     honest: nn.Module, examples: Examples
 ) -> None:
     union = Union((Linf(0.05), L2(0.4)))
-    proof = Proof(union, str(union), {}, autoattack=True, limit=6, check_limit=0)
+    proof = Evaluation(union, str(union), {}, autoattack=True, limit=6, check_limit=0)
     found = proof(Shipped("a.hbk", 1234, honest, dense_bytes(honest)), examples)
     assert set(found.members["autoattack"]) == {"linf:0.05", "l2:0.4"}
     assert found.robust.successes <= min(s.successes for s in found.members["autoattack"].values())

@@ -15,7 +15,7 @@ import hauberk as hb
 from hauberk.allocation.costs import Prices
 from hauberk.artifact import dense_bytes
 from hauberk.dataset import Data, Examples
-from hauberk.evaluation import Proof, Shipped
+from hauberk.evaluation import Evaluation, Shipped
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.method import Compression
 from hauberk.ops.groups import Filter
@@ -114,7 +114,7 @@ def test_the_slim_file_is_the_same_net_made_smaller(
 
 
 def test_the_report_counts_what_is_left(made: dict[bool, hb.Compressed], data: Data) -> None:
-    proof = Proof(THREAT, "linf:0.1", {"fgsm": hb.FGSM()}, check_limit=0, timing=False)
+    proof = Evaluation(THREAT, "linf:0.1", {"fgsm": hb.FGSM()}, check_limit=0, timing=False)
     rows = {slim: _prove(one.path, data, proof) for slim, one in made.items()}
     assert rows[True].macs.dense < 0.4 * rows[False].macs.dense
     assert rows[True].clean == rows[False].clean

@@ -13,7 +13,7 @@ from hauberk.artifact import Artifact
 from hauberk.attacks import PGD
 from hauberk.data import load
 from hauberk.dataset import Examples
-from hauberk.evaluation import Proof, clean, run_checks, shipped_file, under_attack
+from hauberk.evaluation import Evaluation, clean, run_checks, shipped_file, under_attack
 from hauberk.onnx.attackable import Judged
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
@@ -82,7 +82,7 @@ def test_eight_bits_are_proved_like_floats(honest: nn.Module, tmp_path: Path) ->
     images = data.train.first(300).images()
     OnnxFile.encode_int8(artifact, net, images).save(tmp_path / "net.onnx")
     OnnxFile.encode(artifact, net).save(tmp_path / "float.onnx")
-    proof = Proof(
+    proof = Evaluation(
         Linf(0.05), "linf:0.05", {"pgd:10": PGD(10, track=True)},
         limit=100, check_limit=60, queries=100,
     )  # fmt: skip

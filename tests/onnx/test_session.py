@@ -16,7 +16,7 @@ from hauberk.attacks import PGD
 from hauberk.data import load
 from hauberk.dataset import Examples
 from hauberk.evaluation import (
-    Proof,
+    Evaluation,
     clean,
     latency,
     shipped_file,
@@ -29,7 +29,7 @@ from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
 from hauberk.threats import Linf
 
-PROOF = Proof(
+PROOF = Evaluation(
     Linf(0.05),
     "linf:0.05",
     {"pgd:3": PGD(3, track=True)},

@@ -17,7 +17,7 @@ from tests.training.test_loop import net, toy
 import hauberk as hb
 from hauberk.data import load
 from hauberk.dataset import Data, settled
-from hauberk.evaluation import Proof
+from hauberk.evaluation import Evaluation
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.runtime import memory
 from hauberk.runtime.memory import mapped
@@ -159,7 +159,9 @@ def test_a_failing_disk_ends_the_run_with_its_own_error(
 
 def test_the_proof_streams_too(tmp_path: Path) -> None:
     made(tmp_path, data())
-    proof = Proof(hb.Linf(0.1), "linf:0.1", {"pgd": hb.PGD(3, track=True)}, limit=20, timing=False)
+    proof = Evaluation(
+        hb.Linf(0.1), "linf:0.1", {"pgd": hb.PGD(3, track=True)}, limit=20, timing=False
+    )
     rows = [
         prove(
             read(tmp_path / "model.hbk"), given, proof, source=net(), model=net(), device=CPU

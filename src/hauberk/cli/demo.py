@@ -23,7 +23,7 @@ from hauberk.attacks import PGD
 from hauberk.cli.console import bars, say
 from hauberk.cli.run_folder import publish
 from hauberk.data import load
-from hauberk.evaluation import Proof, Report, Row
+from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.method import Method
 from hauberk.methods import AL0, AP, ATMC, DA
@@ -117,7 +117,7 @@ def make(out: Path, name: str, seed: int) -> Row:
             source, data, method=LADDER[name], threat=THREAT, pretrained=True, run=Run(seed=seed)
         )
         made.artifact.save(path)
-    proof = Proof(
+    proof = Evaluation(
         THREAT,
         str(THREAT),
         {"pgd:40": PGD(40, track=True)},

@@ -22,7 +22,7 @@ from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, bars
 from hauberk.cli.run_folder import keep_rows, publish
 from hauberk.dataset import Data
-from hauberk.evaluation import Proof, Report, Row
+from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.methods import DA
 from hauberk.plots import threat_weights
@@ -147,7 +147,7 @@ class _Proving:
     """Gives the row of a file; that of a dense net that an earlier job proved, too, at once."""
 
     given: Given
-    proof: Proof
+    proof: Evaluation
     source: nn.Module
     place: torch.device
     shown: Shown

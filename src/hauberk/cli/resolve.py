@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hauberk.attack import Attack
     from hauberk.cli.console import Bars
     from hauberk.dataset import Data
-    from hauberk.evaluation import Proof
+    from hauberk.evaluation import Evaluation
     from hauberk.method import Method
     from hauberk.runtime.processes import Group
     from hauberk.threat import Threat
@@ -130,14 +130,14 @@ def attack(text: str) -> Attack | None:
     )
 
 
-def proof(flags: Any, threat: Threat) -> Proof:
+def proof(flags: Any, threat: Threat) -> Evaluation:
     """How the file is attacked."""
-    from hauberk.evaluation import Proof
+    from hauberk.evaluation import Evaluation
 
     chosen = attack(flags.attack)
     if flags.limit < 0:
         raise ValueError(f"--limit was given as {flags.limit}; give a count of 1 or more.")
-    return Proof(
+    return Evaluation(
         threat,
         flags.threat,
         {} if chosen is None else {flags.attack: chosen},

@@ -1,7 +1,7 @@
 """A grid whose scales are held: ``{w : w = s · q, q whole, |q| ≤ 2^(b−1) − 1}``, s given.
 
-The nearest point is rounding: cheap enough for every step of a training, where `UniformGrid`, whose scale
-is free, searches. Its points are points of that grid.
+The nearest point is rounding: cheap enough for every training step. `UniformGrid`, whose scale is
+free, has to search. Every point of this set is a point of that grid.
 """
 
 from __future__ import annotations

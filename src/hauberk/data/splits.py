@@ -43,7 +43,7 @@ class Part:
 
 
 def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> Data:
-    """Three splits of what ``parts`` hold; `hauberk.data.holdout.split` makes those that are missing.
+    """Three splits of ``parts``; `hauberk.data.holdout.split` makes those that are missing.
 
     Names of classes become indices: in the order that the source declares, else sorted.
 

@@ -49,7 +49,7 @@ class Shipped:
 
 
 @dataclass(frozen=True)
-class Proof:
+class Evaluation:
     """How files are proved; the same for all rows of a report.
 
     Attributes:

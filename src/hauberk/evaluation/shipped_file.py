@@ -12,7 +12,7 @@ from torch import nn
 from hauberk import networks
 from hauberk.artifact import About, Artifact
 from hauberk.dataset import Data, settled
-from hauberk.evaluation import Progress, Proof, Row, Shipped, silent
+from hauberk.evaluation import Evaluation, Progress, Row, Shipped, silent
 from hauberk.onnx.attackable import agree
 from hauberk.onnx.export import trace
 from hauberk.onnx.file import OnnxFile
@@ -74,7 +74,7 @@ def read(path: Path) -> Opened:
 def prove(
     opened: Opened,
     data: Data,
-    proof: Proof,
+    proof: Evaluation,
     *,
     source: nn.Module | None,
     name: str | None = None,

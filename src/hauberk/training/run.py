@@ -43,8 +43,8 @@ class Run:
         tensorboard: also write TensorBoard events to the folder.
         identity: what run this is; a checkpoint of another run is refused.
         watcher: told of progress.
-        group: the processes that share the run, see `hauberk.runtime.processes.joined`; the first of them
-            reads and writes the folder.
+        group: the processes that share the run, see `hauberk.runtime.processes.joined`; the
+            first of them reads and writes the folder.
     """
 
     out: Path | None = None
