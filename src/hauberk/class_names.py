@@ -38,4 +38,5 @@ def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
 
 
 def few(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

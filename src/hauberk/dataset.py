@@ -169,6 +169,7 @@ def settled(examples: Examples, device: torch.device, resident: bool | None = No
 
 
 def fits(x: Tensor, device: torch.device) -> bool:
+    """Whether images of these bytes should be resident on the device."""
     if device.type == "cpu":
         return not memory.mapped(x)
     return x.nbytes <= _SHARE * memory.free(device)

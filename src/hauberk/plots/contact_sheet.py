@@ -59,6 +59,7 @@ def draw(data: Data, path: Path, each: int = 10) -> None:
 
 
 def class_name(data: Data, k: int) -> str:
+    """The name of class ``k``; its index where the data have no names."""
     return data.labels[k] if data.labels else str(k)
 
 
