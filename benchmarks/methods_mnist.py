@@ -10,9 +10,10 @@ reweighted cut in 4 bits 81.0% and in eight 80.8%, half a teacher 86.0%.
 images; dead units leave every file. What the epochs are spent on is the method's own: legs under a
 falling budget and 4 epochs with codebooks (`ATMC`, `SizeTarget`), 11 to the cut and 5 after it
 (ADMM), 12 and 4 (reweighted; for int8 the 4 are on the grid), all after the cut (AP). Shares and
-rank are those whose file has the bytes; ADMM's ρ is that of reweighted_mnist.py at 97%. "taught" learns from
-the dense net's soft labels in place of the labels, "half taught" from both alike. Rows of the
-second sitting start from a dense net trained anew, with the same settings on another processor.
+rank are those whose file has the bytes; ADMM's ρ is that of reweighted_mnist.py at 97%. "taught"
+learns from the dense net's soft labels in place of the labels, "half taught" from both alike. Rows
+of the second sitting start from a dense net trained anew, with the same settings on another
+processor.
 Measured on the decoded file: PGD-40 on the first 1,000 test images, AutoAttack on the first 500.
 Finished rows are kept in runs/methods_mnist and not done again.
 """

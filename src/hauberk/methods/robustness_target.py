@@ -10,9 +10,9 @@ the robust error of the rounded net on validation examples. What falls below the
 how large the file about is. Then the search closes on real files: the dense net is brought to twice
 that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
 `SizeTarget` does; the budget falls where the file met the target, and goes on from it, and rises
-where it did not (`Descending`). The smallest that met it is trimmed, first by a twentieth at a time,
-then by half as much after each failure (`Trimming`), where a cut was measured to cost least (`mildest`),
-and ships.
+where it did not (`Descending`). The smallest that met it is trimmed, first by a twentieth at a
+time, then by half as much after each failure (`Trimming`), where a cut was measured to cost least
+(`mildest`), and ships.
 Departure: the loss that the weights see is no estimate of the error that is bounded, only its
 direction, which is what closing the loop on the strict value allows.
 """
