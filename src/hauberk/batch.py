@@ -25,8 +25,8 @@ class Recall:
         back: the way back.
     """
 
-    ends: Float[Tensor, count * shape]
-    index: Int[Tensor, batch]
+    ends: Float[Tensor, " count *shape"]
+    index: Int[Tensor, " batch"]
     there: Callable[[Tensor], Tensor] = lambda delta: delta
     back: Callable[[Tensor], Tensor] = lambda delta: delta
 
@@ -34,7 +34,7 @@ class Recall:
         """The memory of each of so many attacks."""
         return [replace(self, ends=part) for part in self.ends.chunk(searches)]
 
-    def unknown(self) -> Bool[Tensor, batch]:
+    def unknown(self) -> Bool[Tensor, " batch"]:
         """Which examples were not attacked yet, or not moved."""
         return ~self.ends[self.index].flatten(1).any(1)
 

@@ -26,8 +26,8 @@ class Examples:
         held_out: others, of the validation split, for methods that measure between their stages.
     """
 
-    x: Num[Tensor, count * shape]
-    y: Int[Tensor, count]
+    x: Num[Tensor, " count *shape"]
+    y: Int[Tensor, " count"]
     names: tuple[str, ...] = ()
     classes: int = 0
     held_out: Examples | None = None

@@ -61,7 +61,7 @@ class Threat(ABC):
         return (self,)
 
     @abstractmethod
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
         """Which examples of ``x_adv`` are in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
 
     @final

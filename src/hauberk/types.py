@@ -8,13 +8,13 @@ from typing import TypeAlias
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Images: TypeAlias = Float[Tensor, "batch *shape"]
+Images: TypeAlias = Float[Tensor, " batch *shape"]
 """Inputs in pixel units: every value in [0, 1]."""
 
-Labels: TypeAlias = Int[Tensor, "batch"]
+Labels: TypeAlias = Int[Tensor, " batch"]
 """Class indices, int64."""
 
-PerSample: TypeAlias = Float[Tensor, "batch"]
+PerSample: TypeAlias = Float[Tensor, " batch"]
 """One number for each example of a batch."""
 
 Scalar: TypeAlias = Float[Tensor, ""]

@@ -38,8 +38,8 @@ class Fooled:
     """
 
     x: Images
-    weights: Float[Tensor, batch * domains]
-    losses: Float[Tensor, batch * domains]
+    weights: Float[Tensor, "batch domains"]
+    losses: Float[Tensor, "batch domains"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from jaxtyping import Bool
 from torch import Tensor
 
-Mask: TypeAlias = Bool[Tensor, "count"]
+Mask: TypeAlias = Bool[Tensor, " count"]
 """One verdict for each example: whether the network was right (to the end)."""
 
 _Z = 1.959963984540054  # the 97.5% point of the normal distribution

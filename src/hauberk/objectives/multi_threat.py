@@ -40,7 +40,7 @@ class Weighting(ABC):
 
     @abstractmethod
     def __call__(
-        self, losses: Float[Tensor, batch * domains], batch: Batch
+        self, losses: Float[Tensor, "batch domains"], batch: Batch
     ) -> Float[Tensor, "#batch domains"]:
         """The weights of this step, rows on the simplex; losses come without a graph."""
 
@@ -66,7 +66,7 @@ class Shared(Weighting):
         check_player(self.rate, self.gamma)
 
     def __call__(
-        self, losses: Float[Tensor, batch * domains], batch: Batch
+        self, losses: Float[Tensor, "batch domains"], batch: Batch
     ) -> Float[Tensor, "1 domains"]:
         """The weights that were held; the step goes into the memory."""
         domains = losses.shape[1]
@@ -97,8 +97,8 @@ class PerSample(Weighting):
         check_player(inf, self.gamma)
 
     def __call__(
-        self, losses: Float[Tensor, batch * domains], batch: Batch
-    ) -> Float[Tensor, batch * domains]:
+        self, losses: Float[Tensor, "batch domains"], batch: Batch
+    ) -> Float[Tensor, "batch domains"]:
         """Nothing is remembered."""
         return ascend(torch.zeros_like(losses), losses, inf, self.gamma)
 

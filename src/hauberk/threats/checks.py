@@ -27,7 +27,7 @@ def check_radius(norm: str, eps: float, most: float) -> None:
         )
 
 
-def within(reach: Tensor, eps: float, x_adv: Images) -> Bool[Tensor, batch]:
+def within(reach: Tensor, eps: float, x_adv: Images) -> Bool[Tensor, " batch"]:
     """Where all of ``reach`` is at most ``eps`` and all of ``x_adv`` in [0, 1]; NaN is not."""
     in_ball = reach <= eps * (1 + _SLACK) + _PIXEL_SLACK
     in_box = (x_adv >= -_PIXEL_SLACK) & (x_adv <= 1 + _PIXEL_SLACK)

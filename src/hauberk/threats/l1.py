@@ -98,7 +98,7 @@ class L1(Threat):
         """Eight times: what few pixels do is seen from where they go all the way."""
         return _WIDEST
 
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
         """Where ``‖x_adv − x‖₁ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
         return within((x_adv - x).flatten(1).abs().sum(1), self.eps, x_adv)
 

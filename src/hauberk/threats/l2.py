@@ -65,6 +65,6 @@ class L2(Threat):
         """``factor · eps``."""
         return L2(self.eps * factor)
 
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
         """Where ``‖x_adv − x‖₂ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
         return within((x_adv - x).flatten(1).norm(dim=1), self.eps, x_adv)

@@ -58,6 +58,6 @@ class Linf(Threat):
         """``factor · eps``."""
         return Linf(self.eps * factor)
 
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
         """Where ``‖x_adv − x‖_∞ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
         return within((x_adv - x).abs(), self.eps, x_adv)

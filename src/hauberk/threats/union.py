@@ -82,7 +82,7 @@ class Union(Threat):
         """Each member ``factor`` times as large."""
         return Union(tuple(member.scaled(factor) for member in self.members))
 
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, batch]:
+    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
         """Where any member has ``x_adv``."""
         return torch.stack([member.inside(x_adv, x) for member in self.members]).any(0)
 

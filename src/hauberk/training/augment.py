@@ -57,7 +57,7 @@ class Flip:
         which: (batch,), the images that are flipped.
     """
 
-    which: Bool[Tensor, batch]
+    which: Bool[Tensor, " batch"]
 
     @classmethod
     def draw(cls, x: Images, rng: torch.Generator) -> Flip:
@@ -145,7 +145,7 @@ class Chain:
         return Chain(tuple(link.back() for link in reversed(self.links)))
 
 
-def _stretch(place: Float[Tensor, batch], side: int, pixels: int) -> Bool[Tensor, "batch side"]:
+def _stretch(place: Float[Tensor, " batch"], side: int, pixels: int) -> Bool[Tensor, "batch side"]:
     """True in the stretch of ``pixels`` whose middle is at ``place``, a share of the side."""
     first = (place * side).long() - pixels // 2
     at = torch.arange(side, device=place.device)
