@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from hauberk.cli import main
-from hauberk.cli.data import as_json, draw
+from hauberk.cli.data import as_json
 from hauberk.data import load
 from hauberk.dataset import Data, Examples
+from hauberk.plots.contact_sheet import draw
 
 
 def run(*words: str, code: int = 0) -> None:

@@ -10,7 +10,8 @@ import pytest
 from tests.cli.test_main import refused, run
 
 from hauberk.cli import resolve, run_file
-from hauberk.cli.flags import Compress, parse, with_method
+from hauberk.cli.flags import Compress
+from hauberk.cli.parsing import parse, with_method
 from hauberk.methods import ATMC, DA
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "configs").glob("*.toml"))
