@@ -35,6 +35,7 @@ from hauberk.problem import Objective, Problem
 from hauberk.solver import Solver
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threat import Threat
+from hauberk.training.augment import Augmentation
 from hauberk.training.stage import Stage
 
 
@@ -192,10 +193,8 @@ class Method(ABC):
             solver,
             epochs,
             batch_size=self.batch_size,
-            shift=self.shift,
+            augmentation=Augmentation(self.shift, self.flip, self.cutout),
             reuse=self.reuse,
-            flip=self.flip,
-            cutout=self.cutout,
         )
 
     def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:

@@ -23,6 +23,7 @@ from hauberk.objectives import Adversarial, Distilled, Natural, Supervised, Teac
 from hauberk.problem import Loss, Objective
 from hauberk.solvers import ProjectedGradient
 from hauberk.threats import Linf
+from hauberk.training.augment import Augmentation
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
 
@@ -276,7 +277,7 @@ def test_with_augmentation_the_teacher_sees_what_the_student_sees() -> None:
     from hauberk.training.loop import solve
 
     problem = Problem(Distilled(Natural(), teacher))
-    stage = Stage("one", problem, ProjectedGradient(), 1, 64, shift=2, flip=True)
+    stage = Stage("one", problem, ProjectedGradient(), 1, 64, Augmentation(2, True))
     assert solve(stage, student, copy.copy(toy()), Run()).ok
     assert len(seen["teacher"]) == len(seen["student"]) > 2
     pairs = zip(seen["teacher"], seen["student"], strict=True)

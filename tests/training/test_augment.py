@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hauberk.ops.random import generator
-from hauberk.training.augment import Chain, Cutout, Flip, Shift
+from hauberk.training.augment import Augmentation, Cutout, Flip, Shift
 
 
 def test_every_image_moves_by_its_own_rows_and_columns() -> None:
@@ -65,11 +65,13 @@ def test_a_square_larger_than_the_image_is_refused() -> None:
 
 def test_a_chain_goes_there_and_back() -> None:
     x = rows(300)
-    chain = Chain.draw(x, generator(3), shift=2, flip=True, cutout=3)
+    chain = Augmentation(shift=2, flip=True, cutout=3).draw(x, generator(3))
     there = chain(x)
     back = chain.back()(there)
     assert ((back == x) | (back == 0)).all() and (back != 0).any(0).all()
     assert not torch.equal(there, x) and [type(k) for k in chain.links] == [Shift, Flip, Cutout]
     lone = Shift.draw(x, 2, generator(3))
-    assert torch.equal(Chain.draw(x, generator(3), shift=2)(x), lone(x)), "as without a chain"
-    assert Chain.draw(x, generator(3))(x) is x
+    assert torch.equal(Augmentation(shift=2).draw(x, generator(3))(x), lone(x)), (
+        "as without a chain"
+    )
+    assert Augmentation().draw(x, generator(3))(x) is x

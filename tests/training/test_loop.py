@@ -22,6 +22,7 @@ from hauberk.problem import Problem
 from hauberk.runtime.signals import Interrupted
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threats import Linf
+from hauberk.training.augment import Augmentation
 from hauberk.training.loop import follow, solve
 from hauberk.training.run import Run, TrainingFailed, Watcher
 from hauberk.training.stage import Stage
@@ -259,7 +260,8 @@ def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
     solver = ProjectedGradient(Descent(lr=1e-3))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(81, 3))
-    solve(Stage("s", problem, solver, 2, 64, shift=2, reuse=True, flip=flip), model, data, Run())
+    stage = Stage("s", problem, solver, 2, 64, Augmentation(shift=2, flip=flip), reuse=True)
+    solve(stage, model, data, Run())
     first, second = seen
     assert first[0].any(), "there is no last end yet, so it begins anywhere"
     where = second[1].nonzero()[:, 2:].unique(dim=0)

@@ -120,20 +120,6 @@ class Chain:
 
     links: tuple[Shift | Flip | Cutout, ...]
 
-    @classmethod
-    def draw(
-        cls, x: Images, rng: torch.Generator, *, shift: int = 0, flip: bool = False, cutout: int = 0
-    ) -> Chain:
-        """Those that are asked for, in this order, for the images ``x``."""
-        links: list[Shift | Flip | Cutout] = []
-        if shift:
-            links.append(Shift.draw(x, shift, rng))
-        if flip:
-            links.append(Flip.draw(x, rng))
-        if cutout:
-            links.append(Cutout.draw(x, cutout, rng))
-        return cls(tuple(links))
-
     def __call__(self, x: Images) -> Images:
         """``x`` after all of them."""
         for link in self.links:
@@ -143,6 +129,46 @@ class Chain:
     def back(self) -> Chain:
         """The way back, but for what was lost."""
         return Chain(tuple(link.back() for link in reversed(self.links)))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The random changes of each training image; by default none.
+
+    Attributes:
+        shift: move images by up to this many pixels in each direction, like a random crop after
+            padding with black.
+        flip: mirror half of the images, left to right.
+        cutout: side, in pixels, of a square of each image that becomes black; 0 is none.
+
+    Raises:
+        ValueError: a negative number of pixels.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "cutout"):
+            pixels = getattr(self, name)
+            if pixels < 0:
+                raise ValueError(f"{name} was given as {pixels}; give 0 pixels or more.")
+
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.shift or self.flip or self.cutout)
+
+    def draw(self, x: Images, rng: torch.Generator) -> Chain:
+        """Random changes for the images ``x``: shift, flip, cutout, in this order."""
+        links: list[Shift | Flip | Cutout] = []
+        if self.shift:
+            links.append(Shift.draw(x, self.shift, rng))
+        if self.flip:
+            links.append(Flip.draw(x, rng))
+        if self.cutout:
+            links.append(Cutout.draw(x, self.cutout, rng))
+        return Chain(tuple(links))
 
 
 def _stretch(place: Float[Tensor, " batch"], side: int, pixels: int) -> Bool[Tensor, "batch side"]:

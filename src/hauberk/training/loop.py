@@ -25,7 +25,6 @@ from hauberk.runtime.device import autocast, compiled, laid_out, placed
 from hauberk.runtime.signals import Interrupted
 from hauberk.runtime.sync_batchnorm import synchronised
 from hauberk.training import checkpoint
-from hauberk.training.augment import Chain
 from hauberk.training.guards import CollapseGuard, SupportWatch
 from hauberk.training.log import Log
 from hauberk.training.prefetch import Feed
@@ -223,10 +222,8 @@ class _Leg:
         x = self.feed.images(index, self._rows(place + 1))
         index = index.to(self.device)
         recall = self.ends.recall(index)
-        if self.stage.augmented:
-            moves = Chain.draw(
-                x, rng, shift=self.stage.shift, flip=self.stage.flip, cutout=self.stage.cutout
-            )
+        if self.stage.augmentation:
+            moves = self.stage.augmentation.draw(x, rng)
             x = moves(x)
             recall = recall and replace(recall, there=moves, back=moves.back())
         return Batch(
