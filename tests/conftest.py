@@ -1,6 +1,5 @@
 """One thread a process: the tests' tensors are small, and workers share the cores."""
 
-import functools
 import os
 from pathlib import Path
 
@@ -11,18 +10,12 @@ from sklearn.datasets import load_digits
 
 import hauberk as hb
 from hauberk.cli import main
-from hauberk.evaluation import run_checks
 from hauberk.verbs import compress
-from tests.sweeps import words
+from tests.helpers.command import few_queries
+from tests.helpers.sweeps import words
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-
-
-def few_queries(patch: pytest.MonkeyPatch) -> None:
-    """Checks for gradient masking by a Square that asks little: they take a small run's time."""
-    quickly = functools.partial(run_checks, queries=20)
-    patch.setattr("hauberk.evaluation.evaluation.run_checks", quickly)
 
 
 @pytest.fixture

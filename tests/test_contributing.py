@@ -15,9 +15,8 @@ from hauberk.training.loop import solve
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
 from tests.contracts.rows import Box
-from tests.contracts.test_methods import mlp
-from tests.contracts.test_solvers import Point, Quadratic, _data, _kkt
-from tests.training.test_loop import toy
+from tests.helpers.nets import mlp, toy
+from tests.helpers.qp import Point, Quadratic, kkt, no_data
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
@@ -64,8 +63,8 @@ def test_the_attack(made: dict[str, object]) -> None:
 def test_the_solver(made: dict[str, object]) -> None:
     solver = made["QuadraticPenalty"](50.0, hb.Descent(lr=0.05, average=0.0, clip=100.0))
     model, problem = Point(), Problem(Quadratic(), {"box": Box(0.5)})
-    assert solve(Stage("qp", problem, solver, 200, 8), model, _data(), Run()).ok
-    torch.testing.assert_close(model.w.detach(), _kkt(), atol=0.05, rtol=0)
+    assert solve(Stage("qp", problem, solver, 200, 8), model, no_data(), Run()).ok
+    torch.testing.assert_close(model.w.detach(), kkt(), atol=0.05, rtol=0)
     bound = Bound(lambda m, b: m.w.sum(), lambda m: 0.0, 1.0)
     with pytest.raises(ValueError, match="bounds"):
         solver.init(Problem(Quadratic(), bounds={"size": bound}), Point())

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_main import refused
+from tests.helpers.command import refused
 
 EXTRAS = ("datasets", "onnx", "onnxruntime", "onnxscript", "ray", "tensorboard")
 CORE = """
 import sys
 import hauberk
-from hauberk import cli
+from hauberk.cli import main as cli
 cli.main(["--help"])
 try:
     cli.main(sys.argv[2:])

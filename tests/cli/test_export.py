@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.cli.test_main import refused, run
+from tests.helpers.command import refused, run
 from torch.nn import functional as F
 
 import hauberk as hb

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tests.conftest import few_queries
+from tests.helpers.command import few_queries, refused, run
 
 import hauberk as hb
-from hauberk.cli import flags, main
+from hauberk.cli import flags
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 
@@ -32,25 +32,10 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def run(*words: str, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main.main(words)
-    assert stop.value.code == code
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one sentence on stderr of a call that must end with 2."""
-    run(*words, code=2)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Traceback" not in err
-    assert err.startswith("hauberk: ") and err.count("\n") == 1, err
-    return err
-
-
 def test_help_is_quick_and_teaches() -> None:
     code = (
-        "import sys; from hauberk import cli; cli.main(['--help']); print('torch' in sys.modules)"
+        "import sys; from hauberk.cli import main as cli; "
+        "cli.main(['--help']); print('torch' in sys.modules)"
     )
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert text.stdout.endswith("False\n")

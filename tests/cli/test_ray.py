@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_main import refused, run
-from tests.sweeps import NAMES, sameness, table, words
+from tests.helpers.command import refused, run
+from tests.helpers.sweeps import NAMES, sameness, table, words
 
 from hauberk.cli.sweep import ray
 

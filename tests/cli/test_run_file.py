@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tests.cli.test_main import refused, run
+from tests.helpers.command import refused, run
 
 from hauberk.cli import resolve, run_file
 from hauberk.cli.flags import Compress

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.cli.test_main import refused, run
-from tests.sweeps import NAMES, sameness, table, words
+from tests.helpers.command import refused, run
+from tests.helpers.sweeps import NAMES, sameness, table, words
 
 from hauberk.cli import main, pipeline, run_file
 from hauberk.cli.sweep.plan import Grid

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hauberk.constraints import (
     Annealed,
@@ -23,35 +22,9 @@ from hauberk.constraints import (
 from hauberk.problem import Constraint
 from hauberk.types import Weights
 from tests.contracts.rows import CONSTRAINTS, ConstraintRow
+from tests.helpers.trees import DEVICES, DTYPES, random_tree, same, trees
 
-DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
-DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 every_row = pytest.mark.parametrize("row", CONSTRAINTS, ids=str)
-
-_ordinary = st.floats(-8, 8, width=32)
-_awkward = st.sampled_from([0.0, -0.0, 0.5, -0.5, 0.5, 1.0, -1.0, 1e-30, -1e30, 70000.0])
-
-
-@st.composite
-def trees(draw: st.DrawFn) -> Weights:
-    """Two kernels, out × in × 2 × 1, with ties, zeros, tiny and huge values among ordinary ones."""
-    tree = {}
-    for name in ("conv.weight", "b"):
-        shape = (2 * draw(st.integers(1, 2)), 2 * draw(st.integers(1, 2)), 2, 1)
-        n = torch.Size(shape).numel()
-        values = draw(st.lists(_ordinary | _awkward, min_size=n, max_size=n))
-        tree[name] = torch.tensor(values).view(shape)
-    return tree
-
-
-def _random(seed: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Weights:
-    rng = torch.Generator().manual_seed(seed)
-    shapes = {"conv.weight": (4, 4, 2, 1), "b": (2, 2, 2, 1)}
-    return {n: torch.randn(s, generator=rng).to(device, dtype) for n, s in shapes.items()}
-
-
-def _same(a: Weights, b: Weights) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
 
 
 def _distance(a: Weights, b: Weights) -> float:
@@ -67,8 +40,8 @@ def test_feasible_idempotent_within_budget(row: ConstraintRow, w: Weights) -> No
     p = constraint.project(w)
     assert row.holds(p)
     again = constraint.project(p)
-    assert _same(again, p)
-    assert _same(w, before)
+    assert same(again, p)
+    assert same(w, before)
     memory = {t.untyped_storage().data_ptr() for tree in (w, p) for t in tree.values()}
     assert memory.isdisjoint(t.untyped_storage().data_ptr() for t in again.values())
     assert 0 <= constraint.size_bits(p) <= constraint.budget_bits(w)
@@ -81,21 +54,21 @@ def test_feasible_points_stay_and_order_does_not_matter(row: ConstraintRow, w: W
     constraint = row.make(w)
     p = constraint.project(w)
     mirrored = {n: -t for n, t in p.items()}  # every set here is symmetric
-    assert _same(constraint.project(mirrored), mirrored)
+    assert same(constraint.project(mirrored), mirrored)
     turned = constraint.project(dict(reversed(w.items())))
     assert list(turned) == list(reversed(list(w)))
-    assert _same(dict(sorted(turned.items())), dict(sorted(p.items())))
+    assert same(dict(sorted(turned.items())), dict(sorted(p.items())))
 
 
 @every_row
 @pytest.mark.parametrize("device", DEVICES)
 def test_no_random_feasible_point_is_nearer(row: ConstraintRow, device: str) -> None:
     for seed in range(4):
-        w = _random(seed, device=device)
+        w = random_tree(seed, device=device)
         constraint = row.make(w)
         nearest = _distance(constraint.project(w), w)
         for trial in range(40):
-            noise = _random(1000 + trial, device=device)
+            noise = random_tree(1000 + trial, device=device)
             spread = 2.0 ** -(trial % 10)
             other = constraint.project({n: t + spread * noise[n] for n, t in w.items()})
             assert row.holds(other)
@@ -106,7 +79,7 @@ def test_no_random_feasible_point_is_nearer(row: ConstraintRow, device: str) -> 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_type_place_and_shape_are_kept(row: ConstraintRow, dtype: torch.dtype, device: str) -> None:
-    w = {n: t.requires_grad_() for n, t in _random(5, dtype, device).items()}
+    w = {n: t.requires_grad_() for n, t in random_tree(5, dtype, device).items()}
     constraint = row.make(w)
     p = constraint.project(w)
     assert list(p) == list(w)
@@ -115,22 +88,22 @@ def test_type_place_and_shape_are_kept(row: ConstraintRow, dtype: torch.dtype, d
         assert not p[name].requires_grad
         assert p[name].data_ptr() != t.data_ptr()
     assert row.holds(p)
-    assert _same(constraint.project(p), p)
+    assert same(constraint.project(p), p)
 
 
 @every_row
 def test_ties_are_deterministic(row: ConstraintRow) -> None:
-    w = {n: torch.ones_like(t) for n, t in _random(0).items()}
+    w = {n: torch.ones_like(t) for n, t in random_tree(0).items()}
     constraint = row.make(w)
     p = constraint.project(w)
     assert row.holds(p)
-    assert _same(p, constraint.project({n: t.clone() for n, t in w.items()}))
+    assert same(p, constraint.project({n: t.clone() for n, t in w.items()}))
 
 
 @every_row
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_no_number_is_named(row: ConstraintRow, bad: float) -> None:
-    w = _random(0)
+    w = random_tree(0)
     w["conv.weight"].view(-1)[3] = bad
     with pytest.raises(ValueError, match=r"'conv\.weight'.*(NaN|infinite)"):
         row.make(w).project(w)
@@ -190,7 +163,7 @@ def test_annealing_follows_the_cubic(target: Sparsity) -> None:
 
 
 def test_a_support_is_kept_under_its_own_set() -> None:
-    w = Sparsity(0.4).project(_random(0))
+    w = Sparsity(0.4).project(random_tree(0))
     moved = {n: t + 1 for n, t in w.items()}
     p = Support.of(w).project(moved)
     assert all(torch.equal(p[n] != 0, (w[n] != 0) & (moved[n] != 0)) for n in w)

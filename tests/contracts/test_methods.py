@@ -4,18 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 import hauberk as hb
 from hauberk.method import Method
 from tests.contracts.rows import METHODS, UNDER_A_UNION
-from tests.training.test_loop import toy
-
-
-def mlp() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Linear(20, 3))
-
+from tests.helpers.nets import mlp, toy
 
 CASES = [(*row, hb.Linf(0.1)) for row in METHODS]
 CASES += [(*row, hb.Union((hb.Linf(0.1), hb.L1(0.5)))) for row in UNDER_A_UNION]

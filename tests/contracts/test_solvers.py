@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.batch import Batch
-from hauberk.dataset import Data, Examples
 from hauberk.problem import Bound, Loss, Objective, Penalty, Problem
 from hauberk.solver import Solver
 from hauberk.solvers import DualAscent
@@ -16,62 +15,17 @@ from hauberk.training.run import Run
 from hauberk.training.stage import Stage
 from hauberk.types import Weights
 from tests.contracts.rows import SOLVERS, Box
-
-
-class Point(nn.Module):
-    """A model that is only a vector."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.zeros(3))
-
-
-class Quadratic(Objective):
-    """½ (w − c)ᵀ A (w − c), whatever the batch."""
-
-    A = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 1.5]])
-    c = torch.tensor([1.0, -2.0, 0.3])
-
-    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
-        d = model.w - self.c
-        return Loss(0.5 * d @ self.A @ d)
-
-
-def _kkt() -> Tensor:
-    """The minimiser over the box [−0.5, 0.5]³, by trying all 27 active sets."""
-    best, answer = math.inf, torch.zeros(3)
-    for pattern in range(27):
-        sides = [(pattern // 3**i) % 3 for i in range(3)]
-        fixed = {i: (-0.5, 0.5)[s] for i, s in enumerate(sides) if s < 2}
-        w = torch.zeros(3)
-        for i, v in fixed.items():
-            w[i] = v
-        free = [i for i in range(3) if i not in fixed]
-        if free:
-            a, rest = Quadratic.A[free][:, free], [i for i in range(3) if i in fixed]
-            pull = Quadratic.A[free][:, rest] @ (w[rest] - Quadratic.c[rest])
-            w[free] = Quadratic.c[free] - torch.linalg.solve(a, pull)
-        d = w - Quadratic.c
-        value = float(0.5 * d @ Quadratic.A @ d)
-        if w.abs().max() <= 0.5 + 1e-6 and value < best:
-            best, answer = value, w
-    return answer
-
-
-def _data() -> Data:
-    one = Examples(torch.zeros(64, 1), torch.arange(64) % 2)
-    none = Examples(torch.zeros(0, 1), torch.zeros(0, dtype=torch.long))
-    return Data("nothing", one, none, none, 2)
+from tests.helpers.qp import Point, Quadratic, kkt, no_data
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
 def test_reaches_the_kkt_point_of_a_box_constrained_qp(solver: Solver) -> None:
     model = Point()
     problem = Problem(Quadratic(), {"box": Box(0.5)})
-    solution = solve(Stage("qp", problem, solver, 300, 8), model, _data(), Run())
+    solution = solve(Stage("qp", problem, solver, 300, 8), model, no_data(), Run())
     assert solution.ok
     assert model.w.abs().max() <= 0.5
-    torch.testing.assert_close(model.w.detach(), _kkt(), atol=5e-3, rtol=0)
+    torch.testing.assert_close(model.w.detach(), kkt(), atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
@@ -82,7 +36,7 @@ def test_a_diverged_run_ends_as_a_sentence(solver: Solver) -> None:
 
     model = Point()
     solution = solve(
-        Stage("cliff", Problem(Cliff(), {"box": Box(0.5)}), solver, 4, 2), model, _data(), Run()
+        Stage("cliff", Problem(Cliff(), {"box": Box(0.5)}), solver, 4, 2), model, no_data(), Run()
     )
     assert not solution.ok
     assert "diverged" in solution.sentence and "learning rate" in solution.sentence
@@ -96,7 +50,7 @@ def test_weights_that_overflow_end_as_a_sentence_too() -> None:
     model = Point()
     steep = ProjectedGradient(Descent(lr=1e38, average=0.0, clip=1e30, adaptive=False))
     problem = Problem(Quadratic(), {"budget": Sparsity(2)})
-    solution = solve(Stage("steep", problem, steep, 4, 8), model, _data(), Run())
+    solution = solve(Stage("steep", problem, steep, 4, 8), model, no_data(), Run())
     assert not solution.ok and "diverged" in solution.sentence
     assert model.w.isfinite().all()
 
@@ -128,7 +82,7 @@ def test_a_penalty_is_met_by_its_prox() -> None:
 
     model = Point()
     solver = ProjectedGradient(Descent(lr=0.1, average=0.0, clip=100.0, adaptive=False))
-    solve(Stage("l1", Problem(Separable(), {"l1": L1()}), solver, 100, 8), model, _data(), Run())
+    solve(Stage("l1", Problem(Separable(), {"l1": L1()}), solver, 100, 8), model, no_data(), Run())
     shrunk = Quadratic.c.sign() * (Quadratic.c.abs() - 1).clamp_min(0)  # argmin ½‖w−c‖² + ‖w‖₁
     assert model.w[2] == 0
     torch.testing.assert_close(model.w.detach(), shrunk, atol=1e-4, rtol=0)

@@ -8,25 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.helpers.pictures import NAMES, paint, zoo
 
 from hauberk.cli import main
 from hauberk.data import load
 from hauberk.data.decode import pixels
-
-NAMES = ("ant", "bee", "cow")
-
-
-def paint(path: Path, image: np.ndarray | Image.Image) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path)
-
-
-def zoo(root: Path, each: int = 10, shape: tuple[int, ...] = (5, 4), place: str = "") -> Path:
-    """``each`` images of every class; the first pixel of all says which class and number."""
-    for k, name in enumerate(NAMES):
-        for i in range(each):
-            paint(root / place / name / f"{i:02}.png", np.full(shape, 20 * k + i, np.uint8))
-    return root
 
 
 def test_a_folder_of_classes_is_split_by_us(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.data.test_folder import NAMES, zoo
-from tests.data.test_load import encoded, write
+from tests.helpers.pictures import NAMES, encoded, write, zoo
 from torch import nn
 
 import hauberk as hb

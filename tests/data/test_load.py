@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from tests.helpers.pictures import encoded, write
 
 from hauberk.data import load
 from hauberk.data.holdout import stratified
 
 MNIST = Path("shared/data/mnist-test.parquet")
-
-
-def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def write(path: Path, images: list, labels: list, names: int | None = 3) -> Path:
-    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    table = pa.table(
-        {
-            "image": pa.array([{"bytes": b, "path": None} for b in images], image),
-            "label": pa.array(labels),
-        }
-    )
-    if names is not None:
-        label = {"names": [str(k) for k in range(names)], "_type": "ClassLabel"}
-        note = json.dumps({"info": {"features": {"label": label}}})
-        table = table.replace_schema_metadata({"huggingface": note})
-    pq.write_table(table, path)
-    return path
 
 
 @pytest.fixture

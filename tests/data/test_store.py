@@ -18,8 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.data.test_folder import paint, zoo
-from tests.data.test_load import encoded, write
+from tests.helpers.pictures import encoded, paint, write, zoo
 from torch.utils.data import Dataset, IterableDataset
 
 from hauberk.cli import main

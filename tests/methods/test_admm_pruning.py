@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers.nets import noise, shapes
 from torch import nn
 
 import hauberk as hb
 from hauberk.batch import Batch
 from hauberk.constraints import Filter, PerTensor, Sparsity, Support, Tied
-from hauberk.dataset import Data, Examples
+from hauberk.dataset import Data
 from hauberk.objectives import Natural
 from hauberk.problem import Problem
 from hauberk.slimming.filter_families import families
@@ -21,27 +22,16 @@ from hauberk.solvers import ADMM, Descent
 QUICK = {"epochs": 1, "admm_epochs": 1, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1}
 
 
-def images(*shape: int, count: int = 64, classes: int = 10) -> Data:
-    g = torch.Generator().manual_seed(0)
-    x, y = torch.rand(count, *shape, generator=g), torch.arange(count) % classes
-    some = Examples(x, y)
-    return Data("noise", some, some.first(16), some, classes)
-
-
-def shapes(model: nn.Module) -> list[tuple[int, ...]]:
-    return [tuple(p.shape) for p in model.parameters()]
-
-
 def pruned(spec: str, data: Data, **settings: object) -> hb.Compressed:
     method = hb.ADMMPruning(**{**QUICK, **settings})
     return hb.compress(hb.models.build(spec), data, method=method, threat=hb.Linf(0.1))
 
 
 def test_a_wide_lenet_shrinks_to_the_shapes_of_a_narrow_one(tmp_path: Path) -> None:
-    made = pruned("lenet:4", images(1, 28, 28), pattern="filter", shrink_to_width=1)
+    made = pruned("lenet:4", noise(1, 28, 28), pattern="filter", shrink_to_width=1)
     assert shapes(made.model) == shapes(hb.models.build("lenet:1"))
     made.artifact.save(tmp_path / "model.hbk")
-    x = images(1, 28, 28).test.images()
+    x = noise(1, 28, 28).test.images()
     assert torch.equal(hb.load(tmp_path / "model.hbk")(x), made.model(x))
     assert made.artifact.dense_bytes == 4 * sum(p.numel() for p in made.dense.parameters())
 
@@ -50,7 +40,7 @@ def test_a_wide_lenet_shrinks_to_the_shapes_of_a_narrow_one(tmp_path: Path) -> N
 def test_several_cuts_end_where_one_would(slim: bool) -> None:
     made = pruned(
         "lenet:8",
-        images(1, 28, 28),
+        noise(1, 28, 28),
         pattern="filter",
         shrink_to_width=1,
         cuts=3,
@@ -68,24 +58,24 @@ def test_several_cuts_end_where_one_would(slim: bool) -> None:
 
 @pytest.mark.parametrize("pattern", ["filter", "bn-filter"])
 def test_a_residual_net_gets_thinner_through_its_sums(pattern: str) -> None:
-    made = pruned("resnet18:2", images(3, 32, 32), pattern=pattern, shrink_to_width=1)
+    made = pruned("resnet18:2", noise(3, 32, 32), pattern=pattern, shrink_to_width=1)
     assert shapes(made.model) == shapes(hb.models.build("resnet18:1"))
 
 
 def test_vgg_loses_half_of_each_layers_filters() -> None:
-    made = pruned("vgg16:2", images(3, 32, 32), pattern="filter", keep=0.5)
+    made = pruned("vgg16:2", noise(3, 32, 32), pattern="filter", keep=0.5)
     assert shapes(made.model) == shapes(hb.models.build("vgg16:1"))
 
 
 def test_without_slim_the_net_keeps_its_shape_and_its_zeros() -> None:
-    made = pruned("lenet:2", images(1, 28, 28), pattern="filter", keep=0.5, slim=False)
+    made = pruned("lenet:2", noise(1, 28, 28), pattern="filter", keep=0.5, slim=False)
     assert shapes(made.model) == shapes(hb.models.build("lenet:2"))
     alive = made.model.get_parameter("conv2.weight").flatten(1).any(1)
     assert int(alive.sum()) == 4
 
 
 def test_excluded_layers_stay_dense() -> None:
-    made = pruned("lenet:1", images(1, 28, 28), keep=0.1, exclude=("conv1", "fc2"))
+    made = pruned("lenet:1", noise(1, 28, 28), keep=0.1, exclude=("conv1", "fc2"))
     assert made.model.get_parameter("conv1.weight").all()
     assert made.model.get_parameter("fc2.weight").count_nonzero() == 640
     assert int(made.model.get_parameter("conv2.weight").count_nonzero()) <= 20
@@ -136,7 +126,7 @@ def test_what_cannot_be_had_is_one_sentence(
 ) -> None:
     method = hb.ADMMPruning(**{**QUICK, **settings})
     with pytest.raises(ValueError, match=sentence):
-        hb.compress(net(), images(1, 8, 8), method=method, threat=hb.Linf(0.1), pretrained=True)
+        hb.compress(net(), noise(1, 8, 8), method=method, threat=hb.Linf(0.1), pretrained=True)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +161,7 @@ def test_what_cannot_be_had_is_said_before_the_dense_training(
     with pytest.raises(ValueError, match="give"):
         hb.compress(
             hb.models.build("lenet:1"),
-            images(1, 28, 28),
+            noise(1, 28, 28),
             method=method,
             threat=hb.Linf(0.1),
             out=tmp_path,
@@ -181,7 +171,7 @@ def test_what_cannot_be_had_is_said_before_the_dense_training(
 
 def test_a_wider_width_than_the_nets_own_is_refused() -> None:
     with pytest.raises(ValueError, match="the network has width 2; give a width up to"):
-        pruned("lenet:2", images(1, 28, 28), pattern="filter", shrink_to_width=3)
+        pruned("lenet:2", noise(1, 28, 28), pattern="filter", shrink_to_width=3)
 
 
 def test_the_mask_is_the_support_under_ties() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.contracts.test_methods import mlp
-from tests.training.test_loop import toy
+from tests.helpers.nets import mlp, toy
 
 import hauberk as hb
 

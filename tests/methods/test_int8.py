@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.contracts.test_methods import mlp
-from tests.training.test_loop import toy
+from tests.helpers.nets import mlp, toy
 from torch import nn
 
 import hauberk as hb

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contracts.test_methods import mlp
-from tests.methods.test_admm_pruning import images, shapes
-from tests.training.test_loop import toy
+from tests.helpers.nets import mlp, noise, shapes, toy
 from torch import nn
 
 import hauberk as hb
@@ -72,7 +70,7 @@ def test_a_codebook_in_the_same_problem(epochs: int) -> None:
 
 def test_with_filters_the_codebook_takes_the_layers_that_are_not_pruned_too() -> None:
     net = hb.models.build("lenet:2")
-    made = pruned(net, images(1, 28, 28), pattern="filter", keep=0.5, across=False, bits=2)
+    made = pruned(net, noise(1, 28, 28), pattern="filter", keep=0.5, across=False, bits=2)
     assert shapes(made.model) == shapes(hb.models.build("lenet:1"))
     weights = {n: v for n, v in made.artifact.state().items() if n.endswith("weight")}
     assert all(len(torch.unique(v[v != 0])) <= 4 for v in weights.values())
@@ -81,7 +79,7 @@ def test_with_filters_the_codebook_takes_the_layers_that_are_not_pruned_too() ->
 @pytest.mark.parametrize("pattern", ["filter", "bn-filter"])
 def test_a_residual_net_gets_thinner_through_its_sums(pattern: str) -> None:
     net = hb.models.build("resnet18:2")
-    made = pruned(net, images(3, 32, 32), pattern=pattern, keep=0.5, across=False)
+    made = pruned(net, noise(3, 32, 32), pattern=pattern, keep=0.5, across=False)
     assert shapes(made.model) == shapes(hb.models.build("resnet18:1"))
 
 

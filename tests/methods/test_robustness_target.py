@@ -10,8 +10,7 @@ from statistics import NormalDist
 
 import pytest
 import torch
-from tests.contracts.test_methods import mlp
-from tests.training.test_loop import toy
+from tests.helpers.nets import mlp, toy
 
 import hauberk as hb
 from hauberk.allocation.search import Descending, RobustTarget, Trimming

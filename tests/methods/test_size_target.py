@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.test_loop import toy
+from tests.helpers.nets import toy
 from torch import nn
 
 import hauberk as hb

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.contracts.rows import METHODS
-from tests.contracts.test_methods import mlp
-from tests.objectives.test_objectives import batch, net
-from tests.training.test_loop import net as conv
-from tests.training.test_loop import toy
+from tests.helpers.nets import batch, conv, mlp, normed, toy
 from torch import nn
 from torch.nn import functional as F
 
@@ -47,7 +44,7 @@ def everyone() -> list[Supervised]:
 @pytest.mark.parametrize(("share", "temperature"), [(1.0, 1.0), (0.7, 2.5)])
 def test_the_loss_is_its_formula(share: float, temperature: float) -> None:
     """With an attack that stays put: (1 − s) CE_q + s τ² KL, and the clean share of the same."""
-    student, teacher, b = net().eval(), Teacher(other()), batch()
+    student, teacher, b = normed().eval(), Teacher(other()), batch()
     still = Adversarial(Linf(0.1), PGD(0, random_start=False), clean=0.25, q=0.3)
     found = Distilled(still, teacher, share, temperature)(student, b).value
     s, t = student(b.x), teacher.net(b.x)
@@ -65,7 +62,7 @@ def test_the_loss_is_its_formula(share: float, temperature: float) -> None:
 
 
 def test_a_student_that_says_what_its_teacher_says_has_nothing_to_learn() -> None:
-    student = net().eval()
+    student = normed().eval()
     loss = Distilled(Natural(), Teacher(student))(student, batch())
     loss.value.backward()
     assert float(loss.value.detach()) == pytest.approx(0, abs=1e-7)
@@ -77,7 +74,7 @@ def test_a_student_that_says_what_its_teacher_says_has_nothing_to_learn() -> Non
 def test_the_teacher_is_left_as_it_was_and_is_in_eval_mode(
     objective: Supervised, attack: bool
 ) -> None:
-    teacher, student = Teacher(other().train()), net()
+    teacher, student = Teacher(other().train()), normed()
     before = {n: t.clone() for n, t in teacher.net.state_dict().items()}
     loss = Distilled(objective, teacher, 0.8, 2.0, attack)(student, batch())
     loss.value.backward()
@@ -94,12 +91,12 @@ def test_the_teacher_is_asked_once_a_batch_on_its_clean_images(objective: Superv
     watched = other()
     watched.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     teacher, b = Teacher(watched), batch()
-    Distilled(objective, teacher)(net(), b)
+    Distilled(objective, teacher)(normed(), b)
     assert len(seen) == 1 and torch.equal(seen[0], b.x)
 
 
 def test_the_attack_raises_what_it_is_told_to() -> None:
-    student, teacher, b = net().eval(), Teacher(other()), batch()
+    student, teacher, b = normed().eval(), Teacher(other()), batch()
     reached = []
 
     class Note(Attack):

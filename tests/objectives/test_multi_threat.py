@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.contracts.rows import METHODS, UNDER_A_UNION
-from tests.contracts.test_methods import mlp
-from tests.objectives.test_objectives import batch, net
-from tests.training.test_loop import toy
+from tests.helpers.nets import batch, mlp, normed, toy
 from torch.nn import functional as F
 
 import hauberk as hb
@@ -70,7 +68,7 @@ def losses_of(model: torch.nn.Module, b: Batch) -> torch.Tensor:
 
 @pytest.mark.parametrize("weighting", [Shared(), PerSample(0.5), AVERAGE, WORST], ids=str)
 def test_the_value_is_its_formula(weighting: Weighting) -> None:
-    model, b = net().eval(), batch()
+    model, b = normed().eval(), batch()
     losses = losses_of(model, b)
     loss = objective(weighting, clean=0.25)(model, b)
     expected = {
@@ -96,12 +94,12 @@ def test_equal_losses_keep_the_shared_weights_equal() -> None:
     memory = same.memory()
     for _ in range(5):
         b = batch()
-        same(net().eval(), Batch(b.x, b.y, b.rng, memory=memory))
+        same(normed().eval(), Batch(b.x, b.y, b.rng, memory=memory))
     torch.testing.assert_close(memory["weights"], torch.full((3,), 1 / 3))
 
 
 def test_the_shared_weights_ascend_to_the_worst_and_gamma_holds_them() -> None:
-    model, b = net().eval(), batch()
+    model, b = normed().eval(), batch()
     worst = int(losses_of(model, b).mean(0).argmax())
     for rate, gamma, expected in ((1e6, 0.0, 1.0), (1.0, 1e9, 1 / 3)):
         told = objective(Shared(rate, gamma))
@@ -114,7 +112,7 @@ def test_the_shared_weights_ascend_to_the_worst_and_gamma_holds_them() -> None:
 
 
 def test_what_is_held_weighs_the_next_step() -> None:
-    model, b = net().eval(), batch()
+    model, b = normed().eval(), batch()
     memory = {"weights": torch.tensor([0.0, 1.0, 0.0])}
     loss = objective(Shared())(model, Batch(b.x, b.y, b.rng, memory=memory))
     torch.testing.assert_close(loss.value, losses_of(model, b)[:, 1].mean())
@@ -123,7 +121,7 @@ def test_what_is_held_weighs_the_next_step() -> None:
 
 def test_the_share_of_a_process_counts_by_its_rows() -> None:
     """Two processes that hold 3 and 5 rows step as one that holds all."""
-    model, b = net().eval(), batch()
+    model, b = normed().eval(), batch()
 
     class Pair(hb.Group):
         def mean(self, metrics, share):
@@ -155,7 +153,7 @@ def test_an_audit_is_made_every_so_often_and_never_where_nothing_is_trained() ->
 
 
 def test_an_audited_batch_is_trained_on_what_the_longer_search_found() -> None:
-    model, b, told = net().eval(), batch(), audited()
+    model, b, told = normed().eval(), batch(), audited()
     clean = F.cross_entropy(model(b.x), b.y, reduction="none")[:, None].expand(-1, 3)
     worse = torch.maximum(losses_of(model, b), clean)
     assert bool((worse > clean).any()) and bool((worse == clean).any())
@@ -170,7 +168,7 @@ def test_an_audited_batch_is_trained_on_what_the_longer_search_found() -> None:
 
 
 def test_what_an_audit_missed_moves_the_weights_until_the_next_one() -> None:
-    model, b, told = net().eval(), batch(), audited()
+    model, b, told = normed().eval(), batch(), audited()
     clean = F.cross_entropy(model(b.x), b.y).detach()
     memory = told.memory()
     told(model, Batch(b.x, b.y, b.rng, memory=memory, step=0))
@@ -184,7 +182,7 @@ def test_what_an_audit_missed_moves_the_weights_until_the_next_one() -> None:
 
 def test_what_an_audit_missed_is_averaged_by_the_rows_of_each_process() -> None:
     """Two processes of 3 and 5 rows keep what one that has all of them keeps."""
-    model, b = net().eval(), batch()
+    model, b = normed().eval(), batch()
     told = audited()
     alone, total = told.memory(), torch.zeros(3)
     told(model, Batch(b.x, b.y, b.rng, memory=alone, step=0))
@@ -271,11 +269,11 @@ def test_the_strategies_are_values() -> None:
 
 
 def test_a_teacher_teaches_under_a_union() -> None:
-    taught = Distilled(objective(Shared()), Teacher(net()))
+    taught = Distilled(objective(Shared()), Teacher(normed()))
     assert taught.searches() == 3 and taught.memory()["weights"].shape == (3,)
     b = batch()
     memory = taught.memory()
-    taught(net(), Batch(b.x, b.y, b.rng, memory=memory)).value.backward()
+    taught(normed(), Batch(b.x, b.y, b.rng, memory=memory)).value.backward()
     assert not memory["weights"].equal(taught.memory()["weights"])
 
 

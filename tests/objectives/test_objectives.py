@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.helpers.nets import batch, normed
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,23 +12,13 @@ from hauberk.objectives import Adversarial, Natural, Trades
 from hauberk.threats import L1, L2, Linf, Union
 
 
-def batch(progress: float = 1.0) -> Batch:
-    rng = torch.Generator().manual_seed(0)
-    return Batch(torch.rand(8, 5, generator=rng), torch.arange(8) % 3, rng, progress)
-
-
-def net() -> nn.Module:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
-
-
 @pytest.mark.parametrize(
     "objective",
     [Natural(), Adversarial(Linf(0.1)), Adversarial(Linf(0.1), clean=0.5), Trades(Linf(0.1))],
     ids=lambda o: type(o).__name__,
 )
 def test_is_differentiable_and_leaves_the_mode(objective) -> None:
-    model = net()
+    model = normed()
     loss = objective(model, batch())
     loss.value.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -36,7 +27,7 @@ def test_is_differentiable_and_leaves_the_mode(objective) -> None:
 
 
 def test_the_mix_is_the_convex_combination() -> None:
-    model = net().eval()
+    model = normed().eval()
     robust = Adversarial(Linf(0.2))(model, batch()).value
     mixed = Adversarial(Linf(0.2), clean=0.25)(model, batch()).value
     clean = Natural()(model, batch()).value
@@ -45,7 +36,7 @@ def test_the_mix_is_the_convex_combination() -> None:
 
 
 def test_the_saturating_loss_is_its_formula() -> None:
-    model = net().eval()
+    model = normed().eval()
     b = batch()
     x_adv = Linf(0.0).project(b.x, b.x)
     p = model(x_adv).softmax(1)[torch.arange(8), b.y]
@@ -67,12 +58,12 @@ def test_the_threat_warms_up() -> None:
 
     objective = Adversarial(Linf(0.2), Note(), warmup=0.5)
     for progress in (0.0, 0.25, 0.5, 1.0):
-        objective(net(), batch(progress))
+        objective(normed(), batch(progress))
     assert reached == pytest.approx([0.0, 0.1, 0.2, 0.2])
 
 
 def test_trades_is_its_formula() -> None:
-    model = net().eval()
+    model = normed().eval()
     b = batch()
     loss = Trades(Linf(0.1), PGD(0), beta=2.0)(model, b)
     again = batch()
@@ -85,11 +76,11 @@ def test_trades_is_its_formula() -> None:
 
 
 def test_the_attack_sees_the_network_in_eval_mode_and_leaves_its_statistics() -> None:
-    model = net()
+    model = normed()
     before = model[1].running_mean.clone()
     Adversarial(Linf(0.1), PGD(3))(model, batch())
     once = model[1].running_mean.clone()
-    model2 = net()
+    model2 = normed()
     Adversarial(Linf(0.1), PGD(30))(model2, batch())
     assert not torch.equal(before, once)
     assert int(model[1].num_batches_tracked) == int(model2[1].num_batches_tracked) == 1
@@ -129,7 +120,7 @@ def test_an_attack_goes_on_from_its_last_end_and_else_from_anywhere() -> None:
     b = batch()
     x = b.x.clamp(0.3, 0.7)
     told = Adversarial(Linf(0.2), Note())
-    told(net(), Batch(x, b.y, b.rng, recall=Recall(ends, torch.arange(8))))
+    told(normed(), Batch(x, b.y, b.rng, recall=Recall(ends, torch.arange(8))))
     torch.testing.assert_close(starts[0][:4], x[:4] + 0.1)
     moved = starts[0][4:] - x[4:]
     assert bool((moved != 0).all()) and float(moved.abs().max()) <= 0.2 + 1e-6

@@ -7,9 +7,7 @@ import itertools
 
 import pytest
 import torch
-from tests.contracts.test_methods import mlp
-from tests.objectives.test_objectives import batch, net
-from tests.training.test_loop import toy
+from tests.helpers.nets import batch, mlp, normed, toy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,7 +55,7 @@ def moved(model: nn.Module, gamma: float) -> nn.Module:
 
 
 def test_value_and_gradient_are_those_at_the_perturbed_weights() -> None:
-    model, b = net().eval(), batch()
+    model, b = normed().eval(), batch()
     there = moved(model, GAMMA)
     expected = F.cross_entropy(there(b.x), b.y)
     found = perturbed(Natural())(model, b).value
@@ -67,7 +65,7 @@ def test_value_and_gradient_are_those_at_the_perturbed_weights() -> None:
 
 
 def test_a_zero_stays_zero_and_the_rest_goes_all_the_way(monkeypatch) -> None:
-    model, b, seen = net().eval(), batch(), []
+    model, b, seen = normed().eval(), batch(), []
     with torch.no_grad():
         model[0].weight[::2] = 0
     call = torch.func.functional_call
@@ -83,7 +81,7 @@ def test_a_zero_stays_zero_and_the_rest_goes_all_the_way(monkeypatch) -> None:
 
 
 def test_without_a_gradient_nothing_moves() -> None:
-    model = net().eval()
+    model = normed().eval()
     with torch.no_grad():
         found = perturbed(Adversarial(Linf(0.1), PGD(2)))(model, batch())
         plain = Adversarial(Linf(0.1), PGD(2))(model, batch())
@@ -91,7 +89,7 @@ def test_without_a_gradient_nothing_moves() -> None:
 
 
 def test_where_the_loss_is_flat_nothing_moves() -> None:
-    model = net().eval()
+    model = normed().eval()
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()
@@ -106,7 +104,7 @@ def test_where_the_loss_is_flat_nothing_moves() -> None:
         Adversarial(Linf(0.1), PGD(2), clean=0.3, q=0.4),
         Trades(Linf(0.1), PGD(2)),
         WorstDomain(Adversarial(Union((Linf(0.1), L2(0.5))), PGD(2)), Shared(0.5, 0.1)),
-        Distilled(Natural(), Teacher(net()), 0.5),
+        Distilled(Natural(), Teacher(normed()), 0.5),
     ],
     ids=lambda o: type(o).__name__,
 )
@@ -114,7 +112,7 @@ def test_attacks_see_the_weights_unmoved_and_memories_move_once(objective) -> No
     """Statistics, the weights of several threats, the random numbers: all as without it."""
 
     def one(objective: hb.Objective) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        model, memory = net(), objective.memory()
+        model, memory = normed(), objective.memory()
         b = batch()
         b = hb.Batch(b.x, b.y, b.rng, memory=memory)
         objective(model, b).value.backward()
@@ -134,7 +132,7 @@ def test_attacks_see_the_weights_unmoved_and_memories_move_once(objective) -> No
 
 
 def test_factors_are_perturbed_as_what_is_trained() -> None:
-    model = factorise(net(), 2)
+    model = factorise(normed(), 2)
     loss = perturbed(Adversarial(Linf(0.1), PGD(1)))(model, batch())
     loss.value.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

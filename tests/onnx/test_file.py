@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.helpers.nets import alive, artifact_of
 from torch import Tensor, nn
 
-import hauberk as hb
 import onnx
 from hauberk import models
 from hauberk.artifact import Artifact, ArtifactError
@@ -24,29 +24,9 @@ from hauberk.onnx import export
 from hauberk.onnx import file as module
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
-from hauberk.parametrize import state
 from onnx import TensorProto, helper
 
 SPECS = ("caffe-lenet", "lenet:1", "digits-cnn", "resnet18:1", "wrn:10,1")
-
-
-def alive(net: nn.Module) -> nn.Module:
-    """Statistics, scales and shifts of batch-norm as after a training."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        for layer in net.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.running_mean.normal_()
-                layer.running_var.uniform_(0.5, 2)
-                layer.weight.uniform_(0.5, 1.5)
-                layer.bias.normal_()
-    return net.eval()
-
-
-def artifact_of(net: nn.Module, shape: tuple[int, ...], classes: int = 10) -> Artifact:
-    return Artifact.encode(
-        state(net), architecture=hb.Architecture.of(net), input_shape=shape, classes=classes
-    )
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tests.onnx.test_file import alive, artifact_of
+from tests.helpers.nets import alive, artifact_of
 from torch import Tensor, nn
 
 import onnx

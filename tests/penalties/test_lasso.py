@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contracts.test_solvers import _data
+from tests.helpers.qp import no_data
 from torch import Tensor, nn
 
 from hauberk.batch import Batch
@@ -144,7 +144,7 @@ def test_on_a_separable_quadratic_the_known_zeros_are_reached() -> None:
     for _ in range(3):
         penalty = Lasso.reweighted(strength, {"w": model.w}, {"w": 1 / float(mean(w))}, eps)
         stage = Stage("round", Problem(Separable(), {"lasso": penalty}), PLAIN, 40, 8)
-        assert solve(stage, model, _data(), Run()).ok
+        assert solve(stage, model, no_data(), Run()).ok
         p = 1 / (w.abs() / mean(w) + eps)
         c = torch.tensor(C, dtype=torch.float64)
         w = c.sign() * (c.abs() - strength * p).clamp_min(0)
@@ -157,7 +157,7 @@ def test_on_a_separable_quadratic_the_known_zeros_are_reached() -> None:
 def test_the_static_lasso_takes_as_much_from_the_large() -> None:
     model = Vector()
     problem = Problem(Separable(), {"lasso": Lasso.static(0.95, {"w": model.w})})
-    assert solve(Stage("static", problem, PLAIN, 80, 8), model, _data(), Run()).ok
+    assert solve(Stage("static", problem, PLAIN, 80, 8), model, no_data(), Run()).ok
     expected = torch.tensor([3.05, -2.05, 0, 0, 0, 0])
     torch.testing.assert_close(model.w.detach(), expected, atol=1e-3, rtol=0)
     assert torch.equal(model.w.detach() == 0, expected == 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests import shared_run
+from tests.helpers import shared_run
 from torch import nn
 
 import hauberk as hb
@@ -35,7 +35,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]
     """The same methods by one process and by two."""
     out = tmp_path_factory.mktemp("processes")
     shared_run.follow(out / "1.json")
-    worker = [*TORCHRUN, "-m", "tests.shared_run", str(out / "2.json")]
+    worker = [*TORCHRUN, "-m", "tests.helpers.shared_run", str(out / "2.json")]
     done = subprocess.run(worker, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {count: json.loads((out / f"{count}.json").read_text()) for count in (1, 2)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.contracts.test_solvers import Point, Quadratic, _data
+from tests.helpers.qp import Point, Quadratic, no_data
 from torch import Tensor
 
 from hauberk.batch import Batch
@@ -51,7 +51,9 @@ def kkt(limit: float) -> tuple[Tensor, float]:
 def test_finds_the_kkt_point_and_its_multiplier(limit: float, start: float) -> None:
     w, price = kkt(limit)
     model, problem = Point(), Problem(Quadratic(), bounds={"near": ball(limit)})
-    solution = solve(Stage("qp", problem, replace(QP, start=start), 100, 8), model, _data(), Run())
+    solution = solve(
+        Stage("qp", problem, replace(QP, start=start), 100, 8), model, no_data(), Run()
+    )
     assert solution.ok
     torch.testing.assert_close(model.w.detach(), w, atol=1e-3, rtol=0)
     last = solution.history[-1]
@@ -62,13 +64,13 @@ def test_finds_the_kkt_point_and_its_multiplier(limit: float, start: float) -> N
 
 def test_the_strict_value_is_what_is_controlled() -> None:
     model, problem = Point(), Problem(Quadratic(), bounds={"near": ball(0.4, strict=0.5)})
-    solve(Stage("qp", problem, QP, 100, 8), model, _data(), Run())
+    solve(Stage("qp", problem, QP, 100, 8), model, no_data(), Run())
     assert float(distance(model.w.detach())) == pytest.approx(0.8, rel=3e-3)
 
 
 def test_a_bound_that_costs_nothing_falls_silent() -> None:
     model, problem = Point(), Problem(Quadratic(), bounds={"near": ball(50.0)})
-    solution = solve(Stage("qp", problem, QP, 100, 8), model, _data(), Run())
+    solution = solve(Stage("qp", problem, QP, 100, 8), model, no_data(), Run())
     torch.testing.assert_close(model.w.detach(), C, atol=5e-3, rtol=0)
     assert solution.history[-1]["lambda"] == pytest.approx(QP.least)
 
@@ -79,7 +81,7 @@ def test_two_bounds_have_a_multiplier_each() -> None:
     )
     problem = Problem(Quadratic(), bounds={"near": ball(7.0), "second": above})
     model = Point()
-    last = solve(Stage("qp", problem, QP, 100, 8), model, _data(), Run()).history[-1]
+    last = solve(Stage("qp", problem, QP, 100, 8), model, no_data(), Run()).history[-1]
     assert last["distortion_near"] <= 7.01 and last["distortion_second"] <= 0.101
     w, prices = model.w.detach(), (last["lambda_near"], last["lambda_second"])
     steep = torch.stack([w - NEAR, w.exp() * torch.tensor([0.0, 1.0, 0.0])])
@@ -94,7 +96,7 @@ def test_what_cannot_be_met_is_one_sentence_with_the_best_value() -> None:
     problem = Problem(Quadratic(), bounds={"near": floor})
     stage = Stage("qp", problem, replace(QP, speed=0.5, patience=100), 100, 8)
     with pytest.raises(TrainingFailed, match=r"The bound near, at most 0\.5.* seen was 1[;.]"):
-        follow([stage], Point(), _data(), Run())
+        follow([stage], Point(), no_data(), Run())
 
 
 def test_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ def test_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
     problem = Problem(Quadratic(), bounds={"near": ball(0.4)})
     stages = [Stage("qp", problem, replace(QP, looks=27), 10, 8)]
     whole, stopped = Point(), Point()
-    follow(stages, whole, _data(), Run(out=tmp_path / "whole"))
+    follow(stages, whole, no_data(), Run(out=tmp_path / "whole"))
     with pytest.raises(Interrupted):
-        follow(stages, stopped, _data(), Run(out=tmp_path / "stopped", watcher=Stop()))
+        follow(stages, stopped, no_data(), Run(out=tmp_path / "stopped", watcher=Stop()))
     fresh = Point()
-    follow(stages, fresh, _data(), Run(out=tmp_path / "stopped", resume=True))
+    follow(stages, fresh, no_data(), Run(out=tmp_path / "stopped", resume=True))
     assert torch.equal(fresh.w, whole.w)
     rows = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "stopped")]
     assert rows[0] == rows[1] and b"lambda" in rows[0]
@@ -152,5 +154,5 @@ def test_the_batch_s_surrogate_is_seen_once_a_step() -> None:
         return distance(net.w)
 
     problem = Problem(Quadratic(), bounds={"near": Bound(surrogate, lambda net: 1.0, 1.0)})
-    solve(Stage("qp", problem, QP, 2, 8), Point(), _data(), Run())
+    solve(Stage("qp", problem, QP, 2, 8), Point(), no_data(), Run())
     assert seen == [i / 16 for i in range(16)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers.nets import conv, toy
 from torch import nn
 
 from hauberk.attack import Attack
@@ -28,29 +29,8 @@ from hauberk.training.run import Run, TrainingFailed, Watcher
 from hauberk.training.stage import Stage
 
 
-def toy(n: int = 256) -> Data:
-    rng = torch.Generator().manual_seed(0)
-    y = torch.arange(n) % 3
-    x = torch.rand(n, 1, 6, 6, generator=rng) * 0.3
-    x[torch.arange(n), 0, y, y] = 1.0
-    both = Examples((x * 255).to(torch.uint8), y)
-    return Data("toy", both, both.first(60), both.first(60), 3)
-
-
 def _flat(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
-def net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Dropout(0.1),
-        nn.Flatten(),
-        nn.Linear(64, 3),
-    )
 
 
 SCRIPT = """
@@ -61,7 +41,7 @@ SCRIPT = """
     import hauberk as hb
     from hauberk.training.run import Watcher
     sys.path.insert(0, {root!r})
-    from tests.training.test_loop import net, toy
+    from tests.helpers.nets import conv, toy
 
     class Slow(Watcher):
         def step(self, metrics):
@@ -70,7 +50,7 @@ SCRIPT = """
     method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, codebook_epochs=2, batch_size=32,
                      reuse=True, factors=True, shift=1, flip=True, cutout=2)
     made = hb.compress(
-        net(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
+        conv(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
         run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),
     )
     print("done", flush=True)
@@ -145,8 +125,8 @@ def test_a_signal_in_a_stage_s_last_step_ends_the_run_too(tmp_path: Path) -> Non
             yield Stage(name, Problem(Natural()), ProjectedGradient(), 1, 64)
 
     with pytest.raises(Interrupted, match=r"stage one, step (\d+) of \1;.*--resume"):
-        follow(stages(), net(), toy(), Run(out=tmp_path, watcher=Stops()))
-    resumed, whole = net(), net()
+        follow(stages(), conv(), toy(), Run(out=tmp_path, watcher=Stops()))
+    resumed, whole = conv(), conv()
     follow(stages(), resumed, toy(), Run(out=tmp_path, resume=True))
     follow(stages(), whole, toy(), Run())
     assert torch.equal(_flat(resumed), _flat(whole))
@@ -154,23 +134,23 @@ def test_a_signal_in_a_stage_s_last_step_ends_the_run_too(tmp_path: Path) -> Non
 
 def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
     stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
-    follow(stages, net(), toy(), Run(out=tmp_path, identity="a"))
+    follow(stages, conv(), toy(), Run(out=tmp_path, identity="a"))
     with pytest.raises(ValueError, match="other settings"):
-        follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
+        follow(stages, conv(), toy(), Run(out=tmp_path, identity="b", resume=True))
 
 
 def test_a_fresh_start_clears_an_earlier_run_s_checkpoints(tmp_path: Path) -> None:
     stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
-    follow(stages, net(), toy(), Run(out=tmp_path, identity="a"))
-    follow(stages, net(), toy(), Run(out=tmp_path, identity="b"))
-    assert follow(stages, net(), toy(), Run(out=tmp_path, identity="b", resume=True))
+    follow(stages, conv(), toy(), Run(out=tmp_path, identity="a"))
+    follow(stages, conv(), toy(), Run(out=tmp_path, identity="b"))
+    assert follow(stages, conv(), toy(), Run(out=tmp_path, identity="b", resume=True))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(os.urandom(300))
     stages = [Stage("one", Problem(Natural()), ProjectedGradient(), 1, 64)]
     with pytest.raises(ValueError, match="no readable checkpoint"):
-        follow(stages, net(), toy(), Run(out=tmp_path, resume=True))
+        follow(stages, conv(), toy(), Run(out=tmp_path, resume=True))
 
 
 def test_a_collapse_to_chance_ends_with_a_sentence() -> None:
@@ -188,7 +168,7 @@ def test_a_collapse_to_chance_ends_with_a_sentence() -> None:
 
 
 def test_it_learns_and_logs(tmp_path: Path) -> None:
-    model, problem = net(), Problem(Adversarial(Linf(0.05), PGD(3)))
+    model, problem = conv(), Problem(Adversarial(Linf(0.05), PGD(3)))
     stage = Stage("robust", problem, ProjectedGradient(Descent(lr=0.02, average=0.9)), 8, 32)
     history = follow([stage], model, toy(), Run(out=tmp_path, tensorboard=True))
     assert history[-1]["val_robust"] > 0.9
@@ -202,7 +182,7 @@ def test_it_learns_and_logs(tmp_path: Path) -> None:
 def test_no_epochs_only_make_the_weights_feasible() -> None:
     from hauberk.constraints import Sparsity
 
-    model = net()
+    model = conv()
     problem = Problem(Natural(), {"budget": Sparsity(10)})
     assert solve(Stage("cut", problem, ProjectedGradient(), 0), model, toy(), Run()).ok
     assert sum(int(p.count_nonzero()) for p in model.parameters()) == 10
@@ -219,7 +199,7 @@ def test_a_full_run_of_an_epoch_takes_about_its_steps(tmp_path: Path) -> None:
 
     stage = Stage("one", Problem(Natural()), ProjectedGradient(), 2, 100)
     start = time.perf_counter()
-    solve(stage, net(), toy(), Run(watcher=Count()))
+    solve(stage, conv(), toy(), Run(watcher=Count()))
     assert len(seen) == 4 and time.perf_counter() - start < 30
 
 
@@ -233,7 +213,7 @@ def test_a_reused_attack_goes_on_from_its_last_end() -> None:
 
     problem = Problem(Adversarial(Linf(0.1), Note()))
     stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
-    solve(stage, net(), toy(), Run())
+    solve(stage, conv(), toy(), Run())
     anywhere, again = [s for s in starts if s is not None and len(s) == 256]
     x = toy().train.images()
     assert len(anywhere.unique()) > x.numel() / 2, "each pixel begins at a point of its own"
@@ -273,7 +253,7 @@ def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, in its compiler
 def test_a_compiled_network_learns_the_same() -> None:
     def trained(compiled: bool) -> nn.Module:
-        model = net()
+        model = conv()
         model[3] = nn.Identity()  # dropout draws other masks inside of a kernel
         problem = Problem(Adversarial(Linf(0.1), PGD(2)))
         stage = Stage("dense", problem, ProjectedGradient(Descent(lr=1e-2)), 1, batch_size=64)
@@ -297,7 +277,7 @@ def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         nn.Module, "compile", lambda m, **_: setattr(m, "_compiled_call_impl", fail)
     )
     stage = Stage("dense", Problem(Natural()), ProjectedGradient(Descent()), 1, batch_size=64)
-    model = net()
+    model = conv()
     with pytest.raises(ValueError, match=r"no C.. compiler was found.; leave compiled out"):
         solve(stage, model, toy(), Run(compiled=True))
     model(toy().test.images())  # the network is its own again

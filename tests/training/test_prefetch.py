@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_loop import net, toy
+from tests.helpers.nets import conv, toy
 
 import hauberk as hb
 from hauberk.data import load
@@ -130,7 +130,7 @@ class Stops(Watcher):
 
 def made(out: Path, given: Data, **run: Any) -> bytes:
     small = hb.compress(
-        net(), given, method=METHOD, threat=hb.Linf(0.1), out=out, run=hb.Run(device=CPU, **run)
+        conv(), given, method=METHOD, threat=hb.Linf(0.1), out=out, run=hb.Run(device=CPU, **run)
     )
     assert small.path is not None
     return small.path.read_bytes()
@@ -164,7 +164,7 @@ def test_the_proof_streams_too(tmp_path: Path) -> None:
     )
     rows = [
         prove(
-            read(tmp_path / "model.hbk"), given, proof, source=net(), model=net(), device=CPU
+            read(tmp_path / "model.hbk"), given, proof, source=conv(), model=conv(), device=CPU
         ).json()
         for given in (data(), data(0))
     ]

@@ -1,0 +1,33 @@
+"""The command, called as a person calls it."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from hauberk.cli import main
+from hauberk.evaluation import run_checks
+
+
+def run(*words: str, code: int = 0) -> None:
+    """The command must end with this exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main.main(words)
+    assert stop.value.code == code
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one sentence on stderr of a call that must end with 2."""
+    run(*words, code=2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.startswith("hauberk: ") and err.count("\n") == 1, err
+    return err
+
+
+def few_queries(patch: pytest.MonkeyPatch) -> None:
+    """Checks for gradient masking by a Square that asks little: they take a small run's time."""
+    quickly = functools.partial(run_checks, queries=20)
+    patch.setattr("hauberk.evaluation.evaluation.run_checks", quickly)
