@@ -21,6 +21,7 @@ from hauberk.artifact.table import Entry, Stored, pack, unpack
 from hauberk.parametrize.factors import Factors
 
 FEW_SECONDS = 20.0
+"""Of this process, so that a busy machine does not count."""
 MEMORY = 10 * (1 << 20)
 """The honest need of the file under test is far below a tenth of this."""
 TRACED = 10
@@ -113,14 +114,14 @@ def trial(
     make: Callable[[random.Random], bytes], count: int, original: Artifact, exact: bool
 ) -> int:
     rng = random.Random(0)
-    refused, start = 0, time.monotonic()
+    refused, start = 0, time.process_time()
     for i in range(count):
         content = make(rng)
         if i % TRACED:
             refused += outcome(content, original, exact)
         else:
             refused += traced(lambda content=content: outcome(content, original, exact))
-    assert time.monotonic() - start < FEW_SECONDS
+    assert time.process_time() - start < FEW_SECONDS
     return refused
 
 
@@ -169,8 +170,8 @@ def test_mutations_with_a_forged_checksum(artifact: Artifact) -> None:
 
 def test_tables_and_streams_by_hand(artifact: Artifact) -> None:
     """The parts repacked around a mutated stream or table, so that the container is flawless."""
-    old = (Path(__file__).parent / "golden_v1.hbk").read_bytes()
-    originals = [container.unpack(content) for content in (artifact.content, old)]
+    golden = (Path(__file__).parent / "golden_v2.hbk").read_bytes()
+    originals = [container.unpack(content) for content in (artifact.content, golden)]
 
     def mutate(rng: random.Random) -> bytes:
         found = rng.choice(originals)
@@ -180,7 +181,7 @@ def test_tables_and_streams_by_hand(artifact: Artifact) -> None:
             parts[1] = parts[1][: 4 * rng.randrange(len(parts[1]) // 4)]
         if rng.random() < 0.2:
             parts[1] = bytearray(rng.randbytes(4 * rng.randrange(1, 60)))
-        return container.pack(found.about, bytes(parts[0]), bytes(parts[1]), found.version)
+        return container.pack(found.about, bytes(parts[0]), bytes(parts[1]))
 
     assert 0 < trial(mutate, 1600, artifact, exact=False) < 1600  # some decode, to a valid state
 
@@ -210,7 +211,6 @@ def deflated(plain: bytes) -> bytes:
     return deflate.compress(plain) + deflate.flush()
 
 
-@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     "plain",
     [
@@ -222,9 +222,9 @@ def deflated(plain: bytes) -> bytes:
     ],
     ids=["long name", "many entries", "repeated names", "leftovers", "nothing"],
 )
-def test_tables_that_grow_without_end_are_refused(plain: bytes, version: int) -> None:
+def test_tables_that_grow_without_end_are_refused(plain: bytes) -> None:
     about = container.About(None, (1,), 2)
-    content = container.pack(about, deflated(plain), b"", version)
+    content = container.pack(about, deflated(plain), b"")
 
     def refused() -> bool:
         with pytest.raises(ArtifactError):
@@ -241,7 +241,7 @@ def test_more_than_a_table_holds_is_not_written() -> None:
     entries = [Entry(str(i), Stored.PLAIN, 0, (1,)) for i in range((1 << 16) + 1)]
     with pytest.raises(ValueError, match="at most 65,536"):
         pack(entries)
-    assert len(unpack(pack(entries[1:]), container.VERSION)) == 1 << 16
+    assert len(unpack(pack(entries[1:]))) == 1 << 16
     with pytest.raises(ValueError, match="16,777,216 bytes in all"):
         pack([Entry("x" * (1 << 25), Stored.PLAIN, 0, (1,))])
 

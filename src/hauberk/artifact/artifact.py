@@ -136,7 +136,7 @@ class Artifact:
         """
         try:
             found = format.unpack(content)
-            entries = table.unpack(found.table, found.version)
+            entries = table.unpack(found.table)
         except ArtifactError as error:
             raise ArtifactError(f"{name} {error}") from None
         except DamagedStream:

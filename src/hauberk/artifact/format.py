@@ -23,7 +23,7 @@ from hauberk.class_names import labels_complaint
 
 FORMAT = "hauberk"
 VERSION = 2
-"""What is written; from 1 on all are read."""
+"""The version of the format that is written and read; a file of any other is refused."""
 _BLANK = "0" * 16
 _LARGEST_HEADER = 1 << 20
 _LARGEST_NET = 1 << 48
@@ -76,21 +76,19 @@ class Content:
 
     Attributes:
         about: the header's facts.
-        version: of the format; the table is read by it.
         table: packed.
         stream: coded.
     """
 
     about: About
-    version: int
     table: bytes
     stream: bytes
 
 
-def pack(about: About, table: bytes, stream: bytes, version: int = VERSION) -> bytes:
+def pack(about: About, table: bytes, stream: bytes) -> bytes:
     """The whole file."""
     payload = (struct.pack("<I", len(table)), table, stream)
-    header = _header(about, sum(map(len, payload)), version)
+    header = _header(about, sum(map(len, payload)))
     length, digest = struct.pack("<Q", len(header)), hashlib.blake2b(digest_size=8)
     for part in (length, header, *payload):
         digest.update(part)
@@ -109,30 +107,28 @@ def unpack(content: bytes) -> Content:
     meta = header.get("__metadata__")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
-    version = _version(meta.get("version"))
+    _check_version(meta.get("version"))
     _verify(content, start, meta.get("checksum"))
     about = about_of(meta)
     payload = content[start:]
-    if content[8:start] != _signed(_header(about, len(payload), version), meta["checksum"]):
+    if content[8:start] != _signed(_header(about, len(payload)), meta["checksum"]):
         raise ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
-    return Content(about, version, *_split(payload))
+    return Content(about, *_split(payload))
 
 
-def _version(given: object) -> int:
-    for version in range(1, VERSION + 1):
-        if given == str(version):
-            return version
-    raise ArtifactError(
-        f"has format version {given!r}, and this hauberk reads 1 to {VERSION}; "
-        "install the hauberk that wrote it."
-    )
+def _check_version(given: object) -> None:
+    if given != str(VERSION):
+        raise ArtifactError(
+            f"has format version {given!r}, and this hauberk reads version {VERSION} only; "
+            "install the hauberk that wrote it."
+        )
 
 
-def _header(about: About, payload_bytes: int, version: int) -> bytes:
+def _header(about: About, payload_bytes: int) -> bytes:
     header = {
         "__metadata__": {
             "format": FORMAT,
-            "version": str(version),
+            "version": str(VERSION),
             **facts(about),
             "checksum": _BLANK,
         },

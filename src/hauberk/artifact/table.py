@@ -1,7 +1,7 @@
 """The list of what a file holds: names, types, shapes, and how each is stored; small, deflated.
 
-By column, as types and shapes repeat; of a name only what differs from the name before it, as names
-come in order. Version 1 had it entry by entry, twice as long: it is read, and no longer written.
+It is stored by column, because types and shapes repeat. Of each name only the part that differs
+from the name before it is stored, because names come in order.
 """
 
 from __future__ import annotations
@@ -111,12 +111,8 @@ def pack(entries: Sequence[Entry]) -> bytes:
     return deflate.compress(plain) + deflate.flush()
 
 
-def unpack(packed: bytes, version: int) -> tuple[Entry, ...]:
-    """The entries of a table.
-
-    Args:
-        packed: what `pack` gives, or gave.
-        version: of the format: 1 or 2.
+def unpack(packed: bytes) -> tuple[Entry, ...]:
+    """The entries of a table that `pack` made.
 
     Raises:
         DamagedStream: it is no table.
@@ -129,7 +125,7 @@ def unpack(packed: bytes, version: int) -> tuple[Entry, ...]:
     if not inflate.eof or inflate.unused_data:
         raise DamagedStream
     cursor = _Cursor(plain)
-    entries = cursor.by_entry() if version == 1 else cursor.by_column()
+    entries = cursor.entries()
     if not cursor.ended or len({e.name for e in entries}) != len(entries):
         raise DamagedStream
     return tuple(entries)
@@ -152,8 +148,8 @@ class _Cursor:
         """Whether nothing is left."""
         return self._at == len(self._plain)
 
-    def by_column(self) -> list[Entry]:
-        """Version 2: all types, all names, all shapes."""
+    def entries(self) -> list[Entry]:
+        """Read all types, then all names, then all shapes."""
         count = self._size(_MOST_ENTRIES)
         kinds = [_kind(byte) for byte in self._take(count)]
         names = self._names(count)
@@ -162,17 +158,6 @@ class _Cursor:
         found: list[Entry] = []
         for (stored, dtype), name, wide, rank in zip(kinds, names, inner, axes, strict=True):
             found.append(_entry(name, stored, dtype, wide, self._shape(rank), found))
-        return found
-
-    def by_entry(self) -> list[Entry]:
-        """Version 1: one entry after another."""
-        found: list[Entry] = []
-        for _ in range(self._size(_MOST_ENTRIES)):
-            stored, dtype = _kind(self._take(1)[0])
-            name = _text(self._take(self._size(len(self._plain))))
-            inner = self._inner(stored)
-            shape = self._shape(self._axes(stored))
-            found.append(_entry(name, stored, dtype, inner, shape, found))
         return found
 
     def _names(self, count: int) -> list[str]:
