@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hauberk.constraints.uniform_grid import UniformGrid
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 Range: TypeAlias = tuple[float, float]
-Array: TypeAlias = np.ndarray[Any, Any]
+Array: TypeAlias = NDArray[Any]
 
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 _LARGEST_BIAS = 1 << 30
