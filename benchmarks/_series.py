@@ -46,7 +46,7 @@ class Entry:
     seed: int = 0
     source: str | None = None
     mean: Mapping[str, float] = field(default_factory=dict)
-    threat: hb.Threat | None = field(default=None, repr=False)
+    threat: hb.threat.Threat | None = field(default=None, repr=False)
     images: int | None = None
 
 
@@ -69,7 +69,7 @@ class Series:
     """
 
     work: Path
-    threat: hb.Threat
+    threat: hb.threat.Threat
     entries: Mapping[str, Entry]
     proofs: Mapping[str, Evaluation]
     more: Callable[[Path], dict[str, Any]] = lambda path: {}
@@ -121,7 +121,7 @@ class Series:
         mean = {key: sum(share * s[key] for share, s in states.items()) for key in net.state_dict()}
         net.load_state_dict(mean)
         path.parent.mkdir(parents=True, exist_ok=True)
-        compress.encode(net, data, hb.Architecture.of(net)).save(path)
+        compress.encode(net, data, hb.artifact.Architecture.of(net)).save(path)
 
     def measure(self, name: str, data: hb.Data) -> None:
         """What the decoded file withstands, if it is not known."""

@@ -81,7 +81,7 @@ def publish() -> None:
     TABLE.record(results / "byte_budget_mnist.json", __doc__ or "", over_seeds=found)
     if TABLE.file(SHIPPED).exists():
         shutil.copyfile(TABLE.file(SHIPPED), results / "byte_budget_mnist.hbk")
-        hb.export_onnx(results / "byte_budget_mnist.hbk")
+        hb.export(results / "byte_budget_mnist.hbk")
 
 
 if __name__ == "__main__":

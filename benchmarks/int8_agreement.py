@@ -38,8 +38,8 @@ SEED, STEPS, BATCH, LR, IMAGES = 0, 120, 64, 2e-3, 2000
 def coloured(data: hb.Data) -> hb.Data:
     """Gray images as three equal channels, which ResNet-18 takes."""
 
-    def split(examples: hb.Examples) -> hb.Examples:
-        return hb.Examples(examples.x.expand(-1, 3, -1, -1).contiguous(), examples.y)
+    def split(examples: hb.dataset.Examples) -> hb.dataset.Examples:
+        return hb.dataset.Examples(examples.x.expand(-1, 3, -1, -1).contiguous(), examples.y)
 
     parts = {name: split(getattr(data, name)) for name in ("train", "validation", "test")}
     return replace(data, **parts)
@@ -68,9 +68,9 @@ def main() -> None:
     net, test = trained(data), data.test.first(IMAGES)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.hbk"
-        compress.encode(net, data, hb.Architecture.of(net)).save(source)
+        compress.encode(net, data, hb.artifact.Architecture.of(net)).save(source)
         path = Path(folder) / "model-int8.onnx"
-        hb.export_onnx_int8(source, data, path)
+        hb.export(source, "onnx-int8", out=path, data=data)
         opened = OnnxFile.load(path)
         twin, session = opened.twin(), Session(opened.content, threads=1)
         seen = Agreement.of(session, twin, (x for x, _ in test.batches(100)))

@@ -60,7 +60,7 @@ SEEDS = (0, 1, 2)
 TRAINED = 10_000
 HOW: dict[str, Any] = {"epochs": 12, "lr": 6e-3, "attack_steps": 2, "reuse": True}
 SMALL: dict[str, Any] = {**HOW, "epochs": 6}
-STRATEGIES: Mapping[str, tuple[hb.Method, hb.Threat]] = {
+STRATEGIES: Mapping[str, tuple[hb.Method, hb.threat.Threat]] = {
     "min-max": (hb.DA(**HOW), UNION),
     "min-max per sample": (hb.DA(per_sample=True, **HOW), UNION),
     "average": (hb.DA(domains="average", **HOW), UNION),
@@ -176,7 +176,7 @@ def _fooled_by(
     nets: Sequence[nn.Module],
     x: torch.Tensor,
     y: torch.Tensor,
-    threat: hb.Threat,
+    threat: hb.threat.Threat,
 ) -> torch.Tensor:
     """For each image, whether one perturbation of it fools all nets."""
     loss, search, one_unit = how

@@ -40,8 +40,8 @@ def network() -> nn.Module:
     net = hb.models.build("resnet18")
     weights = dict(net.named_parameters())
     chosen = {name: weights[name].detach() for name in matrices(net)}
-    small = hb.Sparsity(0.05).balanced(chosen).project(chosen)
-    for name, value in hb.Codebook(4).project(small).items():
+    small = hb.constraints.Sparsity(0.05).balanced(chosen).project(chosen)
+    for name, value in hb.constraints.Codebook(4).project(small).items():
         weights[name].copy_(value)
     return net.eval()
 

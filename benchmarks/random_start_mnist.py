@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 class FromClean(hb.DA):
     """Adversarial training whose attacks begin on the clean image."""
 
-    def objective(self, threat: hb.Threat, warmup: float = 0.0) -> hb.Objective:
+    def objective(self, threat: hb.threat.Threat, warmup: float = 0.0) -> hb.problem.Objective:
         """The adversarial loss of such attacks."""
         usual = super().objective(threat, warmup)
         assert isinstance(usual, Adversarial) and isinstance(usual.attack, hb.PGD)

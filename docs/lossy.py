@@ -37,6 +37,7 @@ from torch import Tensor, nn
 import hauberk as hb
 from hauberk.problem import Loss
 from hauberk.training.loop import solve
+from hauberk.training.stage import Stage
 
 BETA = 5.0
 """Of both baselines, for all targets: which one fits a target is what a sweep would find out."""
@@ -67,7 +68,7 @@ class Codec(nn.Module):
         """``‖decoded − x‖²`` of every image: (batch,)."""
         return (self.decode(z) - x.flatten(1)).square().sum(1)
 
-    def noisy(self, batch: hb.Batch) -> Tensor:
+    def noisy(self, batch: hb.batch.Batch) -> Tensor:
         """Codes with noise that stands for rounding; the same for all who ask at this step."""
         z = self.encode(batch.x)
         rng = torch.Generator(z.device).manual_seed(int(batch.progress * 1e9))
@@ -81,26 +82,26 @@ def measured(net: Codec, images: Tensor) -> tuple[float, float]:
     return float(net.bits(z).mean()), float(net.error(z, images).mean())
 
 
-class Bits(hb.Objective):
+class Bits(hb.problem.Objective):
     """R alone: what is minimised under the bound."""
 
-    def __call__(self, model: nn.Module, batch: hb.Batch) -> Loss:
+    def __call__(self, model: nn.Module, batch: hb.batch.Batch) -> Loss:
         return Loss(model.bits(model.noisy(batch)).mean())
 
 
-def distortion(model: nn.Module, batch: hb.Batch) -> Tensor:
+def distortion(model: nn.Module, batch: hb.batch.Batch) -> Tensor:
     """D as training sees it."""
     return model.error(model.noisy(batch), batch.x).mean()
 
 
 @dataclass(frozen=True)
-class Weighted(hb.Objective):
+class Weighted(hb.problem.Objective):
     """``R + β D``, or with a target the hinge ``R + β max(0, D − c)``."""
 
     beta: float
     target: float = 0.0
 
-    def __call__(self, model: nn.Module, batch: hb.Batch) -> Loss:
+    def __call__(self, model: nn.Module, batch: hb.batch.Batch) -> Loss:
         z = model.noisy(batch)
         excess = (model.error(z, batch.x).mean() - self.target).clamp_min(0)
         return Loss(model.bits(z).mean() + self.beta * excess)
@@ -109,17 +110,17 @@ class Weighted(hb.Objective):
 def trained(way: str, target: float, data: hb.Data, epochs: int) -> Codec:
     """The autoencoder that a way of asking for this distortion makes."""
     net, images = Codec(), data.validation.images()
-    descent = hb.Descent(lr=1e-2, average=0.0, clip=10.0)
-    solver: hb.Solver = hb.ProjectedGradient(descent)
+    descent = hb.solvers.Descent(lr=1e-2, average=0.0, clip=10.0)
+    solver: hb.solver.Solver = hb.solvers.ProjectedGradient(descent)
     if way == "dual":
-        bound = hb.Bound(distortion, lambda net: measured(net, images)[1], target)
-        problem = hb.Problem(Bits(), bounds={"distortion": bound})
-        solver = hb.DualAscent(descent, speed=0.12, most=100.0, looks=1000, patience=500)
+        bound = hb.problem.Bound(distortion, lambda net: measured(net, images)[1], target)
+        problem = hb.problem.Problem(Bits(), bounds={"distortion": bound})
+        solver = hb.solvers.DualAscent(descent, speed=0.12, most=100.0, looks=1000, patience=500)
     elif way == "hinge":
-        problem = hb.Problem(Weighted(BETA, target))
+        problem = hb.problem.Problem(Weighted(BETA, target))
     else:
-        problem = hb.Problem(Weighted(BETA))
-    made = solve(hb.Stage(way, problem, solver, epochs), net, data, hb.Run())
+        problem = hb.problem.Problem(Weighted(BETA))
+    made = solve(Stage(way, problem, solver, epochs), net, data, hb.Run())
     assert made.ok, made.sentence
     return net
 

@@ -34,7 +34,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "few.npz", x_train=x[:200], y_train=y[:200], x_test=x[200:220], y_test=y[200:220]
     )
     net, data = hb.models.build("digits-cnn"), hb.data.load(str(folder / "few.npz"))
-    compress.encode(net, data, hb.Architecture.of(net)).save(folder / "dense.hbk")
+    compress.encode(net, data, hb.artifact.Architecture.of(net)).save(folder / "dense.hbk")
     return folder
 
 

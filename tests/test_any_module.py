@@ -114,7 +114,7 @@ def digits(shape: tuple[int, ...]) -> hb.Data:
     """The embedded digits, each as an input of this shape."""
     data = hb.data.load("digits")
     parts = {
-        name: hb.Examples(part.x.reshape(-1, *shape), part.y)
+        name: hb.dataset.Examples(part.x.reshape(-1, *shape), part.y)
         for name, part in (
             ("train", data.train),
             ("validation", data.validation),
@@ -195,7 +195,7 @@ def test_factors_of_any_family_are_the_same_function(family: type[nn.Module]) ->
     x = torch.rand(3, 1, 8, 8)
     with torch.no_grad():
         before = net(x)
-        hb.factorise(net)
+        hb.parametrize.factorise(net)
         torch.testing.assert_close(net(x), before, atol=1e-5, rtol=1e-4)
     shared = {name for name in matrices(net) if name.startswith("into")}
     assert shared == ({"into.weight"} if family is Tied else set())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import hauberk as hb
 from tests.helpers.command import refused
 
 EXTRAS = ("datasets", "onnx", "onnxruntime", "onnxscript", "ray", "tensorboard")
@@ -80,9 +81,7 @@ def test_evaluating_an_onnx_file_names_its_extra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     pytest.importorskip("onnxruntime", reason="hauberk[onnx] is not installed")
-    from hauberk import export_onnx
-
-    export_onnx(start / "dense.hbk", tmp_path / "dense.onnx")
+    hb.export(start / "dense.hbk", out=tmp_path / "dense.onnx")
     missing(monkeypatch, "onnxruntime")
     words = ["evaluate", str(tmp_path / "dense.onnx"), "--data", str(start / "few.npz")]
     assert "pip install 'hauberk[onnx]'" in refused(capsys, *words, "--threat", "linf:0.1")

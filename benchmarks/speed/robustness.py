@@ -46,7 +46,7 @@ AUGMENTED: Mapping[str, Any] = {"flip": True, "shift": 4}
 class Classic(hb.DA):
     """Dense training against the usual PGD."""
 
-    def objective(self, threat: hb.Threat, warmup: float = 0.0) -> Objective:
+    def objective(self, threat: hb.threat.Threat, warmup: float = 0.0) -> Objective:
         """Signed steps from a random start."""
         return Adversarial(threat, hb.PGD(self.attack_steps), warmup=warmup)
 
@@ -55,7 +55,7 @@ class Classic(hb.DA):
 class NFGSM(hb.DA):
     """Dense training against one step from a noisy image."""
 
-    def objective(self, threat: hb.Threat, warmup: float = 0.0) -> Objective:
+    def objective(self, threat: hb.threat.Threat, warmup: float = 0.0) -> Objective:
         """A step of one radius."""
         step = hb.PGD(1, reach=1.0, random_start=False)
         return Noised(Adversarial(threat, step, warmup=warmup), threat, warmup)
@@ -66,7 +66,7 @@ class Noised(Objective):
     """An objective on images with uniform noise of two radii."""
 
     inner: Objective
-    threat: hb.Threat
+    threat: hb.threat.Threat
     warmup: float
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:

@@ -10,45 +10,8 @@ import torch
 from torch import nn
 
 from hauberk import models
-from hauberk.artifact import About, Artifact, fill_plain
-from hauberk.artifact.state_dicts import ENDINGS
+from hauberk.artifact import About, Artifact
 from hauberk.dataset import Data
-
-PLAIN = ENDINGS
-"""Endings of plain weights, which `start` reads."""
-
-
-def start(path: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """The trained network that a compression starts from.
-
-    Args:
-        path: an ``.hbk`` file, or plain weights for ``model``: ``.safetensors``, or a state_dict in
-            a ``.pt`` or ``.pth``, which is read without unpickling.
-        model: a module to fill, in place; an ``.hbk`` that names its architecture needs none.
-
-    Raises:
-        ValueError: a damaged or foreign file, or a module that does not match it.
-        OSError: a file that cannot be read.
-    """
-    if Path(path).suffix.lower() not in PLAIN:
-        return load(path, model)
-    if model is None:
-        raise ValueError(f"{path} holds plain weights; name the network that they are of (model).")
-    return fill_plain(model, path)
-
-
-def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """The network in a file: ordinary torch layers, eval mode, on the CPU.
-
-    Args:
-        path: an ``.hbk`` file.
-        model: a module to fill; without it the architecture named in the file is built.
-
-    Raises:
-        ValueError: a damaged or foreign file, or a module that does not match it.
-        OSError: a file that cannot be read.
-    """
-    return module(Artifact.load(Path(path)), path, model)
 
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -60,9 +23,8 @@ def blank(about: About, path: str | Path) -> nn.Module:
     """The network that a file names, at its full size and with weights of its own."""
     if about.architecture is None:
         raise ValueError(
-            f"{path} names no architecture, for it was made from a module of its user's own; "
-            "name that (--model package.module:function), or give it: "
-            "hauberk.load(path, model=MyNet())."
+            f"{path} names no architecture, because it holds a user's own module; name that one "
+            "(--model package.module:function, in Python model=MyNet())."
         )
     named = about.architecture
     return models.build_named(named.name, _whole(named.arguments, path))

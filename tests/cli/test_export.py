@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import hauberk as hb
 from hauberk.data import load
+from hauberk.onnx.file import OnnxFile
 from hauberk.verbs import compress
 
 ASK = ["--data", "digits", "--threat", "linf:0.05", "--attack", "pgd:2", "--limit", "40"]
@@ -25,7 +26,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimiser.zero_grad()
         F.cross_entropy(net(x), y).backward()
         optimiser.step()
-    compress.encode(net.eval(), data, hb.Architecture.of(net)).save(folder / "model.hbk")
+    compress.encode(net.eval(), data, hb.artifact.Architecture.of(net)).save(folder / "model.hbk")
     own = compress.encode(net, data, None)
     own.save(folder / "own.hbk")
     return folder
@@ -38,7 +39,7 @@ def onnx_file(shipped: Path) -> Path:
 
 
 def test_export_writes_beside_the_file(onnx_file: Path) -> None:
-    assert hb.OnnxFile.load(onnx_file).nbytes == onnx_file.stat().st_size
+    assert OnnxFile.load(onnx_file).nbytes == onnx_file.stat().st_size
     assert not list(onnx_file.parent.glob(".*"))
 
 
@@ -119,7 +120,7 @@ def test_bad_exports_get_one_sentence_and_write_nothing(
     for words, mention in (
         (["nowhere.hbk", *out], "nowhere.hbk"),
         ([str(tmp_path / "cut.hbk"), *out], "cut.hbk"),
-        ([str(shipped / "own.hbk"), *out], "hauberk.export_onnx(path, model=MyNet())"),
+        ([str(shipped / "own.hbk"), *out], "in Python model=MyNet()"),
         ([good, "--format", "tflite", *out], "the formats are onnx, onnx-int8"),
         ([good, "--format", "onnx-int8", "--data", "nowhere", *out], "nowhere"),
         ([good, "--out", str(tmp_path / "out" / "x.hbk")], "ending in .onnx"),
@@ -132,6 +133,6 @@ def test_bad_exports_get_one_sentence_and_write_nothing(
 
 def test_a_network_of_one_s_own_is_exported_from_python(shipped: Path, tmp_path: Path) -> None:
     net = hb.models.build("digits-cnn", seed=5)
-    made = hb.export_onnx(shipped / "own.hbk", tmp_path / "own.onnx", model=net)
-    assert made == hb.OnnxFile.load(tmp_path / "own.onnx")
+    made = hb.export(shipped / "own.hbk", out=tmp_path / "own.onnx", model=net).made
+    assert made == OnnxFile.load(tmp_path / "own.onnx")
     assert made.about.architecture is None

@@ -16,7 +16,7 @@ CASES += [(*row, hb.Union((hb.Linf(0.1), hb.L1(0.5)))) for row in UNDER_A_UNION]
 
 @pytest.mark.parametrize(("method", "kept", "threat"), CASES, ids=lambda v: type(v).__name__)
 def test_meets_its_budget_and_the_file_computes_the_same(
-    method: Method, kept: int, threat: hb.Threat, tmp_path: Path
+    method: Method, kept: int, threat: hb.threat.Threat, tmp_path: Path
 ) -> None:
     made = hb.compress(mlp(), toy(), method=method, threat=threat, out=tmp_path)
     layers = [layer for layer in made.artifact.layers() if layer.name.endswith("weight")]

@@ -112,7 +112,7 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     assert b'"labels":"[\\"ant\\",\\"bee\\",\\"cow\\"]"' in made.path.read_bytes()
     assert not isinstance(method, hb.SizeTarget) or made.artifact.nbytes <= 2000
     assert as_json(made.artifact, "")["labels"] == list(NAMES)
-    proof = Evaluation(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.FGSM()}, check_limit=0)
+    proof = Evaluation(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.attacks.FGSM()}, check_limit=0)
     turned = data.under(("cow", "ant", "bee"), 3)
     rows = [prove(read(made.path), d, proof, source=None, model=small()) for d in (data, turned)]
     assert rows[0].clean == rows[1].clean

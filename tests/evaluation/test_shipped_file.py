@@ -14,12 +14,18 @@ from torch import Tensor, nn
 import hauberk as hb
 from hauberk.allocation.costs import Prices
 from hauberk.artifact import dense_bytes
+from hauberk.constraints import PerTensor, Sparsity
 from hauberk.dataset import Data, Examples
 from hauberk.evaluation import Evaluation, Shipped
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.method import Compression
 from hauberk.ops.groups import Filter
+from hauberk.problem import Problem
 from hauberk.slimming.slim import slim
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.training.stage import Stage
+from hauberk.verbs.compress import Compressed
 
 THREAT = hb.Linf(0.1)
 HIDDEN = ["conv1.weight", "conv2.weight", "fc1.weight"]
@@ -29,12 +35,10 @@ HIDDEN = ["conv1.weight", "conv2.weight", "fc1.weight"]
 class Filters(Compression):
     """Half of all filters leave; nothing is trained."""
 
-    def stages(
-        self, model: nn.Module, threat: hb.Threat, sample: hb.Examples
-    ) -> Iterator[hb.Stage]:
-        structures = {"filters": hb.PerTensor(hb.Sparsity(0.5, Filter()))}
-        problem = hb.Problem(self.objective(threat), structures, select=lambda model: HIDDEN)
-        yield self.stage("cut", problem, hb.ProjectedGradient(self.descent()), 0)
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
+        structures = {"filters": PerTensor(Sparsity(0.5, Filter()))}
+        problem = Problem(self.objective(threat), structures, select=lambda model: HIDDEN)
+        yield self.stage("cut", problem, ProjectedGradient(self.descent()), 0)
 
 
 class Mine(nn.Module):
@@ -75,7 +79,7 @@ def data() -> Data:
 
 
 @pytest.fixture(scope="module")
-def made(data: Data, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, hb.Compressed]:
+def made(data: Data, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Compressed]:
     """The same weights, shipped as they are and slim."""
     return {
         slim: hb.compress(
@@ -90,14 +94,14 @@ def made(data: Data, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, hb.
     }
 
 
-def _exact(data: Data, slim: bool) -> hb.Compressed:
+def _exact(data: Data, slim: bool) -> Compressed:
     """With biases that are not rounded once dead channels were folded into them."""
     net, method = hb.models.build("digits-cnn"), Filters(slim=slim, half=False)
     return hb.compress(net, data, method=method, threat=THREAT, pretrained=True)
 
 
 def test_the_slim_file_is_the_same_net_made_smaller(
-    made: dict[bool, hb.Compressed], data: Data
+    made: dict[bool, Compressed], data: Data
 ) -> None:
     whole, slim = made[False], made[True]
     x = torch.rand(4, 1, 8, 8)
@@ -113,8 +117,8 @@ def test_the_slim_file_is_the_same_net_made_smaller(
     assert hb.load(slim.path).fc1.weight.shape == (64, 32 * 16)
 
 
-def test_the_report_counts_what_is_left(made: dict[bool, hb.Compressed], data: Data) -> None:
-    proof = Evaluation(THREAT, "linf:0.1", {"fgsm": hb.FGSM()}, check_limit=0, timing=False)
+def test_the_report_counts_what_is_left(made: dict[bool, Compressed], data: Data) -> None:
+    proof = Evaluation(THREAT, "linf:0.1", {"fgsm": hb.attacks.FGSM()}, check_limit=0, timing=False)
     rows = {slim: _prove(one.path, data, proof) for slim, one in made.items()}
     assert rows[True].macs.dense < 0.4 * rows[False].macs.dense
     assert rows[True].clean == rows[False].clean
@@ -123,7 +127,7 @@ def test_the_report_counts_what_is_left(made: dict[bool, hb.Compressed], data: D
 
 @pytest.mark.parametrize("model", [None, Mine()], ids=["named", "given"])
 def test_latency_is_compared_with_the_full_size(
-    made: dict[bool, hb.Compressed], data: Data, model: nn.Module | None
+    made: dict[bool, Compressed], data: Data, model: nn.Module | None
 ) -> None:
     seen: dict[str, Any] = {}
 
@@ -148,9 +152,7 @@ class Priced(Filters):
 
     found: list[int] = field(default_factory=list)
 
-    def stages(
-        self, model: nn.Module, threat: hb.Threat, sample: hb.Examples
-    ) -> Iterator[hb.Stage]:
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         whole = dense_bytes(model.state_dict()) if self.slim else None
         yield from super().stages(model, threat, sample)
         shipped = slim(model, sample.images(slice(1))) if self.slim else model
@@ -171,7 +173,7 @@ def test_a_file_takes_what_methods_that_plan_its_bytes_count(half: bool, dead: b
     assert method.found == [made.artifact.nbytes]
 
 
-def test_what_dead_channels_leave_in_biases_is_float16_too(made: dict[bool, hb.Compressed]) -> None:
+def test_what_dead_channels_leave_in_biases_is_float16_too(made: dict[bool, Compressed]) -> None:
     """They are folded into biases, whose bytes `SizeTarget` counts as those of float16."""
     for slimmed in (False, True):
         for name, t in made[slimmed].model.state_dict().items():
@@ -180,9 +182,7 @@ def test_what_dead_channels_leave_in_biases_is_float16_too(made: dict[bool, hb.C
 
 def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -> None:
     class Trains(Filters):
-        def stages(
-            self, model: nn.Module, threat: hb.Threat, sample: hb.Examples
-        ) -> Iterator[hb.Stage]:
+        def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
             raise AssertionError("too late")
 
     with pytest.raises(ValueError, match=r"graph could not be traced \(shape .* is invalid"):

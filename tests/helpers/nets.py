@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-import hauberk as hb
-from hauberk.artifact import Artifact
+from hauberk.artifact import Architecture, Artifact
 from hauberk.batch import Batch
 from hauberk.dataset import Data, Examples
 from hauberk.parametrize import state
@@ -77,7 +76,7 @@ def alive(net: nn.Module) -> nn.Module:
 def artifact_of(net: nn.Module, shape: tuple[int, ...], classes: int = 10) -> Artifact:
     """The file of a network whose structure it names."""
     return Artifact.encode(
-        state(net), architecture=hb.Architecture.of(net), input_shape=shape, classes=classes
+        state(net), architecture=Architecture.of(net), input_shape=shape, classes=classes
     )
 
 

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 import hauberk as hb
+from hauberk.runtime.processes import joined
 
 QUICK: dict[str, Any] = {"epochs": 2, "dense_epochs": 2, "lr": 5e-3}
 METHODS: dict[str, hb.Method] = {
@@ -63,7 +64,7 @@ def few() -> hb.Data:
 
 def follow(out: Path) -> None:
     """Every method's losses; the first process writes them, and how often it sent something."""
-    group, found, sent = hb.joined(), {}, [0]
+    group, found, sent = joined(), {}, [0]
     all_reduce = dist.all_reduce
 
     def counted(*args: Any) -> None:

@@ -18,11 +18,12 @@ from hauberk.objectives import Natural
 from hauberk.problem import Problem
 from hauberk.slimming.filter_families import families
 from hauberk.solvers import ADMM, Descent
+from hauberk.verbs.compress import Compressed
 
 QUICK = {"epochs": 1, "admm_epochs": 1, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1}
 
 
-def pruned(spec: str, data: Data, **settings: object) -> hb.Compressed:
+def pruned(spec: str, data: Data, **settings: object) -> Compressed:
     method = hb.ADMMPruning(**{**QUICK, **settings})
     return hb.compress(hb.models.build(spec), data, method=method, threat=hb.Linf(0.1))
 

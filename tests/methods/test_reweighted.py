@@ -11,11 +11,12 @@ import hauberk as hb
 from hauberk.constraints import Sparsity
 from hauberk.dataset import Data
 from hauberk.penalties import Lasso
+from hauberk.verbs.compress import Compressed
 
 QUICK = {"epochs": 0, "rounds": 1, "round_epochs": 1, "dense_epochs": 1, "batch_size": 32}
 
 
-def pruned(net: nn.Module, data: Data, **settings: object) -> hb.Compressed:
+def pruned(net: nn.Module, data: Data, **settings: object) -> Compressed:
     method = hb.Reweighted(**{**QUICK, **settings})
     return hb.compress(net, data, method=method, threat=hb.Linf(0.1))
 

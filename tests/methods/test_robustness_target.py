@@ -20,6 +20,7 @@ from hauberk.evaluation import Proportion, under_attack
 from hauberk.methods import robustness_target
 from hauberk.problem import Infeasible
 from hauberk.verbs import compress
+from hauberk.verbs.compress import Compressed
 
 QUICK = {
     "epochs": 3,
@@ -34,12 +35,12 @@ QUICK = {
 THREAT = hb.Linf(0.1)
 
 
-def compressed(share: float, out: Path | None = None, **settings: object) -> hb.Compressed:
+def compressed(share: float, out: Path | None = None, **settings: object) -> Compressed:
     method = hb.RobustnessTarget(robust_at_least=share, **{**QUICK, **settings})
     return hb.compress(mlp(), toy(), method=method, threat=THREAT, out=out)
 
 
-def held_out(made: hb.Compressed) -> Proportion:
+def held_out(made: Compressed) -> Proportion:
     """By the same attack, from the decoded file."""
     attack = PGD(QUICK["judge_steps"], track=True)
     return Proportion.of(under_attack(made.model, toy().validation, THREAT, attack, seed=0))
@@ -84,7 +85,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
 
-    class Stop(hb.solve.Watcher):
+    class Stop(hb.training.run.Watcher):
         def stage(self, name: str, steps: int, done: int) -> None:
             if name == "codebook 2":
                 raise Stopped
@@ -92,7 +93,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     method = hb.RobustnessTarget(robust_at_least=0.8, **QUICK)
     whole = compressed(0.8, tmp_path / "whole")
 
-    def again(**run: object) -> hb.Compressed:
+    def again(**run: object) -> Compressed:
         return hb.compress(
             mlp(), toy(), method=method, threat=THREAT, out=tmp_path / "two", run=hb.Run(**run)
         )
@@ -110,12 +111,12 @@ def test_a_teacher_teaches_the_bound_too() -> None:
     data = toy()
     sample = replace(data.train.first(100), held_out=data.validation)
     net = compressed(0.5).dense
-    stages = method.taught(method.stages(net, THREAT, sample), hb.Teacher(net))
+    stages = method.taught(method.stages(net, THREAT, sample), hb.objectives.Teacher(net))
     next(stages)
     shrink = next(stages)
-    assert shrink.name == "shrink" and isinstance(shrink.problem.objective, hb.Rate)
+    assert shrink.name == "shrink" and isinstance(shrink.problem.objective, hb.objectives.Rate)
     surrogate = shrink.problem.bounds["robust"].surrogate
-    assert isinstance(surrogate.objective, hb.Distilled)
+    assert isinstance(surrogate.objective, hb.objectives.Distilled)
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_a_teacher_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
         tmp_path / "shape.hbk",
         hb.models.build("digits-cnn"),
         input_shape=(1, 8, 8),
-        architecture=hb.Architecture("digits-cnn", {}),
+        architecture=hb.artifact.Architecture("digits-cnn", {}),
         classes=10,
     )
     refused(str(shape), "The teacher cannot take the images of toy")

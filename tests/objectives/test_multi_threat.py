@@ -33,6 +33,7 @@ from hauberk.objectives import (
 from hauberk.objectives.supervised import Hard
 from hauberk.ops.simplex import ascend, project_simplex
 from hauberk.problem import Problem
+from hauberk.runtime.processes import Group
 from hauberk.solvers import Descent, ProjectedGradient
 from hauberk.threats import L1, L2, Linf, Union
 from hauberk.training.loop import solve
@@ -123,7 +124,7 @@ def test_the_share_of_a_process_counts_by_its_rows() -> None:
     """Two processes that hold 3 and 5 rows step as one that holds all."""
     model, b = normed().eval(), batch()
 
-    class Pair(hb.Group):
+    class Pair(Group):
         def mean(self, metrics, share):
             whole = losses_of(model, batch()).mean(0)
             return {name: whole[int(name)].detach() for name in metrics}
@@ -187,7 +188,7 @@ def test_what_an_audit_missed_is_averaged_by_the_rows_of_each_process() -> None:
     alone, total = told.memory(), torch.zeros(3)
     told(model, Batch(b.x, b.y, b.rng, memory=alone, step=0))
 
-    class Share(hb.Group):
+    class Share(Group):
         """What a process would send is left in its memory."""
 
         def mean(self, metrics, share):
@@ -279,7 +280,7 @@ def test_a_teacher_teaches_under_a_union() -> None:
 
 def test_min_max_refuses_a_threat_alone() -> None:
     with pytest.raises(ValueError, match=r"linf:0.1 alone; give several, .*; or take|or take"):
-        hb.compress(mlp(), toy(), method=hb.MinMax(), threat=Linf(0.1))
+        hb.compress(mlp(), toy(), method=hb.methods.MinMax(), threat=Linf(0.1))
 
 
 @pytest.mark.parametrize(
@@ -311,4 +312,4 @@ def test_what_weighs_several_threats_is_refused_beside_one(settings: dict) -> No
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.MinMax(**settings)
+        hb.methods.MinMax(**settings)

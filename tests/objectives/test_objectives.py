@@ -4,11 +4,11 @@ from tests.helpers.nets import batch, normed
 from torch import nn
 from torch.nn import functional as F
 
-import hauberk as hb
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
 from hauberk.batch import Batch, Recall
 from hauberk.objectives import Adversarial, Natural, Trades
+from hauberk.threat import Threat
 from hauberk.threats import L1, L2, Linf, Union
 
 
@@ -96,7 +96,7 @@ class Blind(nn.Module):
 
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.3), L1(0.5), Union((Linf(0.1), L2(0.3)))])
 @pytest.mark.parametrize("recalled", [True, False])
-def test_training_attacks_begin_beside_the_clean_image(threat: hb.Threat, recalled: bool) -> None:
+def test_training_attacks_begin_beside_the_clean_image(threat: Threat, recalled: bool) -> None:
     """A net that has no gradient at the clean image is not robust for that."""
     x, y = torch.zeros(8, 40), torch.zeros(8, dtype=torch.long)
     recall = Recall(torch.zeros(8, 40, dtype=torch.float16), torch.arange(8)) if recalled else None

@@ -111,10 +111,10 @@ def test_where_the_loss_is_flat_nothing_moves() -> None:
 def test_attacks_see_the_weights_unmoved_and_memories_move_once(objective) -> None:
     """Statistics, the weights of several threats, the random numbers: all as without it."""
 
-    def one(objective: hb.Objective) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    def one(objective: hb.problem.Objective) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         model, memory = normed(), objective.memory()
         b = batch()
-        b = hb.Batch(b.x, b.y, b.rng, memory=memory)
+        b = hb.batch.Batch(b.x, b.y, b.rng, memory=memory)
         objective(model, b).value.backward()
         return dict(model.named_buffers()), memory, b.rng.get_state()
 
@@ -156,7 +156,7 @@ def test_a_stage_trains_with_it_and_resumes_to_the_same_bits(tmp_path) -> None:
 def test_flatter_minima_lose_less_to_noise_in_the_weights() -> None:
     """What it is for: after training with it, random moves of the weights cost less."""
 
-    def trained(objective: hb.Objective) -> float:
+    def trained(objective: hb.problem.Objective) -> float:
         from hauberk.training.loop import solve
 
         model = mlp()

@@ -19,7 +19,7 @@ from torch import nn
 import hauberk as hb
 from hauberk.ops.random import generator, normal_like, uniform_like
 from hauberk.runtime.launch import wanted
-from hauberk.runtime.processes import ALONE, Group
+from hauberk.runtime.processes import ALONE, Group, joined
 
 HERE = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -146,7 +146,7 @@ def test_processes_that_never_meet(monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ValueError, match="RANK and WORLD_SIZE"):
-        hb.joined()
+        joined()
 
 
 @pytest.mark.parametrize("count", [2, 5, 7, 128])
@@ -174,4 +174,4 @@ def test_alone_nothing_changes() -> None:
     ALONE.most_(x)
     ALONE.wait()
     assert x.tolist() == [0, 1, 2] and ALONE.most(3) == 3 and ALONE.told(b"a") == b"a"
-    assert ALONE.first and hb.joined() == ALONE
+    assert ALONE.first and joined() == ALONE

@@ -468,7 +468,7 @@ def test_an_untraceable_model_gets_one_sentence(net: nn.Module, why: str) -> Non
 
 
 def test_parametrised_weights_are_refused() -> None:
-    net = hb.factorise(build("lenet:1"), 2)
+    net = hb.parametrize.factorise(build("lenet:1"), 2)
     assert parametrize.is_parametrized(net.conv1)
     with pytest.raises(ValueError, match=r"The layer 'conv1' has parametrised weights.*collapse"):
         slim(net, example(net))
@@ -484,7 +484,7 @@ def encode(small: nn.Module, net: nn.Module, whole: int | None = None) -> hb.Art
     named = getattr(net, "architecture", None)
     return hb.Artifact.encode(
         small.state_dict(),
-        architecture=hb.Architecture(*named) if named else None,
+        architecture=hb.artifact.Architecture(*named) if named else None,
         input_shape=tuple(example(net).shape[1:]),
         classes=10,
         dense_bytes=whole,

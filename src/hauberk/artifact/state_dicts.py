@@ -1,6 +1,7 @@
-"""Weights of another's making: a plain state in ``.safetensors``, ``.pt`` or ``.pth``.
+"""Plain weights from any training code: a state_dict in ``.safetensors``, ``.pt`` or ``.pth``.
 
-Nothing is ever unpickled: a ``.pt`` is read with ``weights_only``, which takes tensors alone.
+A ``.pt`` is read by ``torch.load(weights_only=True)``: a restricted unpickler that accepts tensors
+only and runs no code.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ _WANTED = "a .safetensors file, or a .pt or .pth of a state_dict"
 _WRAPPED = ("state_dict", "model")
 
 
+def is_plain(path: str | Path) -> bool:
+    """Whether a file holds plain weights, judged by its ending."""
+    return Path(path).suffix.lower() in ENDINGS
+
+
 def fill_plain(model: nn.Module, path: str | Path) -> nn.Module:
     """Load the state at ``path`` into ``model``, in place, and give it back.
 
@@ -38,7 +44,7 @@ def fill_plain(model: nn.Module, path: str | Path) -> nn.Module:
         OSError: a file that cannot be read.
     """
     path = Path(path)
-    state = _safetensors(path) if path.suffix == ".safetensors" else _pt(path)
+    state = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pt(path)
     wanted = model.state_dict()
     advice = "give weights of this very network"
     refuse_misfit(shapes(state), shapes(wanted), str(path), advice)

@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from hauberk import models, networks
+from hauberk import models
 from hauberk.attacks import PGD
 from hauberk.cli.console import bars, say
 from hauberk.cli.run_folder import publish
-from hauberk.data import load
+from hauberk.data import load as load_data
 from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.method import Method
@@ -32,6 +32,7 @@ from hauberk.runtime.signals import heeded
 from hauberk.threats import Linf
 from hauberk.training.run import Run
 from hauberk.verbs import compress
+from hauberk.verbs.load import load
 
 THREAT = Linf(0.1)
 _SHARED: dict[str, Any] = {"batch_size": 64, "lr": 4e-3, "attack_steps": 4}
@@ -68,7 +69,7 @@ def demo(out: Path, seed: int = 0) -> Report:
             bar.seen(len(rows), 1 + len(LADDER), "made and proved")
     ordered = [rows[name] for name in ("dense", *LADDER)]
     title = "Robust digits, from dense to 1%"
-    return publish(out, ordered, load("digits"), seed, Run().place(), title)
+    return publish(out, ordered, load_data("digits"), seed, Run().place(), title)
 
 
 def _dense(out: Path, seed: int) -> None:
@@ -111,7 +112,7 @@ def _leave_with_parent() -> None:
 def make(out: Path, name: str, seed: int) -> Row:
     """One row: its file, made from the dense net's, and what that file withstands."""
     torch.set_num_threads(1)
-    data, source, path = load("digits"), networks.load(_path(out, "dense")), _path(out, name)
+    data, source, path = load_data("digits"), load(_path(out, "dense")), _path(out, name)
     if name in LADDER:
         made = compress.compress(
             source, data, method=LADDER[name], threat=THREAT, pretrained=True, run=Run(seed=seed)

@@ -206,15 +206,15 @@ def _sweep(words: list[str]) -> None:
 
 def _evaluate(words: list[str]) -> None:
     flags = parse(Evaluate, "evaluate", words)
-    from hauberk import networks
     from hauberk.cli.console import bars
     from hauberk.evaluation import Report
     from hauberk.evaluation.shipped_file import prove, read
+    from hauberk.verbs.load import load
 
     proof = resolve.proof(flags, resolve.threat(flags.threat))
     opened = read(flags.file)  # a bad file is named before the data are read
     own = resolve.own(flags)
-    source = networks.start(flags.dense, copy.deepcopy(own)) if flags.dense else None
+    source = load(flags.dense, copy.deepcopy(own)) if flags.dense else None
     data, place = resolve.data(flags), resolve.device(flags.device)
     with bars(flags.file.name) as bar:
         row = prove(opened, data, proof, source=source, model=own, device=place, progress=bar.seen)
@@ -242,9 +242,10 @@ def _inspect(words: list[str]) -> None:
 
 def _export(words: list[str]) -> None:
     flags = parse(Export, "export", words)
-    from hauberk.cli.export import export
+    from hauberk.verbs.export import export
 
-    made = export(flags.file, flags.format, flags.out, flags.data, resolve.own(flags))
+    own = resolve.own(flags)
+    made = export(flags.file, flags.format, out=flags.out, data=flags.data, model=own)
     print(json.dumps(made.json()) if flags.json else made.text())
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from hauberk import networks
 from hauberk.artifact import Architecture, Artifact
+from hauberk.artifact.state_dicts import is_plain
 from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, bars
 from hauberk.cli.run_folder import keep_rows, publish
@@ -28,6 +29,7 @@ from hauberk.methods import DA
 from hauberk.plots import threat_weights
 from hauberk.runtime.processes import ALONE, Group, leave
 from hauberk.verbs import compress
+from hauberk.verbs.load import load
 
 Shown = Callable[..., AbstractContextManager[Bars]]
 """Gives the bars of what goes on, by its label."""
@@ -62,12 +64,12 @@ class Given:
         """
         data, own = resolve.data(flags), resolve.own(flags)
         net = own
-        if start and Path(start).suffix.lower() not in networks.PLAIN:
+        if start and not is_plain(start):
             artifact = Artifact.load(start)
             data = data.under(artifact.labels, artifact.classes)
             net = networks.module(artifact, start, own)
         elif start:
-            net = networks.start(start, own)
+            net = load(start, own)
         assert net is not None
         return cls(data, net, own, bool(start))
 

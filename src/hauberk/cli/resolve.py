@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from hauberk.attack import Attack
     from hauberk.cli.console import Bars
     from hauberk.dataset import Data
     from hauberk.evaluation import Evaluation
@@ -113,28 +112,12 @@ def _ball(part: str, text: str) -> Threat:
     return known[norm.lower()](radius)
 
 
-def attack(text: str) -> Attack | None:
-    """``pgd:40`` or ``fgsm``; ``None`` for AutoAttack."""
-    from hauberk.attacks import FGSM, PGD
-
-    name, _, steps = text.lower().partition(":")
-    if name == "autoattack" and not steps:
-        return None
-    if name == "fgsm" and not steps:
-        return FGSM(track=True)
-    if name == "pgd" and (not steps or (steps.isdecimal() and int(steps) > 0)):
-        return PGD(int(steps or 40), track=True)
-    raise ValueError(
-        f"The attack {text!r} could not be read; write pgd:STEPS (such as pgd:40), fgsm "
-        "or autoattack."
-    )
-
-
 def proof(flags: Any, threat: Threat) -> Evaluation:
     """How the file is attacked."""
     from hauberk.evaluation import Evaluation
+    from hauberk.evaluation.named_attacks import named
 
-    chosen = attack(flags.attack)
+    chosen = named(flags.attack)
     if flags.limit < 0:
         raise ValueError(f"--limit was given as {flags.limit}; give a count of 1 or more.")
     return Evaluation(

@@ -1,4 +1,4 @@
-"""The library in a few verbs: compress, load, evaluate."""
+"""Compress a network: train it under constraints, down to the file that ships."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import nn
 
 from hauberk.allocation.costs import round_half
 from hauberk.artifact import Architecture, Artifact, dense_bytes, fill_plain
+from hauberk.artifact.state_dicts import is_plain
 from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.dataset import Data
 from hauberk.method import Method
 from hauberk.methods import ATMC
-from hauberk.networks import PLAIN, check_fit, module
+from hauberk.networks import check_fit, module
 from hauberk.objectives import Teacher
 from hauberk.parametrize import state
 from hauberk.runtime import files
@@ -56,8 +57,8 @@ def compress(
     model: nn.Module,
     data: Given,
     *,
-    method: Method | None = None,
     threat: Threat,
+    method: Method | None = None,
     out: str | Path | None = None,
     pretrained: bool = False,
     run: Run | None = None,
@@ -66,15 +67,15 @@ def compress(
 
     Args:
         model: the network to compress; it is copied, not changed.
-        data: whatever `hauberk.data.load` takes: `Data`, a name, a path, a torch `Dataset`, ….
-        method: which paper, with its settings; `ATMC` if left out.
+        data: what `hauberk.data.load` takes: `Data`, a name, a path, a torch `Dataset`, ….
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
+        method: which paper, with its settings; `ATMC` by default.
         out: folder for the file, checkpoints and logs; nothing is written without it.
-        pretrained: the model is trained already: leave the dense stage out.
-        run: seed, device, precision, resumption; ``out`` stands in for its folder.
+        pretrained: whether the model is trained already; no dense net is then trained first.
+        run: seed, device, precision, resumption; ``out`` replaces its folder.
 
     Raises:
-        ValueError: the data do not fit the model, a setting makes no sense, training failed.
+        ValueError: data that do not fit the model, invalid settings, or a failed training.
         OSError: the folder cannot be written.
     """
     data, method = load_data(data), method or ATMC()
@@ -178,7 +179,7 @@ def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> T
     if named in ("", "self"):
         return None
     path, own = Path(named), copy.deepcopy(model)
-    if path.suffix.lower() in PLAIN:
+    if is_plain(path):
         net = fill_plain(own, path)
     else:
         artifact = Artifact.load(path)

@@ -1,8 +1,10 @@
-"""Export a compressed network to ONNX."""
+"""Export a compressed network to another format, checked against what the file decodes to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -12,85 +14,100 @@ from hauberk.data import load as load_data
 from hauberk.networks import module
 from hauberk.onnx.file import OnnxFile
 
+FORMATS = ("onnx", "onnx-int8")
 _CALIBRATION = 1000
-"""Training images by which the ranges of eight-bit activations are chosen."""
+"""Training images that set the ranges of 8-bit activations."""
 
 
-def export_onnx(
-    path: str | Path, out: str | Path | None = None, model: nn.Module | None = None
-) -> OnnxFile:
-    """Write the network in a file as ONNX: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
+@dataclass(frozen=True)
+class Exported:
+    """An exported file.
 
-    Any batch size, weights inside, standard operators only. Codebooks and pruned weights stay small
-    in the file and become dense float32 weights, to the bit, when a runtime loads it. It is checked
-    in ONNX Runtime before it is written; needs ``pip install 'hauberk[onnx]'``.
-
-    Args:
-        path: an ``.hbk`` file.
-        out: where to write, a path that ends in ``.onnx``; by default beside ``path``, under the
-            same name.
-        model: a module to fill; without it the architecture named in the file is built.
-
-    Raises:
-        ValueError: a damaged or foreign file, a missing package, or a network that cannot be
-            exported.
-        OSError: a file that cannot be read or written.
+    Attributes:
+        file: where it was written.
+        format: one of `FORMATS`.
+        source: the ``.hbk`` file.
+        made: what it holds.
     """
-    target = _onnx_target(path, out, "")
-    artifact = Artifact.load(path)
-    file = OnnxFile.encode(artifact, _exportable(artifact, path, model))
-    file.save(target)
-    return file
+
+    file: Path
+    format: str
+    source: Path
+    made: OnnxFile
+
+    def json(self) -> dict[str, Any]:
+        """``{"file", "format", "source", "bytes", "opset", "computes", "inputs", …}``."""
+        where = {"file": str(self.file), "format": self.format, "source": str(self.source)}
+        return {**where, **self.made.json()}
+
+    def text(self) -> str:
+        """One line for a terminal."""
+        facts = self.made.json()
+        ports = ", ".join(
+            f"{port['name']} ({', '.join(map(str, port['shape']))})"
+            for port in (*facts["inputs"], *facts["outputs"])
+        )
+        rounded = ", rounded to eight bits" if self.made.int8 else ""
+        return (
+            f"{self.file}: {facts['bytes']:,} bytes, {self.format}, opset {self.made.opset}, "
+            f"{facts['computes']}, {ports}; it computes what {self.source} does{rounded}."
+        )
 
 
-def export_onnx_int8(
+def export(
     path: str | Path,
-    data: Given,
+    format: str = "onnx",
+    *,
     out: str | Path | None = None,
+    data: Given | None = None,
     model: nn.Module | None = None,
-) -> OnnxFile:
-    """Write the network in a file as ONNX that computes in eight bits.
+) -> Exported:
+    """Write the network in a file as ONNX: any batch size, weights inside, standard operators only.
 
-    Weights by output channel, activations in ranges seen on the first 1,000 training images. ONNX
-    Runtime must agree with the graph in torch before it is written: logits to one step of eight
-    bits, the same answer on 99.9% of those images. Rounding changes what the network answers:
-    evaluate the written file.
+    ``onnx`` computes in float32: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``, checked in ONNX
+    Runtime before it is written. Codebooks and pruned weights stay small in the file and become
+    dense, bit-exact float32 weights when a runtime loads it.
+
+    ``onnx-int8`` computes in 8 bits: weights per output channel, activations in the ranges that the
+    first 1,000 training images show. ONNX Runtime must agree with the graph in torch on those
+    images: logits within one 8-bit step, the same answer on 99.9%. Rounding changes the answers, so
+    evaluate the written file. Both need ``pip install 'hauberk[onnx]'``.
 
     Args:
         path: an ``.hbk`` file.
-        data: the data that the network was trained on, or what `hauberk.data.load` knows.
+        format: one of `FORMATS`.
         out: where to write, a path that ends in ``.onnx``; by default beside ``path``, as
-            ``model-int8.onnx`` for ``model.hbk``.
-        model: a module to fill; without it the architecture named in the file is built.
+            ``model.onnx`` or ``model-int8.onnx`` for ``model.hbk``.
+        data: the data that the network was trained on; ``onnx-int8`` needs it.
+        model: a module to fill, where the file names no architecture.
 
     Raises:
-        ValueError: a damaged or foreign file, a missing package, data that do not fit, or a network
-            that cannot be exported.
+        ValueError: an unknown format, a damaged or foreign file, missing data or data that do not
+            fit, a missing package, or a network that cannot be exported.
         OSError: a file that cannot be read or written.
     """
-    target = _onnx_target(path, out, "-int8")
+    if format not in FORMATS:
+        raise ValueError(f"There is no format {format!r}; the formats are {', '.join(FORMATS)}.")
+    if format == "onnx-int8" and not data:
+        raise ValueError(
+            "export --format onnx-int8 was given no --data; give the data that the network was "
+            "trained on, whose training images set the range of each activation."
+        )
+    target = _target(Path(path), out, format)
     artifact = Artifact.load(path)
-    net = _exportable(artifact, path, model)
-    data = load_data(data)
-    images = data.train.first(_CALIBRATION).images().cpu()
-    file = OnnxFile.encode_int8(artifact, net, images)
+    net = module(artifact, path, model)
+    if data and format == "onnx-int8":
+        images = load_data(data).train.first(_CALIBRATION).images().cpu()
+        file = OnnxFile.encode_int8(artifact, net, images)
+    else:
+        file = OnnxFile.encode(artifact, net)
     file.save(target)
-    return file
+    return Exported(target, format, Path(path), file)
 
 
-def _onnx_target(path: str | Path, out: str | Path | None, ending: str) -> Path:
-    source = Path(path)
+def _target(source: Path, out: str | Path | None, format: str) -> Path:
+    ending = "-int8" if format == "onnx-int8" else ""
     target = Path(out) if out else source.with_name(f"{source.stem}{ending}.onnx")
     if target.suffix.lower() != ".onnx":
         raise ValueError(f"The file to write was given as {target}; give a path ending in .onnx.")
     return target
-
-
-def _exportable(artifact: Artifact, path: str | Path, model: nn.Module | None) -> nn.Module:
-    if artifact.architecture is None and model is None:
-        raise ValueError(
-            f"{path} names no architecture, for it was made from a module of its user's own; "
-            "name that (--model package.module:function), or give it: "
-            "hauberk.export_onnx(path, model=MyNet())."
-        )
-    return module(artifact, path, model)

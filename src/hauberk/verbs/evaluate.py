@@ -1,0 +1,74 @@
+"""Evaluate anything that classifies: bytes, clean and robust accuracy, latency, masking checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hauberk.data import Given
+from hauberk.data import load as load_data
+from hauberk.evaluation import Evaluation, Report, provenance
+from hauberk.evaluation.named_attacks import named
+from hauberk.evaluation.shipped_file import prove, read
+from hauberk.threat import Threat
+from hauberk.training.run import Run
+from hauberk.verbs.load import load
+
+
+def evaluate(
+    what: str | Path,
+    data: Given,
+    *,
+    threat: Threat,
+    attack: str = "pgd:40",
+    model: nn.Module | None = None,
+    dense: str | Path | nn.Module | None = None,
+    limit: int | None = None,
+    restarts: int = 1,
+    checks: bool = True,
+    seed: int = 0,
+    batch_size: int = 500,
+    device: torch.device | str | None = None,
+) -> Report:
+    """The report of one classifier on the test split; robust accuracy is an empirical upper bound.
+
+    Args:
+        what: an ``.hbk`` file or an ``.onnx`` file.
+        data: what `hauberk.data.load` takes; its test split is attacked.
+        threat: what the adversary may do, for instance ``Linf(8 / 255)``.
+        attack: ``pgd:STEPS``, ``fgsm`` or ``autoattack``.
+        model: the module to fill, where the file names no architecture.
+        dense: the dense net, as a module or a file, from which attacks are transferred.
+        limit: attack only the first so many test examples; all by default.
+        restarts: random starts of the attack; an example is robust if it withstands all.
+        checks: whether to look for gradient masking, on up to 200 examples.
+        seed: of every random start.
+        batch_size: examples at a time.
+        device: where to compute; by default CUDA if available, else the CPU.
+
+    Raises:
+        ValueError: a damaged file, data that do not fit, or an unknown attack.
+        OSError: a file that cannot be read.
+    """
+    chosen = named(attack)
+    evaluation = Evaluation(
+        threat,
+        str(threat),
+        {} if chosen is None else {attack: chosen},
+        autoattack=chosen is None,
+        limit=limit,
+        check_limit=200 if checks else 0,
+        restarts=restarts,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    opened = read(Path(what))
+    if isinstance(dense, str | Path):
+        dense = load(dense, model)
+    data, place = load_data(data), Run().place() if device is None else torch.device(device)
+    row = prove(opened, data, evaluation, source=dense, model=model, device=place)
+    command = f'hauberk.evaluate("{what}", "{data.name}", threat={threat}, attack="{attack}")'
+    origin = provenance(command=command, seed=seed, data=data.name, device=str(place))
+    return Report([row], origin)

@@ -1,0 +1,31 @@
+"""Load the network in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from hauberk.artifact import Artifact, fill_plain
+from hauberk.artifact.state_dicts import is_plain
+from hauberk.networks import module
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The network in a file: ordinary torch layers, in eval mode, on the CPU.
+
+    Args:
+        path: an ``.hbk`` file, or the weights of ``model``: ``.safetensors``, or a state_dict in a
+            ``.pt`` or ``.pth``, read with a restricted unpickler that accepts tensors only.
+        model: a module to fill, in place; an ``.hbk`` that names its architecture needs none.
+
+    Raises:
+        ValueError: a damaged or foreign file, a module that does not match it, or none where one is
+            needed.
+        OSError: a file that cannot be read.
+    """
+    if not is_plain(path):
+        return module(Artifact.load(path), path, model)
+    if model is None:
+        raise ValueError(f"{path} holds weights alone; name the network that they are of (model).")
+    return fill_plain(model, path).eval()
