@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.helpers.command import refused, run
 from tests.helpers.sweeps import NAMES, sameness, table, words
 
+from hauberk.batch import Batch
 from hauberk.cli import main, pipeline, run_file
 from hauberk.cli.sweep.plan import Grid
 from hauberk.cli.sweep.table import load as load_table
@@ -110,8 +111,9 @@ def test_resuming_does_what_is_left_and_no_more(
 
 KILLED = """
 import os, signal, sys
-from hauberk import checkpoint, cli
+from hauberk.cli import main
 from hauberk.evaluation import Evaluation
+from hauberk.training import checkpoint
 Evaluation._checks = lambda *_: ()
 save = checkpoint.save
 def last(path, tree):
@@ -119,7 +121,7 @@ def last(path, tree):
     if path.name == "checkpoint.safetensors" and path.parent.name == sys.argv[1]:
         os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.save = last
-cli.main(sys.argv[2:])
+main.main(sys.argv[2:])
 """
 
 
@@ -144,15 +146,15 @@ def test_a_signal_ends_it_and_it_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """SIGINT in the training, which saves first; SIGTERM in the proof, which need not."""
-    out, step = tmp_path / "sweep", loop._Leg._one_step
+    out, step = tmp_path / "sweep", loop._Training._step
 
-    def interrupted(leg: loop._Leg) -> str:
-        if leg.step == 3:
+    def interrupted(training: loop._Training, batch: Batch) -> str | None:
+        if batch.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(leg)
+        return step(training, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Leg, "_one_step", interrupted)
+        patch.setattr(loop._Training, "_step", interrupted)
         run(*words(start, out, seeds="0"), code=130)
     assert "SIGINT ended the sweep with 0 of 2 runs done" in capsys.readouterr().err
     assert (out / NAMES[0] / "checkpoint.safetensors").exists()

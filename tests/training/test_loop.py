@@ -107,7 +107,8 @@ def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -
     victim.communicate(timeout=60)
     assert victim.returncode != 0
     _finish(_start(tmp_path, stopped, "resume"))
-    assert (stopped / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
+    for name in ("model.hbk", "metrics.csv"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_signal_in_a_stage_s_last_step_ends_the_run_too(tmp_path: Path) -> None:

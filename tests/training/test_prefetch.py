@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hauberk.runtime import memory
 from hauberk.runtime.memory import mapped
 from hauberk.runtime.signals import Interrupted
 from hauberk.training import prefetch
-from hauberk.training.prefetch import Feed
+from hauberk.training.prefetch import Prefetch
 from hauberk.training.run import Watcher
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -41,7 +42,7 @@ def batches(count: int) -> list[torch.Tensor]:
 
 
 def readers() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if each.name.startswith("hauberk-feed")]
+    return [each for each in threading.enumerate() if each.name.startswith("hauberk-prefetch")]
 
 
 @pytest.mark.parametrize("limit", [0, None])
@@ -52,7 +53,7 @@ def test_the_images_are_the_same(limit: int | None, resident: bool | None, ahead
     assert mapped(train.x) == (limit == 0)
     parts = batches(len(train))
     following = {"next": [*parts[1:], None], "never": [None] * len(parts), "wrong": parts}[ahead]
-    with Feed(train, CPU, resident) as source:
+    with closing(Prefetch(train, CPU, resident)) as source:
         for index, then in zip(parts, following, strict=True):
             assert torch.equal(source.images(index, then), train.x[index].float().div_(255))
     assert not readers()
@@ -60,7 +61,7 @@ def test_the_images_are_the_same(limit: int | None, resident: bool | None, ahead
 
 def test_floats_stay_as_they_are() -> None:
     train = replace(data().train, x=torch.rand(len(data().train), 1, 6, 6))
-    with Feed(train, CPU, False) as source:
+    with closing(Prefetch(train, CPU, False)) as source:
         index = torch.tensor([5, 3, 3])
         assert torch.equal(source.images(index), train.x[index])
 
@@ -76,7 +77,7 @@ def test_the_next_batch_is_read_before_it_is_asked_for(monkeypatch: pytest.Monke
             there.set()
 
     monkeypatch.setattr(prefetch, "_copy", noted)
-    with Feed(data().train, CPU, False) as source:
+    with closing(Prefetch(data().train, CPU, False)) as source:
         source.images(torch.tensor([0, 1]), torch.tensor([3, 4, 5]))
         assert there.wait(10)
         source.images(torch.tensor([3, 4, 5]))
@@ -88,7 +89,10 @@ def broken(*_: Any) -> None:
 
 
 def test_a_reader_s_error_is_the_caller_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OSError, match="disk is gone"), Feed(data().train, CPU, False) as source:
+    with (
+        pytest.raises(OSError, match="disk is gone"),
+        closing(Prefetch(data().train, CPU, False)) as source,
+    ):
         first = source.images(torch.tensor([0, 1]), None)
         assert len(first) == 2
         monkeypatch.setattr(prefetch, "_copy", broken)
@@ -183,10 +187,13 @@ def test_reuse_that_does_not_fit_is_one_sentence(
 def test_on_a_gpu_what_is_streamed_is_the_same() -> None:
     train, cuda = data(0).train, torch.device("cuda")
     parts = batches(len(train))
-    with Feed(train, cuda, False) as streamed, Feed(train, cuda, True) as resident:
+    with (
+        closing(Prefetch(train, cuda, False)) as streamed,
+        closing(Prefetch(train, cuda, True)) as resident,
+    ):
         for index, then in zip(parts, [*parts[1:], None], strict=True):
             x = streamed.images(index, then)
             assert x.device.type == "cuda"
-            assert torch.equal(x, resident.images(index.to(resident.place)))
+            assert torch.equal(x, resident.images(index.to(resident.index_device)))
     served = settled(train, cuda, False)
     assert torch.equal(served.images(parts[0].cuda()), settled(train, cuda, True).images(parts[0]))

@@ -1,4 +1,4 @@
-"""The memory of attacks: handed on from stage to stage, shared by processes, refused if too big."""
+"""Warm starts: handed on from stage to stage, exchanged by processes, refused if too big."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hauberk.dataset import Examples
 from hauberk.runtime import memory
 from hauberk.runtime.processes import Group
-from hauberk.training.warm_starts import Ends
+from hauberk.training.warm_starts import WarmStarts
 
 CPU = torch.device("cpu")
 
@@ -19,68 +19,52 @@ def examples() -> Examples:
 
 
 def test_without_reuse_nothing_is_kept(examples: Examples) -> None:
-    ends = Ends(examples, False, 2, CPU)
-    assert not len(ends.kept)
-    assert ends.recall(torch.arange(3)) is None and ends.rehearsal(examples) == (None, 1)
+    starts = WarmStarts(examples, False, 2, CPU)
+    assert not len(starts.perturbations) and starts.recall(torch.arange(3)) is None
 
 
 def test_what_is_kept_is_read_again(examples: Examples) -> None:
-    ends = Ends(examples, True, 1, CPU)
-    recall = ends.recall(torch.tensor([4, 1]))
+    starts = WarmStarts(examples, True, 1, CPU)
+    recall = starts.recall(torch.tensor([4, 1]))
     assert recall is not None
     x, moved = torch.zeros(2, 1, 2, 2), torch.full((2, 1, 2, 2), 0.25)
     recall.keep(moved, x, 0.5)
-    assert torch.equal(ends.kept[[4, 1]], torch.full((2, 1, 2, 2), 0.5, dtype=torch.float16))
-    assert not ends.kept[[0, 2, 3, 5]].any()
-    rehearsal, _ = ends.rehearsal(examples)
-    assert rehearsal is not None and not rehearsal.ends.any(), "others' ends are not its start"
-
-
-def test_held_out_examples_are_attacked_from_scratch_once_and_go_on_from_there(
-    examples: Examples,
-) -> None:
-    ends = Ends(examples, True, 1, CPU)
-    first, often = ends.rehearsal(examples)
-    assert first is not None and not first.ends.any()
-    x = examples.images()
-    first.keep(x + 0.5, x, 1.0)
-    again, seldom = ends.rehearsal(examples)
-    assert again is not None and torch.equal(again.start(x, 1.0), x + 0.5)
-    assert often > seldom > 0
-    assert not ends.kept.any(), "what is trained on was not attacked"
+    half = torch.full((2, 1, 2, 2), 0.5, dtype=torch.float16)
+    assert torch.equal(starts.perturbations[[4, 1]], half)
+    assert not starts.perturbations[[0, 2, 3, 5]].any()
 
 
 @pytest.mark.parametrize("searches", [1, 2])
 def test_the_stage_before_hands_on_as_many_searches(examples: Examples, searches: int) -> None:
     before = torch.ones(6, 1, 2, 2, dtype=torch.float16)
-    taken = Ends(examples, True, searches, CPU, before).kept
+    taken = WarmStarts(examples, True, searches, CPU, before).perturbations
     assert len(taken) == 6 * searches
     assert bool(taken.any()) == (searches == 1)
 
 
-def test_processes_learn_each_other_s_ends(
+def test_processes_exchange_their_perturbations(
     examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two processes, one after the other: what the other has written comes by a message."""
     batches = torch.tensor([[5, 0, 3], [2, 4, 1]])
     every = torch.arange(12.0).view(12, 1, 1, 1).expand(12, 1, 2, 2).half()
-    ends = Ends(examples, True, 2, CPU)
+    starts = WarmStarts(examples, True, 2, CPU)
     mine = Group(1, 2)
     part = batches[:, mine.part(3)].reshape(-1)
-    for own, whole in zip(ends.kept.chunk(2), every.chunk(2), strict=True):
+    for own, whole in zip(starts.perturbations.chunk(2), every.chunk(2), strict=True):
         own[part] = whole[part]
     theirs = batches[:, Group(0, 2).part(3)].reshape(-1)
-    told = [[whole[theirs] for whole in every.chunk(2)], [whole[part] for whole in every.chunk(2)]]
+    sent = [[whole[theirs] for whole in every.chunk(2)], [whole[part] for whole in every.chunk(2)]]
 
     def alike_(self: Group, tensors: list[torch.Tensor], rank: int = 0) -> None:
-        tensors[0].copy_(told[rank].pop(0))
+        tensors[0].copy_(sent[rank].pop(0))
 
     monkeypatch.setattr(Group, "alike_", alike_)
-    ends.share(batches, mine)
-    assert torch.equal(ends.kept, every)
+    starts.exchange(batches, mine)
+    assert torch.equal(starts.perturbations, every)
 
 
 def test_what_does_not_fit_is_refused(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free", lambda device: 40)
     with pytest.raises(ValueError, match=r"reuse keeps .* 48 bytes in all.*leave --reuse out"):
-        Ends(examples, True, 1, CPU)
+        WarmStarts(examples, True, 1, CPU)

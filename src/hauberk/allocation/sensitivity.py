@@ -25,7 +25,7 @@ from hauberk.ops.topk import cut_smallest
 from hauberk.problem import Objective
 from hauberk.runtime.device import laid_out
 from hauberk.solvers.descent import put
-from hauberk.training.warm_starts import REHEARSALS, Ends
+from hauberk.training.warm_starts import REHEARSALS, WarmStarts
 
 _SHARES = (0.85, 0.65, 0.45, 0.25, 0.1)
 """Of a layer's kept weights, that stay."""
@@ -126,7 +126,7 @@ class _Scale:
         self, model: nn.Module, objective: Objective, examples: Examples, reuse: bool
     ) -> None:
         self.model, self.objective, self.examples = model, objective, examples
-        self.ends = Ends(examples, reuse, objective.searches(), examples.y.device)
+        self.warm_starts = WarmStarts(examples, reuse, objective.searches(), examples.y.device)
         self.attacks = _MORE if reuse else 1
 
     def settle(self) -> float:
@@ -137,10 +137,10 @@ class _Scale:
 
     def loss(self) -> float:
         """Of the net as it is; the ends of these attacks are forgotten."""
-        before = self.ends.kept.clone()
+        before = self.warm_starts.perturbations.clone()
         for _ in range(self.attacks):
             value = self._read()
-        self.ends.kept.copy_(before)
+        self.warm_starts.perturbations.copy_(before)
         return value
 
     @torch.no_grad()
@@ -152,7 +152,7 @@ class _Scale:
                     laid_out(self.examples.images(rows)),
                     self.examples.y[rows],
                     generator(0, "sensitivity", number, device=rows.device),
-                    recall=self.ends.recall(rows),
+                    recall=self.warm_starts.recall(rows),
                     memory=self._memory(),
                 )
                 total += len(rows) * self.objective(self.model, batch).value

@@ -1,64 +1,94 @@
-"""What the loop watches for: collapse to chance, and how alive the support is."""
+"""Guards: they stop a stage whose metrics are not finite or whose accuracy is at chance."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hauberk.types import Weights
+_PATIENCE_EPOCHS = 2
+_PATIENCE_STEPS = 200
+_MARGIN = 0.02
+"""Accuracy above chance, below which a network has collapsed."""
 
 
 @dataclass
-class CollapseGuard:
-    """Notices a network that answers no better than always naming the most frequent class.
+class Guards:
+    """Watches the metrics of one stage.
+
+    A network has collapsed when it is no better than always answering the most frequent class, for
+    two epochs and 200 steps without a break.
 
     Attributes:
-        chance: share of the most frequent class among the training labels.
-        steps: steps made at chance without a break.
+        stage: name of the stage, for the messages.
+        per_epoch: steps per epoch.
+        chance: fraction of the training labels that are of the most frequent class.
+        steps_at_chance: steps made at chance without a break.
     """
 
+    stage: str
+    per_epoch: int
     chance: float
-    steps: int = 0
-    patience_epochs = 2
-    patience_steps = 200
-    margin = 0.02
+    steps_at_chance: int = 0
 
     @classmethod
-    def of(cls, y: Tensor, classes: int) -> CollapseGuard:
-        """A guard for these training labels."""
-        return cls(float(torch.bincount(y, minlength=classes).max()) / max(1, len(y)))
+    def of(cls, stage: str, per_epoch: int, labels: Tensor, classes: int) -> Guards:
+        """Guards for a stage that trains on these labels.
 
-    def look(self, stage: str, means: Mapping[str, float], steps: int) -> str:
-        """A sentence if an epoch of ``steps`` steps with these means completes a collapse."""
-        seen = [means[name] for name in ("clean", "robust") if name in means]
-        lost = bool(seen) and max(seen) <= self.chance + self.margin
-        self.steps = self.steps + steps if lost else 0
-        if self.steps < max(self.patience_steps, self.patience_epochs * steps):
-            return ""
+        Args:
+            stage: name of the stage.
+            per_epoch: steps per epoch.
+            labels: class indices of the training split, (count,).
+            classes: how many there are.
+        """
+        most = float(torch.bincount(labels, minlength=classes).max())
+        return cls(stage, per_epoch, most / max(1, len(labels)))
+
+    def check_step(self, metrics: Mapping[str, float], step: int) -> str | None:
+        """Check that the metrics of a step are finite.
+
+        Returns:
+            A one-line error message, or None.
+        """
+        finite = all(math.isfinite(value) for value in metrics.values())
+        return None if finite else self.diverged(step)
+
+    def check(self, row: Mapping[str, Any]) -> str | None:
+        """Check that an epoch's accuracy, ``clean`` or ``robust``, is above chance.
+
+        Args:
+            row: of the log: the epoch's means by name.
+
+        Returns:
+            A one-line error message once the network has collapsed, else None.
+        """
+        seen = [row[name] for name in ("clean", "robust") if name in row]
+        lost = bool(seen) and max(seen) <= self.chance + _MARGIN
+        self.steps_at_chance = self.steps_at_chance + self.per_epoch if lost else 0
+        if self.steps_at_chance < max(_PATIENCE_STEPS, _PATIENCE_EPOCHS * self.per_epoch):
+            return None
         return (
-            f"Stage {stage} collapsed: over the last {self.steps} steps its accuracy, "
-            f"{max(seen):.1%}, was no better than always answering one class ({self.chance:.1%}). "
-            "Try a --warmup of eps (such as 0.2), a smaller --lr or a larger --keep, or carve the "
-            "net out of a wider one (--method admm --pattern filter --shrink-to-width)."
+            f"Stage {self.stage} collapsed: over the last {self.steps_at_chance} steps its "
+            f"accuracy, {max(seen):.1%}, was no better than always answering one class "
+            f"({self.chance:.1%}). Try a --warmup of eps (such as 0.2), a smaller --lr or a larger "
+            "--keep, or shrink a wider net (--method admm --pattern filter --shrink-to-width)."
         )
 
+    def diverged(self, step: int) -> str:
+        """The error message for weights or metrics that are no longer finite."""
+        return (
+            f"Stage {self.stage} diverged: loss or weights are no longer finite numbers at step "
+            f"{step}. Try a smaller learning rate, or full precision instead of bf16."
+        )
 
-class SupportWatch:
-    """How much of the support is new since the last look: a frozen support learns no new shape."""
+    def tree(self) -> dict[str, Any]:
+        """The steps at chance."""
+        return {"steps_at_chance": self.steps_at_chance}
 
-    def __init__(self, w: Weights) -> None:
-        self.mask = _support(w)
-
-    def look(self, w: Weights) -> dict[str, float]:
-        """``kept``, the share of weights not 0, and ``support_change``, the share that is new."""
-        mask = _support(w)
-        new, kept = int((mask & ~self.mask).sum()), int(mask.sum())
-        self.mask = mask
-        return {"kept": kept / max(1, len(mask)), "support_change": new / max(1, kept)}
-
-
-def _support(w: Weights) -> Tensor:
-    return torch.cat([(p.detach() != 0).flatten() for p in w.values()])
+    def load(self, tree: dict[str, Any]) -> None:
+        """Go on counting from a checkpoint."""
+        self.steps_at_chance = tree["steps_at_chance"]

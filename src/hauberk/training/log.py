@@ -1,4 +1,4 @@
-"""One row per epoch, as CSV and, where asked for, as TensorBoard events."""
+"""The log: one row per epoch, as CSV and optionally as TensorBoard events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """The history of a run; ``metrics.csv`` in the folder is always the whole of it.
+    """The history of a run; ``metrics.csv`` in the folder always holds all of it.
 
     Args:
-        out: folder, or ``None`` to keep the rows in memory alone.
-        tensorboard: also write events, for which the extra ``hauberk[tensorboard]`` is needed.
+        out: folder, or ``None`` to keep the rows in memory only.
+        tensorboard: also write events; needs the extra ``hauberk[tensorboard]``.
+
+    Raises:
+        ValueError: TensorBoard is not installed.
     """
 
     def __init__(self, out: Path | None, tensorboard: bool) -> None:
@@ -28,7 +31,7 @@ class Log:
         self.events = _writer(out) if out and tensorboard else None
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One more epoch."""
+        """Append an epoch and write the files."""
         self.history.append(dict(row))
         self._write()
         if self.events:
@@ -36,13 +39,17 @@ class Log:
                 if isinstance(value, float):
                     self.events.add_scalar(f"{row['stage']}/{name}", value, len(self.history))
 
-    def restore(self, history: list[dict[str, Any]]) -> None:
-        """Go on from a checkpoint's rows: later ones were never part of this run."""
-        self.history = list(history)
+    def tree(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"history": self.history}
+
+    def load(self, tree: dict[str, Any]) -> None:
+        """Go on from the rows of a checkpoint; later rows of ``metrics.csv`` are overwritten."""
+        self.history = list(tree["history"])
         self._write()
 
     def close(self) -> None:
-        """Flush what is buffered."""
+        """Flush buffered events."""
         if self.events:
             self.events.close()
 

@@ -1,4 +1,6 @@
-"""The one training loop: any problem, any solver, any module.
+"""The training loop, the same for every problem, solver and module.
+
+    for batch in batches:  step;  at the end of an epoch:  validate, log, check, save
 
 Every random number is a function of its place (seed, stage, epoch, step), so a checkpoint needs
 no generator state and a killed run resumes to the same bits.
@@ -6,11 +8,9 @@ no generator state and a killed run resumes to the same bits.
 
 from __future__ import annotations
 
-import math
 import signal
 from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -18,67 +18,57 @@ from torch import Tensor, nn
 
 from hauberk.batch import Batch
 from hauberk.dataset import Data
-from hauberk.ops.random import generator, permutation
 from hauberk.problem import Infeasible, NotFinite
 from hauberk.runtime import signals
-from hauberk.runtime.device import autocast, compiled, laid_out, placed
+from hauberk.runtime.device import autocast, compiled, placed
 from hauberk.runtime.signals import Interrupted
 from hauberk.runtime.sync_batchnorm import synchronised
-from hauberk.training import checkpoint
-from hauberk.training.guards import CollapseGuard, SupportWatch
+from hauberk.solver import Metrics
+from hauberk.training import snapshot
+from hauberk.training.batches import Batches
+from hauberk.training.guards import Guards
 from hauberk.training.log import Log
-from hauberk.training.prefetch import Feed
-from hauberk.training.run import CHECK_EVERY, Run, Solution, TrainingFailed
+from hauberk.training.metrics import EpochMetrics, SupportChange
+from hauberk.training.run import Run, Solution, TrainingFailed
+from hauberk.training.snapshot import Snapshot
 from hauberk.training.stage import Stage
-from hauberk.training.warm_starts import Ends
-
-HELD_OUT = 1000  # examples that are watched
+from hauberk.training.validation import Validation
 
 
 def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> list[dict[str, Any]]:
-    """Solve stage after stage; a resumed run walks through the finished ones without training.
+    """Solve stage after stage; a resumed run skips the training of finished stages.
+
+    Args:
+        stages: each is asked for once the one before it is solved.
+        model: any module; trained in place.
+        data: see `solve`.
+        run: folder, seed, device, precision.
 
     Returns:
         The rows of the log, all stages.
 
     Raises:
-        TrainingFailed: when a stage diverged or collapsed.
+        ValueError: the data cannot be trained on, or a checkpoint is damaged or of another run.
+        TrainingFailed: a stage diverged, collapsed or cannot meet a bound.
         Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
     """
     log = Log(run.folder, run.tensorboard)
     if run.folder and not run.resume:
-        _clear(run.folder)
-    ends = torch.empty(0)
+        snapshot.clear(run.folder)
+    perturbations = None
     for number, stage in enumerate(stages):
-        done = _kept(run, f"stage-{number}.safetensors")
+        done = snapshot.finished(run, number)
         if done is not None:
             model.load_state_dict(done["model"])
-            log.restore(done["history"])
-            ends = done["ends"]
+            log.load(done["log"])
+            perturbations = done["batches"]["perturbations"]
             continue
-        solution = solve(stage, model, data, run, number, log, ends)
+        solution = solve(stage, model, data, run, number, log, perturbations)
         if not solution.ok:
             raise TrainingFailed(solution.sentence)
-        ends = solution.ends
+        perturbations = solution.perturbations
     log.close()
     return log.history
-
-
-def _clear(out: Path) -> None:
-    """An earlier run's checkpoints are not this one's to resume from."""
-    for path in (out / "checkpoint.safetensors", *out.glob("stage-*.safetensors")):
-        path.unlink(missing_ok=True)
-
-
-def _kept(run: Run, name: str) -> dict[str, Any] | None:
-    """The checkpoint of this name, where the run resumes and has one."""
-    tree = checkpoint.load(run.out / name, run.group) if run.out and run.resume else None
-    if tree and tree["identity"] != run.identity:
-        raise ValueError(
-            f"{run.out} holds the checkpoint of a run with other settings; give the settings "
-            "of that run, or another --out, or leave --resume out to start anew."
-        )
-    return tree
 
 
 def solve(
@@ -88,275 +78,129 @@ def solve(
     run: Run,
     number: int = 0,
     log: Log | None = None,
-    ends: Tensor | None = None,
+    perturbations: Tensor | None = None,
 ) -> Solution:
     """``argmin`` of the stage's problem, approximately, in place in ``model``.
 
     Args:
         stage: problem, solver and length.
         model: any module; it is moved to the run's device.
-        data: its training split is trained on, its validation split watched, its test split unused.
+        data: the training split is trained on, the validation split measured, the test split
+            not used.
         run: folder, seed, device, precision.
         number: the stage's place in its method.
         log: where the rows go.
-        ends: where the attacks of the stage before ended, see `Recall`.
+        perturbations: those that the stage before ended with, see `Batches`.
+
+    Raises:
+        ValueError: the data cannot be trained on, or a checkpoint is damaged or of another run.
+        Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
     """
-    return _Leg(stage, model, data, run, number, log or Log(None, False), ends).solve()
+    with closing(Batches(stage, number, data, run, perturbations)) as batches:
+        return _Training(stage, model, data, run, log or Log(None, False), batches).solve()
 
 
-class _Leg:
-    """One stage under way."""
+class _Training:
+    """One stage of a run: its parts, and the loop over them."""
 
     def __init__(
-        self,
-        stage: Stage,
-        model: nn.Module,
-        data: Data,
-        run: Run,
-        number: int,
-        log: Log,
-        ends: Tensor | None,
+        self, stage: Stage, model: nn.Module, data: Data, run: Run, log: Log, batches: Batches
     ) -> None:
-        self.stage, self.run, self.number, self.log = stage, run, number, log
-        self.device = run.place()
-        if not len(data.train):
-            raise ValueError(f"{data.name} has no training examples; give data with a train split.")
-        self.group = run.group
-        self.size = min(stage.batch_size, len(data.train))
-        if self.size < self.group.size:
-            raise ValueError(
-                f"A batch of {self.size} cannot be shared by {self.group.size} processes; give a "
-                "larger batch_size or fewer of them."
-            )
-        self.feed = Feed(data.train, self.device)
-        held_out = data.validation.first(HELD_OUT).to(self.device)
-        self.data = replace(data, train=self.feed.examples, validation=held_out)
+        self.stage, self.run, self.log, self.batches = stage, run, log, batches
+        self.problem, self.device, number = stage.problem, run.place(), batches.number
         self.model = placed(model, self.device, len(data.shape) == 3)
-        self.group.alike_(list(self.model.state_dict().values()))
-        self.state = stage.solver.init(stage.problem, self.model)
-        self.per_epoch = max(1, len(data.train) // stage.batch_size)
-        self.total = self.per_epoch * stage.epochs
-        self.step = 0
-        self.sums: dict[str, Tensor] = {}
-        self.guard = CollapseGuard.of(self.data.train.y, data.classes)
-        self.watch = self._watch()
-        self.order = torch.empty(0)
-        self.shared = 0  # steps of this epoch whose ends every process has
-        fresh = stage.problem.objective.memory()
-        self.memory = {name: t.to(self.device) for name, t in fresh.items()}
-        searches = stage.problem.objective.searches()
-        self.ends = Ends(data.train, stage.reuse, searches, self.device, ends)
+        run.group.alike_(list(self.model.state_dict().values()))
+        self.state = stage.solver.init(self.problem, self.model)
+        per_epoch, labels = batches.per_epoch, batches.labels
+        self.metrics = EpochMetrics(per_epoch, run.group, batches.fraction, self.device)
+        self.validation = Validation(stage, number, data, run)
+        self.support = SupportChange(self._constrained())
+        self.guards = Guards.of(stage.name, per_epoch, labels, data.classes)
+        parts = {
+            "solver": self.state,
+            "batches": batches,
+            "metrics": self.metrics,
+            "validation": self.validation,
+            "support": self.support,
+            "guards": self.guards,
+            "log": log,
+        }
+        self.snapshot = Snapshot(run, number, self.model, parts)
 
     def solve(self) -> Solution:
-        with self.feed:
-            return self._solved()
-
-    def _solved(self) -> Solution:
-        self._restore()
-        self.run.watcher.stage(self.stage.name, self.total, self.step)
-        self._remember()
+        """Train until the stage is done, a guard stops it, or a signal does."""
+        batches, group = self.batches, self.run.group
+        self.snapshot.restore()
+        self.run.watcher.stage(self.stage.name, batches.total, batches.step)
         with (
             signals.noted() as caught,
-            synchronised(self.model, self.group),
+            synchronised(self.model, group),
             compiled(self.model, self.run.compiled),
         ):
             signum = 0
-            while self.step < self.total and not signum:
-                sentence = self._one_step()
-                if sentence:
-                    return self._failed(sentence)
-                signum = self.group.most(caught[0] if caught else 0)
-            if self.step < self.total:
-                self._save("checkpoint.safetensors")
-                raise Interrupted(self._farewell(signum), signum)
-        self.stage.solver.finish(self.stage.problem, self.model, self.state)
-        self._save(f"stage-{self.number}.safetensors")
-        self._forget()
+            for batch in batches:
+                failure = self._step(batch)
+                if not failure and batches.epoch_ended:
+                    failure = self._end_epoch()
+                if failure:
+                    self.snapshot.fall_back()
+                    return self._solution(failure)
+                signum = group.most(caught[0] if caught else 0)
+                if signum:
+                    break
+            if batches.step < batches.total:
+                self.snapshot.save()
+                raise self._interrupted(signum)
+        self.stage.solver.finish(self.problem, self.model, self.state)
+        self.snapshot.finish()
         if signum:
-            raise Interrupted(self._farewell(signum), signum)
-        return Solution(True, "", self.log.history, self.ends.kept)
+            raise self._interrupted(signum)
+        return self._solution("")
 
-    def _one_step(self) -> str:
-        epoch, place = divmod(self.step, self.per_epoch)
-        self.model.train()
-        if place == 0 or not len(self.order):
-            self.order = self._shuffle(epoch)
-        dropout = (self.run.seed, self.number, self.step, self.group.rank)
-        torch.manual_seed(hash(dropout) & 0x7FFFFFFF)
+    def _step(self, batch: Batch) -> str | None:
+        """One step of the solver; an error message if it failed."""
+        step = self.batches.step
         try:
-            with autocast(self.device, self.run.bf16):
-                metrics = self.stage.solver.step(
-                    self.stage.problem, self.model, self._batch(epoch, place), self.state
-                )
+            metrics = self._solver_step(batch)
         except NotFinite:
-            return _nan(self.stage.name, self.step)
+            return self.guards.diverged(step)
         except Infeasible as error:
             return str(error)
-        for name, value in metrics.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-        self.step += 1
-        seen = None
-        if self.step % CHECK_EVERY == 0 or self.step % self.per_epoch == 0:
-            whole = self.group.mean(metrics, self._share())
-            seen = {name: float(value) for name, value in whole.items()}
-        self.run.watcher.step(seen)
-        if seen and not all(math.isfinite(v) for v in seen.values()):
-            return _nan(self.stage.name, self.step)
-        return self._end_epoch(epoch) if self.step % self.per_epoch == 0 else ""
+        checked = self.metrics.add(metrics, step)
+        self.run.watcher.step(checked)
+        return self.guards.check_step(checked or {}, step)
 
-    def _shuffle(self, epoch: int) -> Tensor:
-        self.shared = 0
-        rng = generator(self.run.seed, "shuffle", self.number, epoch)
-        return permutation(len(self.data.train), rng).to(self.feed.place)
+    def _solver_step(self, batch: Batch) -> Metrics:
+        self.model.train()
+        dropout = (self.run.seed, self.batches.number, batch.step, self.run.group.rank)
+        torch.manual_seed(hash(dropout) & 0x7FFFFFFF)
+        with autocast(self.device, self.run.bf16):
+            return self.stage.solver.step(self.problem, self.model, batch, self.state)
 
-    def _rows(self, place: int) -> Tensor | None:
-        """This process's examples of a step of this epoch; None past its end."""
-        whole = self.order[place * self.size : (place + 1) * self.size]
-        return whole[self.group.part(self.size)] if place < self.per_epoch else None
-
-    def _batch(self, epoch: int, place: int) -> Batch:
-        index = self._rows(place)
-        assert index is not None
-        rng = generator(self.run.seed, "step", self.number, self.step, device=self.device)
-        rng.part, rng.whole = self.group.part(self.size), self.size
-        x = self.feed.images(index, self._rows(place + 1))
-        index = index.to(self.device)
-        recall = self.ends.recall(index)
-        if self.stage.augmentation:
-            moves = self.stage.augmentation.draw(x, rng)
-            x = moves(x)
-            recall = recall and replace(recall, there=moves, back=moves.back())
-        return Batch(
-            laid_out(x),
-            self.data.train.y[index],
-            rng,
-            self.step / self.total,
-            recall,
-            self.memory,
-            self.group,
-            self._share(),
-            self.step,
-        )
-
-    def _share(self) -> float:
-        """Of this process's rows in a batch; 1 where it is alone."""
-        part = range(self.size)[self.group.part(self.size)]
-        return len(part) / self.size
-
-    def _end_epoch(self, epoch: int) -> str:
-        sums = self.group.mean(self.sums, self._share())
-        means = {name: float(value) / self.per_epoch for name, value in sums.items()}
-        self.sums = {}
-        row: dict[str, Any] = {
-            "stage": self.stage.name,
-            "epoch": epoch + 1,
-            **means,
-            **self._validate(epoch),
-        }
-        if self.watch:
-            row |= self.watch.look(self.stage.problem.weights(self.model))
+    def _end_epoch(self) -> str | None:
+        """Validate, log, check, save; an error message if a guard stops the stage."""
+        epoch = self.batches.epoch
+        row: dict[str, Any] = {"stage": self.stage.name, "epoch": epoch, **self.metrics.close()}
+        row |= self.validation.measure(self.model, epoch, self.batches.memory)
+        row |= self.support.measure(self._constrained())
         self.log.add(row)
         self.run.watcher.epoch(row)
-        sentence = self.guard.look(self.stage.name, means, self.per_epoch)
-        if not sentence:
-            self._remember()
-            self._save("checkpoint.safetensors")
-        return sentence
+        failure = self.guards.check(row)
+        if not failure:
+            self.snapshot.save()
+        return failure
 
-    @torch.no_grad()
-    def _validate(self, epoch: int) -> dict[str, float]:
-        """The same objective on (at most `HELD_OUT`) held-out examples, by the training attack.
+    def _constrained(self) -> dict[str, nn.Parameter]:
+        return self.problem.weights(self.model) if self.problem.structures else {}
 
-        Where training goes on from the last ends, so do these attacks, from their own.
-        """
-        held_out = self.data.validation
-        if not len(held_out):
-            return {}
-        rng = generator(self.run.seed, "validate", self.number, epoch, device=self.device)
-        self.model.eval()
-        with autocast(self.device, self.run.bf16):
-            recall, times = self.ends.rehearsal(held_out)
-            looked = {name: t.clone() for name, t in self.memory.items()}
-            batch = Batch(
-                laid_out(held_out.images()), held_out.y, rng, recall=recall, memory=looked
-            )
-            for _ in range(times):
-                loss = self.stage.problem.objective(self.model, batch)
-        return {f"val_{k}": float(v) for k, v in {"loss": loss.value, **loss.metrics}.items()}
+    def _solution(self, failure: str) -> Solution:
+        perturbations = self.batches.warm_starts.perturbations
+        return Solution(not failure, failure, self.log.history, perturbations)
 
-    def _failed(self, sentence: str) -> Solution:
-        self.model.load_state_dict(self.sane)
-        return Solution(False, sentence, self.log.history, self.ends.kept)
-
-    def _remember(self) -> None:
-        """The weights to fall back to should the next epoch diverge."""
-        self.sane = {name: value.clone() for name, value in self.model.state_dict().items()}
-
-    def _watch(self) -> SupportWatch | None:
-        problem = self.stage.problem
-        return SupportWatch(problem.weights(self.model)) if problem.structures else None
-
-    def _tree(self) -> dict[str, Any]:
-        return {
-            "identity": self.run.identity,
-            "stage": self.number,
-            "step": self.step,
-            "model": dict(self.model.state_dict()),
-            "state": self.state.tree(),
-            "sums": self.sums,
-            "ends": self.ends.kept,
-            "held_out_ends": self.ends.held_out,
-            "memory": self.memory,
-            "guard": self.guard.steps,
-            "history": self.log.history,
-        }
-
-    def _save(self, name: str) -> None:
-        """The first process writes what all have agreed on."""
-        self._share_ends()
-        self.sums = self.group.mean(self.sums, self._share())
-        if self.run.folder:
-            checkpoint.save(self.run.folder / name, self._tree())
-        self.group.wait()
-
-    def _share_ends(self) -> None:
-        """Of this epoch, those that are not shared yet."""
-        if not len(self.order):
-            return
-        done = self.step % self.per_epoch or self.per_epoch
-        batches = self.order[: done * self.size].view(done, self.size)
-        self.ends.share(batches[self.shared :], self.group)
-        self.shared = done
-
-    def _restore(self) -> None:
-        tree = _kept(self.run, "checkpoint.safetensors")
-        if not tree or tree["stage"] != self.number:
-            return
-        self.model.load_state_dict(tree["model"])
-        self.state.load(tree["state"])
-        self.step, self.guard.steps = tree["step"], tree["guard"]
-        self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
-        self.ends.kept = tree["ends"].to(self.device)
-        self.ends.held_out = tree.get("held_out_ends", torch.empty(0)).to(self.device)
-        kept = tree.get("memory", {})  # checkpoints from before there was any have none
-        self.memory |= {name: t.to(self.device) for name, t in kept.items()}
-        self.log.restore(tree["history"])
-        self.watch = self._watch()
-
-    def _forget(self) -> None:
-        if self.run.folder:
-            (self.run.folder / "checkpoint.safetensors").unlink(missing_ok=True)
-
-    def _farewell(self, signum: int) -> str:
+    def _interrupted(self, signum: int) -> Interrupted:
         kept = f"; its checkpoint is in {self.run.out}: run the same command with --resume"
-        return (
+        message = (
             f"{signal.Signals(signum).name} ended the run in stage {self.stage.name}, step "
-            f"{self.step} of {self.total}{kept if self.run.out else ''}."
+            f"{self.batches.step} of {self.batches.total}{kept if self.run.out else ''}."
         )
-
-
-def _nan(stage: str, step: int) -> str:
-    return (
-        f"Stage {stage} diverged: loss or weights are no longer finite numbers at step {step}. "
-        "Try a smaller learning rate, or full precision instead of bf16."
-    )
+        return Interrupted(message, signum)

@@ -1,4 +1,4 @@
-"""A run: where and how a training goes, who watches it, and how it ended."""
+"""A run: where and how a training runs, its progress callbacks, and its result."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from torch import Tensor
 
 from hauberk.runtime.processes import ALONE, Group
 
-CHECK_EVERY = 16  # steps between looks at the loss: a look waits for the device
-
 
 class Watcher:
-    """Looks on while a run goes; the default sees nothing."""
+    """Progress callbacks; the default does nothing."""
 
     def stage(self, name: str, steps: int, done: int) -> None:
-        """A stage of ``steps`` steps begins, ``done`` of them made before."""
+        """A stage begins.
+
+        Args:
+            name: of the stage.
+            steps: it has in all.
+            done: steps that were made before a resumed run stopped.
+        """
 
     def step(self, metrics: Mapping[str, float] | None) -> None:
-        """A step was made; the metrics come every `CHECK_EVERY` steps."""
+        """A step was made; the metrics are None on all but every 16th step."""
 
     def epoch(self, row: Mapping[str, float | int | str]) -> None:
         """An epoch ended with this row of the log."""
@@ -30,19 +34,19 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how a run goes: everything that is not mathematics.
+    """Where and how a training runs: everything that is not mathematics.
 
     Attributes:
         out: folder for checkpoints and logs; ``None`` keeps nothing.
         seed: of every shuffle and random start.
-        resume: go on from the folder's checkpoint where there is one.
-        device: ``None`` is CUDA where there is any, else the CPU.
+        resume: go on from the folder's checkpoint, if there is one.
+        device: ``None`` selects CUDA if it is available, else the CPU.
         bf16: run forward and backward passes in bfloat16 where that is safe (autocast).
-        compiled: let ``torch.compile`` make kernels of the network, for the steps of this machine's
-            shapes: some minutes first, then faster on a GPU; rounding differs.
+        compiled: compile the network by ``torch.compile``: this takes minutes, then steps are
+            faster on a GPU; rounding differs.
         tensorboard: also write TensorBoard events to the folder.
-        identity: what run this is; a checkpoint of another run is refused.
-        watcher: told of progress.
+        identity: text that identifies the settings; a checkpoint with another one is refused.
+        watcher: progress callbacks.
         group: the processes that share the run, see `hauberk.runtime.processes.joined`; the
             first of them reads and writes the folder.
     """
@@ -65,26 +69,26 @@ class Run:
 
     @property
     def folder(self) -> Path | None:
-        """Where this process writes, if it is the one that does."""
+        """The folder in the process that writes it, None in the others."""
         return self.out if self.group.first else None
 
 
 @dataclass(frozen=True)
 class Solution:
-    """How a stage ended.
+    """The result of a stage.
 
     Attributes:
-        ok: whether the weights in the model are what was asked for.
-        sentence: for a run that diverged or collapsed: what happened and what to try.
+        ok: whether the stage succeeded and the weights in the model satisfy its constraints.
+        sentence: the one-line error of a stage that failed: what happened and what to try.
         history: one row per epoch.
-        ends: where the last attack on each example ended, for a next stage that reuses them.
+        perturbations: those that the last attacks found, warm starts for the next stage.
     """
 
     ok: bool
     sentence: str
     history: list[dict[str, Any]]
-    ends: Tensor
+    perturbations: Tensor
 
 
 class TrainingFailed(ValueError):
-    """A stage diverged or collapsed; the message says what happened and what to try."""
+    """A stage failed; the message says what happened and what to try."""

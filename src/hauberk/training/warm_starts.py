@@ -1,7 +1,7 @@
-"""Where the last attack on each training example ended, for attacks that go on from there.
+"""Warm starts: each attack on an example starts from the perturbation that the last one found.
 
-A perturbation of every example and search, in half precision, in radii of the threat; nothing where
-none is reused. Each process of a run writes its own rows, and all are shared when they are saved.
+One perturbation per example and search, in half precision, in units of the threat's radius. Each
+process of a run writes its own rows; they are exchanged when a snapshot is saved.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from hauberk.runtime import memory
 from hauberk.runtime.processes import Group
 
 REHEARSALS = 8
-"""Attacks in a row on an example that was not attacked before, where each goes on from the last."""
-
-_AGAIN = 2
-"""Attacks in a row on a held-out example that was attacked an epoch ago: the weights have moved."""
+"""Attacks in a row on an example that was not attacked before, each from the end of the last."""
 
 
-class Ends:
-    """The ends of one stage's attacks.
+class WarmStarts:
+    """The perturbations of a set of examples, from attack to attack.
 
     Args:
-        examples: of the training split.
-        reuse: whether any are kept.
-        searches: attacks on each example.
+        examples: that are attacked.
+        reuse: whether perturbations are kept at all.
+        searches: attacks on each example, see `Objective.searches`.
         device: that keeps them.
-        before: the ends of the stage before, taken over where they are of as many searches.
+        before: the perturbations of the stage before; they are taken over if there are as many.
+
+    Attributes:
+        perturbations: (searches · count, *shape), in float16; empty without ``reuse``.
 
     Raises:
         ValueError: they do not fit on the device.
@@ -45,33 +45,21 @@ class Ends:
         device: torch.device,
         before: Tensor | None = None,
     ) -> None:
-        self.reuse, self.searches, self.device = reuse, searches, device
-        self.held_out = torch.empty(0)
-        if reuse and before is not None and len(before) == len(examples) * searches:
-            self.kept = before.to(device)
+        self.reuse, self.searches = reuse, searches
+        count = len(examples) * searches if reuse else 0
+        if reuse and before is not None and len(before) == count:
+            self.perturbations = before.to(device)
             return
         if reuse:
             _check_room(examples, device, searches)
-        self.kept = self._untouched(examples)
+        self.perturbations = torch.zeros(count, *examples.shape, dtype=torch.float16, device=device)
 
     def recall(self, index: Tensor) -> Recall | None:
-        """What is known of the examples of a batch."""
-        return Recall(self.kept, index) if self.reuse else None
+        """The warm starts of a batch, given the indices of its examples, (batch,)."""
+        return Recall(self.perturbations, index) if self.reuse else None
 
-    def rehearsal(self, examples: Examples) -> tuple[Recall | None, int]:
-        """What is known of examples that are never trained on; how many attacks in a row they get.
-
-        The same ones are given each time, and their attacks go on where they ended an epoch ago.
-        """
-        if not self.reuse:
-            return None, 1
-        rows, times = torch.arange(len(examples), device=self.device), _AGAIN
-        if not len(self.held_out):
-            self.held_out, times = self._untouched(examples), REHEARSALS
-        return Recall(self.held_out, rows), times
-
-    def share(self, batches: Tensor, group: Group) -> None:
-        """Every process learns where the others' attacks ended.
+    def exchange(self, batches: Tensor, group: Group) -> None:
+        """Give every process the perturbations that the others found.
 
         Args:
             batches: (steps, batch), the examples of each step, of which each process had a part.
@@ -82,15 +70,10 @@ class Ends:
         for rank in range(group.size):
             part = replace(group, rank=rank).part(batches.shape[1])
             rows = batches[:, part].reshape(-1)
-            for own in self.kept.chunk(self.searches):
-                ends = own[rows]
-                group.alike_([ends], rank)
-                own[rows] = ends
-
-    def _untouched(self, examples: Examples) -> Tensor:
-        """No perturbation yet for any example."""
-        count = len(examples) * self.searches if self.reuse else 0
-        return torch.zeros(count, *examples.shape, dtype=torch.float16, device=self.device)
+            for own in self.perturbations.chunk(self.searches):
+                sent = own[rows]
+                group.alike_([sent], rank)
+                own[rows] = sent
 
 
 def _check_room(examples: Examples, device: torch.device, searches: int) -> None:
