@@ -2,17 +2,19 @@
 # make test   environment, then all tests (8 minutes on two cores)
 # make quick  environment, then the tests that take no seconds each (90 seconds)
 # make lint   environment, then style, types and the floors of the house
+# make docs   environment, then the tables of every page, the README's picture, the site in site/
 # make bench  environment, then the speed benchmarks at small size; results in runs/bench
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.ready-docs
 
 # MNIST as the command takes it: a folder, a file, or the Hub (pip install hauberk[hub])
 DATA ?= hub:ylecun/mnist
 
-.PHONY: demo test quick lint format bench clean
+.PHONY: demo test quick lint format docs bench clean
 
 demo: $(READY)
 	$(BIN)/hauberk demo
@@ -33,6 +35,11 @@ format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+docs: $(DOCS_READY)
+	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/pictures.py
+	$(BIN)/zensical build --strict
+
 bench: export OMP_NUM_THREADS = 1
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/attack.py --small --data $(DATA)
@@ -45,7 +52,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed/codec.py --small
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site
 
 # torch first: an unpinned one would pull gigabytes
 $(READY): pyproject.toml constraints.txt
@@ -55,3 +62,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --upgrade-strategy only-if-needed -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	@touch $(DOCS_READY)

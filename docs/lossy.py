@@ -1,28 +1,18 @@
-"""Lossy compression of images at a distortion that is given, without a sweep over weights.
+"""Lossy compression of images at a required distortion, without a sweep over weights.
 
     min_θ R(θ)  s.t.  D(θ) ≤ c        R: bits of a code, D: squared error of the image, both means
 
     python docs/lossy.py                 three targets by three ways: 80 s of one quiet core
     python docs/lossy.py --targets 2 --ways dual
 
-A small autoencoder codes an 8 × 8 digit as sixteen whole numbers; each costs −log₂ of its
-probability under a logistic law that is learnt with it. Training adds noise where the file rounds
-(Ballé, Laparra and Simoncelli, 2017, arXiv 1611.01704): the noisy D is the bound's surrogate, the
-rounded D on held-out images its strict value. `DualAscent` is the solver that `--robust-at-least`
-uses; what it is compared with, a weight β and a hinge, is what van Rozendaal, Sautière and Cohen,
-2020 (arXiv 2005.04064) compare with. Nothing here knows of adversaries: only of a problem with a
-bound.
+A small autoencoder codes an 8 × 8 digit as sixteen integers; each costs −log₂ of its probability
+under a learnt logistic distribution. Training adds noise where the file rounds (Ballé, Laparra and
+Simoncelli, 2017, arXiv 1611.01704): the noisy D is the bound's surrogate, the rounded D on held-out
+images its true value. `DualAscent` is the solver that `--robust-at-least` uses; the baselines, a
+fixed weight β and a hinge, are those of van Rozendaal, Sautière and Cohen, 2020 (arXiv 2005.04064).
 
-Reached, on 270 held-out digits (and on 449 test digits), with bits an image; β = 5 for both others:
-
-    target   dual                     weighted              hinge
-    1        0.984 (0.994)  24.5      2.215 (2.260)  6.4    2.215 (2.260)  6.4
-    2        1.958 (1.999)  10.1      2.215 (2.260)  6.4    2.239 (2.271)  6.1
-    4        3.998 (3.873)   1.6      2.215 (2.260)  6.4    4.417 (4.436)  0.6
-
-The distortion is met to 3% without a sweep. The bits are not the least for it: λ has to be found
-before they can settle, and 150 epochs leave them falling (at 2 they are one or two above what the
-weighted row and the slope λ = 6 let expect).
+The dual ascent meets each distortion to 3% without a sweep. The bits are not the least for it: the
+multiplier has to be found before they can settle.
 """
 
 from __future__ import annotations
@@ -40,11 +30,11 @@ from hauberk.training.loop import solve
 from hauberk.training.stage import Stage
 
 BETA = 5.0
-"""Of both baselines, for all targets: which one fits a target is what a sweep would find out."""
+"""The weight of both baselines, for all targets; a sweep would find the one that fits each."""
 
 
 class Codec(nn.Module):
-    """An encoder, a decoder, and what each code is expected to be."""
+    """An encoder, a decoder, and the distribution of each code."""
 
     def __init__(self, codes: int = 16, seed: int = 0) -> None:
         super().__init__()
@@ -69,7 +59,7 @@ class Codec(nn.Module):
         return (self.decode(z) - x.flatten(1)).square().sum(1)
 
     def noisy(self, batch: hb.batch.Batch) -> Tensor:
-        """Codes with noise that stands for rounding; the same for all who ask at this step."""
+        """Codes with noise in place of rounding; the same for every caller of one step."""
         z = self.encode(batch.x)
         rng = torch.Generator(z.device).manual_seed(int(batch.progress * 1e9))
         return z + torch.rand(z.shape, generator=rng, device=z.device) - 0.5
@@ -77,20 +67,21 @@ class Codec(nn.Module):
 
 @torch.no_grad()
 def measured(net: Codec, images: Tensor) -> tuple[float, float]:
-    """Bits and squared error of an image, with codes that are really rounded."""
+    """Mean bits and squared error of an image, with codes rounded to integers."""
     z = net.encode(images).round()
     return float(net.bits(z).mean()), float(net.error(z, images).mean())
 
 
+# --8<-- [start:problem]
 class Bits(hb.problem.Objective):
-    """R alone: what is minimised under the bound."""
+    """R alone, minimised under the bound."""
 
     def __call__(self, model: nn.Module, batch: hb.batch.Batch) -> Loss:
         return Loss(model.bits(model.noisy(batch)).mean())
 
 
 def distortion(model: nn.Module, batch: hb.batch.Batch) -> Tensor:
-    """D as training sees it."""
+    """The surrogate of D: with noise in place of rounding."""
     return model.error(model.noisy(batch), batch.x).mean()
 
 
@@ -108,7 +99,7 @@ class Weighted(hb.problem.Objective):
 
 
 def trained(way: str, target: float, data: hb.Data, epochs: int) -> Codec:
-    """The autoencoder that a way of asking for this distortion makes."""
+    """The autoencoder that one of the three ways trains for this distortion."""
     net, images = Codec(), data.validation.images()
     descent = hb.solvers.Descent(lr=1e-2, average=0.0, clip=10.0)
     solver: hb.solver.Solver = hb.solvers.ProjectedGradient(descent)
@@ -120,6 +111,7 @@ def trained(way: str, target: float, data: hb.Data, epochs: int) -> Codec:
         problem = hb.problem.Problem(Weighted(BETA, target))
     else:
         problem = hb.problem.Problem(Weighted(BETA))
+    # --8<-- [end:problem]
     made = solve(Stage(way, problem, solver, epochs), net, data, hb.Run())
     assert made.ok, made.sentence
     return net
@@ -128,12 +120,12 @@ def trained(way: str, target: float, data: hb.Data, epochs: int) -> Codec:
 def rows(
     targets: Iterable[float], ways: Iterable[str], epochs: int
 ) -> Iterator[dict[str, float | str]]:
-    """What each way reached for each target: on the images it was steered by, and on others."""
+    """Distortion and bits of each way and target, on validation and on test images."""
     data, targets = hb.data.load("digits"), list(targets)
     for way in ways:
         net = None
         for target in targets:
-            if net is None or way != "weighted":  # which knows of no target
+            if net is None or way != "weighted":  # the target does not enter it
                 net = trained(way, target, data, epochs)
             bits, reached = measured(net, data.validation.images())
             test_bits, test = measured(net, data.test.images())

@@ -1,4 +1,4 @@
-"""The example in docs/ is code: it runs, and does what its page says."""
+"""docs/lossy.py, the example of a bound: it runs, and does what its page says."""
 
 import importlib.util
 import sys
@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).parents[1] / "docs" / "lossy.py"
+PATH = Path(__file__).parents[2] / "docs" / "lossy.py"
 
 
 @pytest.fixture(scope="module")
