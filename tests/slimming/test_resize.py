@@ -83,7 +83,7 @@ def test_the_leading_part_is_kept_and_a_new_bias_is_zero() -> None:
         (nn.Linear(4, 3), {"bias": (2,)}),
         (nn.Conv2d(4, 4, 3), {"weight": (4, 4, 1, 1), "bias": (4,)}),
         (nn.Conv2d(4, 4, 3, groups=2), {"weight": (2, 2, 3, 3), "bias": (2,)}),
-        (nn.ConvTranspose2d(4, 4, 3), {"weight": (2, 4, 3, 3), "bias": (4,)}),
+        (nn.ConvTranspose2d(4, 4, 3, groups=2), {"weight": (2, 2, 3, 3), "bias": (4,)}),
         (nn.BatchNorm2d(4), {"weight": (3,), "bias": (2,)}),
         (nn.BatchNorm2d(4), {"weight": (5,), "bias": (5,)}),
         (nn.LayerNorm(4), {"weight": (3,), "bias": (3,)}),

@@ -392,7 +392,7 @@ def tied() -> nn.Module:
         Small(lambda x: F.normalize(x, dim=1)),
         Small(nn.GroupNorm(2, 8)),
         Small(nn.PReLU(8)),
-        Small(nn.ConvTranspose2d(8, 8, 2)),
+        Small(nn.ConvTranspose2d(8, 8, 2, groups=2)),
     ],
     ids=[
         "adds",

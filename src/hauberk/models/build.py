@@ -14,6 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
+from hauberk.models.generators import cyclegan_resnet9, pix2pix_unet
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
 from hauberk.models.resnet import resnet18, resnet34, wrn
 from hauberk.models.vgg import vgg16
@@ -46,6 +47,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "resnet18": Family(resnet18, (3, 32, 32)),
         "resnet34": Family(resnet34, (3, 32, 32)),
         "wrn": Family(wrn, (3, 32, 32)),
+        "cyclegan-resnet9": Family(cyclegan_resnet9, (3, 64, 64)),
+        "pix2pix-unet": Family(pix2pix_unet, (3, 64, 64)),
     }
 )
 

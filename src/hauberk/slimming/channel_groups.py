@@ -16,10 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from hauberk.slimming.constants import Matrix, axis, by_channel
+from hauberk.slimming.constants import axis, by_channel
+from hauberk.slimming.layers import Matrix, depthwise, resizable, width
 
 _WEIGHTLESS = frozenset(
     {"ELEMENTWISE", "CONCAT", "SPLIT", "RESHAPE", "UNBIND", "EXPAND", "SLICE", "PRELU"}
@@ -127,7 +126,11 @@ class Graph:
 
     def cut(self, group: Coupled, gone: Tensor) -> None:
         """Take the channels of a mask out of every layer, in place; the trace is then stale."""
+        norms = [m.layer for m in group.members if isinstance(m.layer, nn.GroupNorm)]
+        sizes = [norm.num_channels // norm.num_groups for norm in norms]
         self._group(group.root, _numbers(gone)).prune(record_history=False)
+        for norm, size in zip(norms, sizes, strict=True):
+            norm.num_groups = norm.num_channels // size
 
     def _group(self, root: nn.Module, channels: Sequence[int]) -> Any:
         write = self._graph.get_pruner_of_module(root).prune_out_channels
@@ -141,7 +144,7 @@ class Graph:
                 if getattr(node.module, "num_parameters", 1) > 1:
                     return None
                 continue
-            if node.module in self._shared or not _known(node.module):
+            if node.module in self._shared or not resizable(node.module):
                 return None
             reads = not self._graph.is_out_channel_pruning_fn(handler)
             if not set(item.idxs) <= set(range(width(node.module, reads))):
@@ -177,23 +180,6 @@ def traced(advice: str) -> Iterator[None]:
 
 def _numbers(mask: Tensor) -> list[int]:
     return mask.nonzero().flatten().tolist()
-
-
-def width(layer: nn.Module, reads: bool) -> int:
-    """Channels on one side of a layer."""
-    if isinstance(layer, nn.Linear):
-        return layer.in_features if reads else layer.out_features
-    if isinstance(layer, _ConvNd):
-        return layer.in_channels if reads else layer.out_channels
-    assert isinstance(layer, _NormBase)
-    return layer.num_features
-
-
-def depthwise(layer: nn.Module) -> bool:
-    """Each channel has a filter of its own."""
-    return (
-        isinstance(layer, _ConvNd) and layer.groups == layer.in_channels == layer.out_channels > 1
-    )
 
 
 @torch.no_grad()
@@ -247,14 +233,6 @@ def _marked(
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _known(layer: nn.Module) -> bool:
-    """Layers that `resize` can give another width too."""
-    if isinstance(layer, _ConvNd):
-        plain = layer.groups == 1 or depthwise(layer)
-        return plain and not isinstance(layer, _ConvTransposeNd)
-    return isinstance(layer, nn.Linear | _NormBase)
 
 
 @torch.no_grad()

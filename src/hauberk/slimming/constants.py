@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-Matrix: TypeAlias = _ConvNd | nn.Linear
-"""A layer that mixes channels by a weight."""
+from hauberk.slimming.layers import Matrix
 
 _UNIFORM = 1e-6
 """Values that should be equal may differ by so much of their size: sums are rounded."""
@@ -128,17 +126,51 @@ def _normed(
     *rest: Any,
     **named: Any,
 ) -> Tensor:
-    """Known where the scale is zero: the shift is all that is left."""
+    """Batch-norm: known where the scale is zero."""
     out = F.batch_norm(input, running_mean, running_var, weight, bias, *rest, **named)
-    if weight is None:
+    return _forgotten(out, weight, bias)
+
+
+def _instance_normed(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *rest: Any,
+    **named: Any,
+) -> Tensor:
+    """Instance-norm: the same."""
+    out = F.instance_norm(input, running_mean, running_var, weight, bias, *rest, **named)
+    return _forgotten(out, weight, bias)
+
+
+def _group_normed(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *rest: Any,
+    **named: Any,
+) -> Tensor:
+    """Group-norm: the same; one unknown channel makes its whole group unknown."""
+    out = F.group_norm(input, num_groups, weight, bias, *rest, **named)
+    return _forgotten(out, weight, bias)
+
+
+def _forgotten(out: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """What a norm gives: where its scale is zero, its shift, whatever it read."""
+    if scale is None:
         return out
-    shape = (-1, *[1] * (input.ndim - 2))
-    shift = torch.zeros_like(weight) if bias is None else bias
-    return torch.where((weight == 0).view(shape), shift.view(shape), out)
+    shape = (-1, *[1] * (out.ndim - 2))
+    rest = torch.zeros_like(scale) if shift is None else shift
+    return torch.where((scale == 0).view(shape), rest.view(shape), out)
 
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.batch_norm: _normed,
+    F.instance_norm: _instance_normed,
+    F.group_norm: _group_normed,
     **{
         func: partial(_through, func)
         for func in (

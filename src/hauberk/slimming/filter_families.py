@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from hauberk.slimming.channel_groups import Graph, Member, release, traceable, traced
+from hauberk.slimming.layers import Norm
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
 
 def _scales(member: Member) -> bool:
     """A norm of all its channels."""
-    return isinstance(member.layer, _NormBase) and len(member.at) == member.width
+    return isinstance(member.layer, Norm) and len(member.at) == member.width
 
 
 def _names(net: nn.Module, layers: set[nn.Module]) -> tuple[str, ...]:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from hauberk.slimming.channel_groups import Coupled, Member
-from hauberk.slimming.constants import Matrix
+from hauberk.slimming.layers import Matrix, gain, uneven, weight
 
 _FIT = 1e-3
 """A carrier's constant is at least so much of the largest: W_i c_i / c_a must not explode."""
@@ -42,7 +41,7 @@ class Reading:
     @classmethod
     def of(cls, member: Member, size: int, held: Mapping[nn.Module, Tensor]) -> Reading:
         """What ``member`` reads, given all constants."""
-        columns = _weight(member.layer)[:, member.at]
+        columns = weight(member.layer)[:, member.at]
         unread = (columns == 0).transpose(0, 1).flatten(1).all(1)
         unknown = torch.full((len(member.at),), torch.nan, dtype=torch.double)
         value = held[member.layer][member.at] if member.layer in held else unknown
@@ -56,11 +55,11 @@ class Reading:
     @property
     def framed(self) -> Tensor:
         """Places whose constant ends at a border of zeros: a mask over the places."""
-        return ~self.unread & (self.value.abs() > 0) & _zero_padded(self.member.layer)
+        return ~self.unread & (self.value.abs() > 0) & uneven(self.member.layer)
 
-    def needs(self, dead: Tensor) -> Tensor:
-        """Dead channels that could carry the framed ones; empty where none is framed."""
-        framed = self.framed & dead[self.member.of]
+    def needs(self, gone: Tensor, dead: Tensor) -> Tensor:
+        """Dead channels that could carry the framed ones that go; empty where none is framed."""
+        framed = self.framed & gone[self.member.of]
         if not framed.any():
             return torch.zeros(self.size, dtype=torch.bool)
         size = self.value.abs().nan_to_num(0.0)
@@ -80,7 +79,7 @@ class Reading:
             _fold(self.member.layer, at, c, grow=exact)
         else:
             _merge(self.member.layer, at, c / self.value[carrier], self.member.at[carrier])
-        _weight(self.member.layer)[:, at] = 0.0
+        weight(self.member.layer)[:, at] = 0.0
 
     def _place(self, carriers: Sequence[int]) -> int | None:
         """Where the best of the carriers is read."""
@@ -96,18 +95,49 @@ class Reading:
 
 def choose(readings: Sequence[Reading], group: Coupled, *, exact: bool) -> tuple[Tensor, list[int]]:
     """The channels that can go, as a mask, and the carriers that stay for them."""
-    gone = ~torch.stack([r.alive for r in readings]).any(0)
-    carriers = _cover([r.needs(gone) for r in readings]) if exact else []
+    dead = ~torch.stack([r.alive for r in readings]).any(0)
+    gone = _removable(dead, group)
+    carriers = _cover([r.needs(gone, dead) for r in readings], dead & ~gone) if exact else []
     gone[carriers] = False
-    for member in group.members:  # no layer loses its last channel
-        if len(member.places(gone)) == member.width:
-            gone[member.of[0]] = False
-    return gone, carriers
+    return _removable(gone, group), carriers
 
 
-def _cover(needs: Sequence[Tensor]) -> list[int]:
-    """A few channels of which each set in need holds one: the one that serves most comes first."""
-    open_, chosen = [need for need in needs if need.any()], []
+def _removable(dead: Tensor, group: Coupled) -> Tensor:
+    """The dead channels without those that some layer of the group cannot lose."""
+    gone, before = dead.clone(), torch.zeros_like(dead)
+    while not torch.equal(before, gone):
+        before = gone.clone()
+        for member in group.members:
+            _keep_statistics(member, gone)
+            if len(member.places(gone)) == member.width:  # no layer loses its last channel
+                gone[_first(member)] = False
+    return gone
+
+
+def _keep_statistics(member: Member, gone: Tensor) -> None:
+    """A group-norm's channels share their statistics: they go all together, or none of them."""
+    if isinstance(member.layer, nn.GroupNorm):
+        size = member.layer.num_channels // member.layer.num_groups
+        stay = {int(p) // size for p in member.places(~gone)}
+        for place, channel in zip(member.at.tolist(), member.of.tolist(), strict=True):
+            if place // size in stay:
+                gone[channel] = False
+
+
+def _first(member: Member) -> Tensor:
+    """The channels that stay where all others go: one, or the first group of a group-norm."""
+    if isinstance(member.layer, nn.GroupNorm):
+        return member.of[: member.layer.num_channels // member.layer.num_groups]
+    return member.of[:1]
+
+
+def _cover(needs: Sequence[Tensor], staying: Tensor) -> list[int]:
+    """A few channels of which each set in need holds one: the one that serves most comes first.
+
+    Dead channels that stay anyway carry for nothing.
+    """
+    cheapest = [need & staying if (need & staying).any() else need for need in needs]
+    open_, chosen = [need for need in cheapest if need.any()], []
     while open_:
         serves = torch.stack(open_).sum(0).tolist()
         chosen.append(serves.index(max(serves)))
@@ -115,23 +145,10 @@ def _cover(needs: Sequence[Tensor]) -> list[int]:
     return chosen
 
 
-def _weight(layer: nn.Module) -> Tensor:
-    assert isinstance(layer, Matrix)
-    return layer.weight.detach()
-
-
-def _zero_padded(layer: nn.Module) -> bool:
-    return (
-        isinstance(layer, _ConvNd)
-        and layer.padding_mode == "zeros"
-        and any(layer._reversed_padding_repeated_twice)
-    )
-
-
 def _fold(layer: nn.Module, at: Tensor, c: Tensor, *, grow: bool) -> None:
     """``b ← b + Σ_i c_i ΣW_i``; a layer without a bias may get one where that is not zero."""
     assert isinstance(layer, Matrix)
-    shift = _weight(layer)[:, at].double().reshape(len(layer.weight), len(at), -1).sum(2) @ c
+    shift = gain(layer)[:, at] @ c
     if not shift.any() or (layer.bias is None and not grow):
         return
     old = torch.zeros_like(shift) if layer.bias is None else layer.bias.detach()
@@ -140,7 +157,7 @@ def _fold(layer: nn.Module, at: Tensor, c: Tensor, *, grow: bool) -> None:
 
 def _merge(layer: nn.Module, at: Tensor, share: Tensor, carrier: Tensor) -> None:
     """``W_a ← W_a + Σ_i W_i c_i / c_a``."""
-    weight = _weight(layer)
-    columns = weight[:, at].double()
-    extra = (columns * share.view(1, -1, *[1] * (weight.ndim - 2))).sum(1)
-    weight[:, carrier] += extra.to(weight.dtype)
+    w = weight(layer)
+    columns = w[:, at].double()
+    extra = (columns * share.view(1, -1, *[1] * (w.ndim - 2))).sum(1)
+    w[:, carrier] += extra.to(w.dtype)

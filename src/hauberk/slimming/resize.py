@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from hauberk.slimming.channel_groups import depthwise
+from hauberk.slimming.layers import depthwise
 
 Shape = tuple[int, ...]
 
@@ -51,7 +51,7 @@ def resize(model: nn.Module, shapes: Mapping[str, Shape]) -> None:
     """Give the ordinary layers of ``model`` the shapes of a file's tensors, in place.
 
     Args:
-        model: its Conv (not transposed), Linear and batch- or instance-norm layers are resized;
+        model: its Conv, Linear and batch-, instance- or group-norm layers are resized;
             it may stand on the meta device.
         shapes: names in the state to shapes. Layers whose tensors would grow, change their number
             of axes or contradict each other are left alone.
@@ -89,23 +89,37 @@ def _attributes(layer: nn.Module, want: Mapping[str, Shape]) -> dict[str, int] |
     """What a layer of these shapes says of itself; None where it cannot have them."""
     if isinstance(layer, nn.Linear | _ConvNd):
         weight = want.get("weight", ())
-        if len(weight) < 2 or want.get("bias", weight[:1]) != weight[:1]:
+        if len(weight) < 2:
             return None
-        out, into = weight[:2]
+        out, into = weight[1::-1] if isinstance(layer, _ConvTransposeNd) else weight[:2]
+        if want.get("bias", (out,)) != (out,):
+            return None
         if isinstance(layer, nn.Linear):
             return {"out_features": out, "in_features": into}
-        return _convolution(layer, weight)
+        return _convolution(layer, weight, out, into)
     if isinstance(layer, _NormBase):
         sizes = {shape for shape in want.values() if shape}  # the count of batches is a scalar
         if len(sizes) == 1 and len(only := sizes.pop()) == 1:
             return {"num_features": only[0]}
+    if isinstance(layer, nn.GroupNorm):
+        return _group_norm(layer, want)
     return None
 
 
-def _convolution(layer: _ConvNd, weight: Shape) -> dict[str, int] | None:
-    if isinstance(layer, _ConvTransposeNd) or weight[2:] != tuple(layer.kernel_size):
+def _group_norm(layer: nn.GroupNorm, want: Mapping[str, Shape]) -> dict[str, int] | None:
+    """Groups keep their size, so that their statistics are of as many channels as before."""
+    size = layer.num_channels // layer.num_groups
+    channels = want.get("weight", ())
+    if len(channels) != 1 or want.get("bias") != channels or channels[0] % size:
         return None
-    out, into = weight[:2]
+    return {"num_channels": channels[0], "num_groups": channels[0] // size}
+
+
+def _convolution(layer: _ConvNd, weight: Shape, out: int, into: int) -> dict[str, int] | None:
+    if weight[2:] != tuple(layer.kernel_size):
+        return None
+    if isinstance(layer, _ConvTransposeNd):
+        return {"out_channels": out, "in_channels": into} if layer.groups == 1 else None
     if depthwise(layer):
         return {"out_channels": out, "in_channels": out, "groups": out} if into == 1 else None
     if layer.groups == 1 or (out, into * layer.groups) == (layer.out_channels, layer.in_channels):

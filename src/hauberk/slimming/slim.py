@@ -27,7 +27,7 @@ def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
     """``model`` without its dead channels, as a copy of ordinary layers in eval mode.
 
     Each layer keeps at least one channel; inputs and outputs of the network stay. Layers that are
-    used twice, grouped (but not depthwise) or transposed convolutions and what they are coupled to
+    used twice, grouped (but not depthwise) convolutions and what they are coupled to
     stay as they are.
 
     Args:
