@@ -42,14 +42,14 @@ docs: $(DOCS_READY)
 
 bench: export OMP_NUM_THREADS = 1
 bench: $(READY)
-	$(BIN)/python benchmarks/speed/attack.py --small --data $(DATA)
-	$(BIN)/python benchmarks/speed/image_gradient.py --small
-	$(BIN)/python benchmarks/speed/step.py --small
-	$(BIN)/python benchmarks/speed/memory.py --small
-	$(BIN)/python benchmarks/speed/growth.py --small
-	$(BIN)/python benchmarks/speed/evaluation.py --small --data $(DATA)
-	$(BIN)/python benchmarks/speed/projections.py --small
-	$(BIN)/python benchmarks/speed/codec.py --small
+	$(BIN)/python -m benchmarks.speed.attack --small --data $(DATA)
+	$(BIN)/python -m benchmarks.speed.image_gradient --small
+	$(BIN)/python -m benchmarks.speed.step --small
+	$(BIN)/python -m benchmarks.speed.memory --small
+	$(BIN)/python -m benchmarks.speed.growth --small
+	$(BIN)/python -m benchmarks.speed.evaluation --small --data $(DATA)
+	$(BIN)/python -m benchmarks.speed.projections --small
+	$(BIN)/python -m benchmarks.speed.codec --small
 
 clean:
 	rm -rf $(VENV) runs site

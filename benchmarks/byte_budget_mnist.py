@@ -1,88 +1,73 @@
-"""A budget in bytes against one (keep, bits) for all layers at equal bytes: over three seeds,
-shares and codebooks of their own leave 47% under AutoAttack at 0.5% of the dense bytes and 44% at
-0.25%, where one share and one codebook length leave 41% and 36%.
+"""Claim: at 0.5% of the bytes of `caffe-lenet` a budget in bytes (`--size`) leaves 46.9% under
+AutoAttack, one fraction and one codebook length for all layers 41.0%; at 0.25% it is 44.0 and
+35.8%. Means over three seeds, first 1,000 MNIST test images.
 
-    python benchmarks/byte_budget_mnist.py --data ../shared/data/mnist
+    python -m benchmarks.byte_budget_mnist --data path/to/mnist
 
-`caffe-lenet`, eps 76/255, from one dense net, by one recipe on the first 20,000 training images:
-two soft steps a batch, 9 epochs under the falling budget, 4 with codebooks; dead units leave every
-file (``--slim``), so that other rows, too, spend their bytes on weights. ``uniform`` keeps one
-share of each layer, in codebooks of one length (``--no-across``); on validation images of seed 0,
-2, 3 and 4 bits were level. ``lamp``, for comparison, has one budget over all layers, which LAMP
-shares out, and one length (not run yet: its keeps and bits are guesses). Measured on the decoded
-file, on the first 1,000 test images: PGD-100 with two random starts, and AutoAttack. Finished rows
-are kept in runs/byte_budget_mnist and not done again.
+Setting: eps 76/255, one dense net, 13 epochs on the first 20,000 training images by two
+clipped-gradient steps a batch; every file leaves dead units out. "uniform" (`--no-across`) keeps
+one fraction of each layer, in codebooks of 3 bits; its files have 96 to 102% of the budget's bytes.
+PGD-100 with two random starts and clean accuracy are of the same 1,000 images, the harder tenth of
+the split: over all 10,000 clean accuracy is about a point higher. Recorded when training attacks
+started from the clean image; they start at a random point now (`random_start_mnist.py`).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import hauberk as hb
-from _series import Entry, Series, over_seeds
-from atmc_mnist import HONEST, THREAT
+from benchmarks.recipes import DENSE_12, LINF_76, PGD100_AUTOATTACK_1000, SEEDS, byte_recipe
+from benchmarks.record import RESULTS
+from benchmarks.run import run, write
+from benchmarks.seeds import attacked, over_seeds
+from benchmarks.table import Entry, Table
 
-HERE = Path(__file__).parent
 SHIPPED = "sized 0.5%, seed 0"
-SEEDS = (0, 1, 2)
-TRAINED = 20_000
-SIZES = ("0.5%", "0.25%")
 BITS = 3
-KEEP = {"0.5%": 0.0402, "0.25%": 0.0208}
-LAMP = {"0.5%": (0.0193, 4), "0.25%": (0.0084, 4)}
-DENSE = hb.DA(epochs=12, lr=6e-3, attack_steps=2, reuse=True)
-RECIPE: dict[str, Any] = {
-    "epochs": 9,
-    "codebook_epochs": 4,
-    "lr": 5e-3,
-    "attack_steps": 2,
-    "reuse": True,
-    "q": 0.45,
-    "average": 0.9995,
-    "slim": True,
-}
+UNIFORM = {"0.5%": 0.0402, "0.25%": 0.0208}
+"""The fraction of each layer whose file has so many bytes."""
 
 
-def row(method: hb.Method, seed: int) -> Entry:
-    """A row from the one dense net, by the one recipe."""
-    return Entry(replace(method, **RECIPE), "caffe-lenet", "dense", seed, "dense", images=TRAINED)
+def row(method: hb.ATMC | hb.SizeTarget, seed: int) -> Entry:
+    """A row from the one dense net."""
+    return Entry(byte_recipe(method), "caffe-lenet", "dense", seed, "dense", images=20_000)
 
 
-ROWS: Mapping[str, Entry] = {
+ENTRIES: Mapping[str, Entry] = {
+    "dense": Entry(DENSE_12, "caffe-lenet", measured=False),
     **{
-        f"sized {size}, seed {s}": row(hb.SizeTarget(size=size), s) for size in SIZES for s in SEEDS
+        f"sized {size}, seed {seed}": row(hb.SizeTarget(size=size), seed)
+        for size in UNIFORM
+        for seed in SEEDS
     },
     **{
-        f"uniform {size}, {BITS} bits, seed {s}": row(
-            hb.ATMC(keep=KEEP[size], bits=BITS, across=False), s
+        f"uniform {size}, {BITS} bits, seed {seed}": row(
+            hb.ATMC(keep=keep, bits=BITS, across=False), seed
         )
-        for size in SIZES
-        for s in SEEDS
-    },
-    **{
-        f"lamp {size}, {bits} bits, seed {s}": row(hb.ATMC(keep=keep, bits=bits), s)
-        for size, (keep, bits) in LAMP.items()
-        for s in SEEDS
+        for size, keep in UNIFORM.items()
+        for seed in SEEDS
     },
 }
-FEW = {name: replace(proof, limit=1000, timing=False) for name, proof in HONEST.items()}
-TABLE = Series(
-    Path("runs/byte_budget_mnist"), THREAT, {"dense": Entry(DENSE, "caffe-lenet"), **ROWS}, FEW
+TABLE = Table(
+    Path("runs/byte_budget_mnist"), LINF_76, ENTRIES, {"robust_pgd100": PGD100_AUTOATTACK_1000}
 )
 
 
 def publish() -> None:
-    """The JSON and the shipped file with its ONNX, beside this script."""
-    results, found = HERE / "results", over_seeds(TABLE.finished())
-    TABLE.record(results / "byte_budget_mnist.json", __doc__ or "", over_seeds=found)
-    if TABLE.file(SHIPPED).exists():
-        shutil.copyfile(TABLE.file(SHIPPED), results / "byte_budget_mnist.hbk")
-        hb.export(results / "byte_budget_mnist.hbk")
+    """The record, and the file that ships with its ONNX."""
+    found = over_seeds(TABLE.rows(), clean=attacked)
+    write(TABLE, "byte_budget_mnist", __doc__, {"over_seeds": found})
+    shutil.copyfile(TABLE.file(SHIPPED), RESULTS / "byte_budget_mnist.hbk")
+    hb.export(RESULTS / "byte_budget_mnist.hbk")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, measure and publish."""
+    run(TABLE, __doc__, publish, argv)
 
 
 if __name__ == "__main__":
-    TABLE.main(__doc__ or "", publish)
+    main()

@@ -1,36 +1,32 @@
-"""Claim: PGD costs at most 1.05 times its K input gradients. To know who is robust takes the
-fastest of foolbox, torchattacks and ART, in their default forms, 1.5 times as long at least, at
-equal robust accuracy: 2.1 times on `caffe-lenet`, 2.7 on a trained ResNet-18. Where every image
-takes every step it is 1.6 and 1.0: there torchattacks, too, stands at the limit.
+"""Claim: PGD-40 takes 1.04 times its K input gradients on `caffe-lenet` (256 MNIST test images) and
+0.96 on ResNet-18 (64 of CIFAR-10). To know which images are robust, the fastest of foolbox,
+torchattacks and ART takes 2.15 and 2.67 times as long, run to the end 1.57 and 1.02 times.
 
-    python benchmarks/speed/attack.py --data ../shared/data/mnist        (--small: two minutes)
-    python benchmarks/speed/attack.py --data ../shared/data/mnist \\
-        --cifar ../shared/data/cifar10-jpeg
+    python -m benchmarks.speed.attack --data path/to/mnist --cifar path/to/cifar10-jpeg
 
-Equal steps, step size, eps and start (the clean image), so that all of them walk the same path.
-``caffe-lenet`` is the 17,197-byte net on MNIST's test images at eps 76/255. ResNet-18 learns
-CIFAR-10 at eps 8/255 from 9,600 images (once, some ten minutes, kept in runs/speed), so that
-some images are right and stay so and others are not; without ``--cifar`` it is untrained and its
-labels are its own answers: there the accuracy only shows that equal things ran.
-``to the end``: every example takes every step. ``verdict``: who is robust, by what a user would
-call: `under_attack` here, attack and a forward pass there; fooled examples leave the batch.
-The peers are optional: those that are not installed are named.
+Setting: equal steps, step size, eps and start (the clean image), so that all take the same path, to
+equal robust accuracy; processor time of one thread, three repeats and one on ResNet-18. "to the
+end": every image takes every step. "verdict": `under_attack` here, in which fooled images leave the
+batch, and the peers' attack in its default form and one forward pass. `caffe-lenet` is that of
+`atmc_mnist.py`, at eps 76/255. ResNet-18 learns from 9,600 images at eps 8/255 (once, ten minutes,
+kept in runs/speed), so that a third of the images stay robust; without --cifar it is untrained and
+its labels are its own answers. Peers that are not installed are named. --small: two minutes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from _bench import alternate, digits, flags, over, publish
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hauberk as hb
+from benchmarks.speed.contest import SHIPPED, alternate, digits, over, parse, parser, publish
 from hauberk.cli.console import bars
 from hauberk.dataset import Examples
 from hauberk.evaluation import under_attack
@@ -39,7 +35,6 @@ from hauberk.ops.random import generator
 from hauberk.verbs import compress
 
 SEED = 0
-FILE = Path(__file__).parents[1] / "results" / "atmc_mnist.hbk"
 INSTALL = {
     "foolbox": "pip install --no-deps foolbox eagerpy",
     "torchattacks": "pip install --no-deps torchattacks",
@@ -83,6 +78,7 @@ def limit(task: Task) -> Callable[[], None]:
 
 
 def ours(task: Task) -> Callable[[], Tensor]:
+    """Our attack."""
     sealed, threat = seal(task.net), hb.Linf(task.eps)
 
     def loss(x: Tensor) -> Tensor:
@@ -92,6 +88,7 @@ def ours(task: Task) -> Callable[[], Tensor]:
 
 
 def foolbox(task: Task) -> Callable[[], Tensor]:
+    """Its attack."""
     import foolbox as fb
 
     model = fb.PyTorchModel(task.net, bounds=(0, 1))
@@ -100,6 +97,7 @@ def foolbox(task: Task) -> Callable[[], Tensor]:
 
 
 def torchattacks(task: Task) -> Callable[[], Tensor]:
+    """Its attack."""
     import torchattacks as ta
 
     attack = ta.PGD(task.net, task.eps, task.step_size, task.steps, random_start=False)
@@ -107,6 +105,7 @@ def torchattacks(task: Task) -> Callable[[], Tensor]:
 
 
 def art(task: Task) -> Callable[[], Tensor]:
+    """Its attack."""
     from art.attacks.evasion import ProjectedGradientDescent
     from art.estimators.classification import PyTorchClassifier
 
@@ -133,7 +132,7 @@ PEERS = {
 
 
 def contestants(task: Task) -> tuple[dict[str, Callable[[], Tensor]], list[str]]:
-    """Ours, the peers that are installed, and a sentence for each that is not."""
+    """Ours, the peers that are installed, and a message for each that is not."""
     found, missing = {"hauberk": ours(task)}, list[str]()
     for name, make in PEERS.items():
         try:
@@ -144,6 +143,7 @@ def contestants(task: Task) -> tuple[dict[str, Callable[[], Tensor]], list[str]]
 
 
 def measure(task: Task, repeats: int) -> dict[str, Any]:
+    """Both comparisons on one task."""
     task.net.eval()
     attacks, missing = contestants(task)
     answers = {name: attack() for name, attack in attacks.items()}  # the warm-up, too
@@ -183,6 +183,8 @@ def measure(task: Task, repeats: int) -> dict[str, Any]:
 
 
 def verdict(task: Task, attack: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """A peer's attack and a forward pass on what it found."""
+
     def run() -> Tensor:
         x_adv = attack()
         with torch.no_grad():
@@ -192,18 +194,20 @@ def verdict(task: Task, attack: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 def lenet(data: str, images: int, steps: int) -> Task:
+    """The shipped net on MNIST."""
     examples = hb.data.load(data).test.first(images)
-    return Task(hb.load(FILE), examples.images(), examples.y, 76 / 255, steps)
+    return Task(hb.load(SHIPPED), examples.images(), examples.y, 76 / 255, steps)
 
 
 def resnet18(cifar: str, images: int, steps: int) -> Task:
+    """A trained ResNet-18 on CIFAR-10."""
     data = hb.data.load(cifar)
     test = data.test.first(images)
     return Task(learned(data), test.images(), test.y, 8 / 255, steps)
 
 
 def learned(data: hb.Data) -> nn.Module:
-    """A ResNet-18 that withstands something, trained once."""
+    """A ResNet-18 with some robustness, trained once."""
     out = Path("runs/speed/resnet18")
     if not (out / compress.FILE).exists():
         some = replace(data, train=data.train.first(9600), validation=data.validation.first(128))
@@ -220,6 +224,7 @@ def learned(data: hb.Data) -> nn.Module:
 
 
 def untrained(images: int, steps: int) -> Task:
+    """An untrained ResNet-18 on noise that has its own answers for labels."""
     net = hb.models.build("resnet18", seed=SEED).eval()
     x = torch.rand(images, 3, 32, 32, generator=torch.Generator().manual_seed(SEED))
     with torch.no_grad():
@@ -227,27 +232,27 @@ def untrained(images: int, steps: int) -> Task:
 
 
 def installed(name: str) -> str | None:
+    """Its version."""
     try:
         return version(name)
     except ImportError:
         return None
 
 
-def main() -> None:
-    given = flags(
-        __doc__,
-        data={"default": "", "help": "MNIST, as the command takes it; without: ResNet-18 only"},
-        images={"type": int, "default": 0, "help": "of MNIST"},
-        cifar={"default": "", "help": "CIFAR-10; without: ResNet-18 is untrained"},
-        resnet={"default": "", "help": "images,steps for ResNet-18"},
-    )
-    repeats = given.repeats or (2 if given.small else 7)
-    images = given.images or (64 if given.small else 256)
-    size = given.resnet or ("4,4" if given.small else "64,40")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure each task whose data are given."""
+    options = parser(__doc__)
+    options.add_argument("--data", default="", help="MNIST; without: ResNet-18 only")
+    options.add_argument("--images", type=int, default=0, help="of MNIST")
+    options.add_argument("--cifar", default="", help="CIFAR-10; without: ResNet-18 is untrained")
+    options.add_argument("--resnet", nargs=2, type=int, metavar=("IMAGES", "STEPS"))
+    given = parse(options, argv)
+    repeats = given.repeats or (2 if given.small else 3)
     found: dict[str, Any] = {"peers": {name: installed(name) for name in PEERS}}
     if given.data:
+        images = given.images or (64 if given.small else 256)
         found["caffe-lenet"] = measure(lenet(given.data, images, 40), repeats)
-    few, steps = (int(part) for part in size.split(","))
+    few, steps = given.resnet or ((4, 4) if given.small else (64, 40))
     task = resnet18(given.cifar, few, steps) if given.cifar else untrained(few, steps)
     found["resnet18"] = measure(task, max(1, repeats // 2))
     publish(__file__, __doc__, found, given.small, SEED)

@@ -1,29 +1,29 @@
-"""Claim (not measured yet, for want of a GPU): on an H200, PGD-10 training of ResNet-18 reaches 40%
-of the bfloat16 rate of a large matrix product in the same run; the whole of DA, ATMC and the file
-takes 10 minutes at most.
+"""Aim: on an H200, PGD-10 training of ResNet-18 reaches 40% of the bfloat16 rate of a large matrix
+product in the same run, and DA, ATMC and the file take at most 10 minutes. No record is committed.
 
-    python benchmarks/speed/gpu.py --data ../shared/data/cifar10-jpeg
-    (--small: a few steps on whatever there is; the accuracy is then worth nothing)
+    python -m benchmarks.speed.gpu --data path/to/cifar10-jpeg
 
-The data are resident on the device, images channels_last, batches of one shape, autocast to
-bfloat16 and a compiled network, as ``--precision bf16-mixed --compiled`` has them. A step is PGD-10
-and one pass of training: K input gradients of two forward passes each, and three for the last; a
-multiply and add counts as two operations. Steps are timed on the clock, after the compiler's first
-ones. The pipeline is `hauberk.compress`, its file decoded, and AutoAttack on it, which is timed
-apart.
+Setting: data resident on the device, channels_last, batches of one shape, autocast to bfloat16,
+eager and compiled (`--precision bf16-mixed --compiled`). A step is PGD-10 and one pass of training:
+two forward passes' worth of operations for each of K input gradients, three for the last; a
+multiply-add counts as two. Steps are timed by the clock once the compiler is done. The pipeline is
+`hauberk.compress`, then AutoAttack on the decoded file, timed on its own. --small: a few steps on
+any device.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from _bench import digits, flags, publish
 
 import hauberk as hb
+from benchmarks.arguments import DATA
+from benchmarks.speed.contest import digits, parse, parser, publish
 from hauberk.cli.console import bars
 from hauberk.data.load import load
 from hauberk.dataset import Data
@@ -50,7 +50,7 @@ class Clock(Watcher):
         self.warm, self.last = warm, last
 
     def step(self, metrics: object) -> None:
-        """Look at the clock at these two steps alone: to look is to wait for the device."""
+        """Read the clock at these two steps alone: each reading synchronises the device."""
         self.at += 1
         if self.at == self.warm:
             self.start = now()
@@ -59,7 +59,7 @@ class Clock(Watcher):
 
 
 def now() -> float:
-    """The clock, once the device is done."""
+    """The clock, after the device has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -77,7 +77,7 @@ def product_rate(place: torch.device, size: int) -> float:
 
 
 def training(data: Data, batch: int, steps: int, compiled: bool, rate: float) -> dict[str, float]:
-    """Images a second of PGD-10 training, and the share of the product's rate."""
+    """Images a second of PGD-10 training, and the fraction of the product's rate."""
     warm = max(1, steps // 3)
     some = data.train.first(batch * (warm + steps))
     problem = Problem(Adversarial(THREAT, hb.PGD(STEPS)))
@@ -95,7 +95,7 @@ def training(data: Data, batch: int, steps: int, compiled: bool, rate: float) ->
 
 
 def pipeline(data: Data, epochs: int, images: int) -> dict[str, Any]:
-    """DA, ATMC, the file, and what it withstands."""
+    """DA, ATMC, the file, and its robustness."""
     method = hb.ATMC(
         epochs=epochs,
         dense_epochs=epochs,
@@ -134,14 +134,16 @@ def pipeline(data: Data, epochs: int, images: int) -> dict[str, Any]:
         }
 
 
-def main() -> None:
-    given = flags(
-        __doc__,
-        data={"required": True},
-        batch={"type": int, "default": 0},
-        epochs={"type": int, "default": 0, "help": "of the dense and of the sparse training"},
-        only={"default": "", "help": "training or pipeline; by default both"},
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure both, or one."""
+    options = parser(__doc__)
+    options.add_argument("--data", required=True, help=DATA)
+    options.add_argument("--batch", type=int, default=512)
+    options.add_argument(
+        "--epochs", type=int, default=12, help="of the dense and of the sparse training"
     )
+    options.add_argument("--only", choices=("training", "pipeline"), help="by default both")
+    given = parse(options, argv)
     small, place = given.small, hb.Run().place()
     torch.set_float32_matmul_precision("high")
     data = load(given.data)
@@ -149,13 +151,13 @@ def main() -> None:
     if given.only != "pipeline":
         rate = product_rate(place, 512 if small else 8192)
         found["product_operations_per_s"] = digits(rate)
-        batch, steps = (4, 2) if small else (given.batch or 512, 60)
+        batch, steps = (4, 2) if small else (given.batch, 60)
         for compiled in (False, True):
-            name = "compiled" if compiled else "as it is"
+            name = "compiled" if compiled else "eager"
             found[name] = training(data, batch, steps, compiled, rate)
             print(name, found[name], flush=True)
     if given.only != "training":
-        found["pipeline"] = pipeline(data, given.epochs or 12, 1000)
+        found["pipeline"] = pipeline(data, given.epochs, 1000)
     publish(__file__, __doc__, found, small, SEED)
 
 

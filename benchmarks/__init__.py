@@ -1,0 +1,1 @@
+"""The published figures, one script to a claim: ``python -m benchmarks.NAME`` from the root."""

@@ -1,0 +1,1 @@
+"""Speed and memory, one script to a claim: ``python -m benchmarks.speed.NAME`` from the root."""
