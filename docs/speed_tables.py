@@ -18,7 +18,7 @@ _STEP = {
 
 def attack() -> str:
     """PGD-40 against other libraries."""
-    found = results("attack", "speed")
+    found = results("speed/attack")
     versions = found["peers"]
     rows = []
     for net, name in _LAYOUT.items():
@@ -33,7 +33,7 @@ def attack() -> str:
 
 def image_gradient() -> str:
     """The backward pass to images in full blocks."""
-    found = results("image_gradient", "speed")["nets"]
+    found = results("speed/image_gradient")["nets"]
     return table(
         ["network", "batch", "torch's time over ours"],
         ([f"`{net}`", str(row["batch"]), number(row["plain_over_blocks"])]
@@ -43,7 +43,7 @@ def image_gradient() -> str:
 
 def step() -> str:
     """A training step over a bare PGD-10 loop."""
-    found = results("step", "speed")
+    found = results("speed/step")
     sizes = ("430 K", "11 M", "21 M")
     return table(
         ["method", *(f"{size} weights" for size in sizes), "target"],
@@ -60,7 +60,7 @@ def step() -> str:
 
 def memory() -> str:
     """Peak memory of a training above the bare loop's."""
-    found = results("memory", "speed")
+    found = results("speed/memory")
     sizes = ("11 M", "21 M")
     return table(
         ["method", *(f"{size} weights" for size in sizes)],
@@ -73,7 +73,7 @@ def memory() -> str:
 
 def growth() -> str:
     """Nanoseconds a weight of each projection, and how they grow."""
-    found = results("growth", "speed")
+    found = results("speed/growth")
     names = {
         "copy": "copy",
         "l0": "global ℓ0, 2% kept",
@@ -100,7 +100,7 @@ def growth() -> str:
 
 def evaluation() -> str:
     """AutoAttack here and in the authors' code."""
-    found = results("evaluation", "speed")
+    found = results("speed/evaluation")
     speed, robust = found["images_per_s"], found["robust_accuracy"]
     return table(
         ["code", "images a second", "robust %"],
@@ -119,7 +119,7 @@ def time_to_robust() -> str:
         "one soft step, going on": "`--attack-steps 1 --reuse`",
         "two soft steps, going on": "`--attack-steps 2 --reuse`",
     }
-    found = results("robustness", "speed")["rows"]
+    found = results("speed/robustness")["rows"]
     return table(
         ["training attack", "8 epochs: s", "AutoAttack %", "16 epochs: s", "AutoAttack %"],
         (

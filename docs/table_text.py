@@ -31,9 +31,9 @@ NAMES = {
 """What a reader calls the rows that a record names otherwise."""
 
 
-def results(name: str, folder: str = "results") -> Any:
-    """The measurements in a committed record of ``benchmarks/``."""
-    return json.loads((ROOT / "benchmarks" / folder / f"{name}.json").read_text())["results"]
+def results(name: str) -> Any:
+    """The measurements in a committed record, ``atmc_mnist`` or ``speed/step``."""
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["results"]
 
 
 def finished(name: str) -> dict[str, Any]:
