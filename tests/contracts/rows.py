@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from hauberk.attacks import FGSM, PGD
+from hauberk.allocation.distortion import Curve, Harm
+from hauberk.attacks import FGSM, PGD, MinMaxPGD
 from hauberk.constraints import (
     Annealed,
     Block,
@@ -41,12 +42,41 @@ from hauberk.methods import (
     RobustnessTarget,
     SizeTarget,
 )
+from hauberk.objectives import (
+    Adversarial,
+    Audit,
+    Distilled,
+    Natural,
+    PerSample,
+    Rate,
+    Shared,
+    Supervised,
+    Tariff,
+    Teacher,
+    Trades,
+    WeightPerturbed,
+    WorstDomain,
+)
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
-from hauberk.problem import Constraint, Penalty
+from hauberk.problem import Constraint, Objective, Penalty
 from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
 from hauberk.threats import L1, L2, Linf, Union
 from hauberk.types import Weights
+from tests.helpers.budgets import BudgetRow
+from tests.helpers.domains import MinMaxAlone
+from tests.helpers.membership import (
+    at_most,
+    distinct,
+    eighths,
+    in_eighths,
+    low_rank,
+    masks,
+    on_a_grid,
+    tied,
+    tiles,
+    two_of_four,
+)
 
 
 @dataclass(frozen=True)
@@ -81,152 +111,74 @@ def _fixed(constraint: Constraint) -> Callable[[Weights], Constraint]:
     return lambda w: constraint
 
 
-def _at_most(keep: float, cut: Callable[[Tensor], Tensor]) -> Callable[[Weights], bool]:
-    """At most this share of the groups, which ``cut`` lists as rows, is not zero."""
-
-    def holds(w: Weights) -> bool:
-        alive = torch.cat([(cut(t.flatten(1)) != 0).any(1) for t in w.values()])
-        return int(alive.sum()) <= max(1, keep * len(alive))
-
-    return holds
-
-
-def _distinct(values: int) -> Callable[[Weights], bool]:
-    return lambda w: all(len(set(t[t != 0].tolist())) <= values for t in w.values())
-
-
-def _on_a_grid(levels: int, channels: bool) -> Callable[[Weights], bool]:
-    """Whether some scale, tried from the largest weight's every possible share, explains a row."""
-
-    def fits(row: Tensor, eps: float) -> bool:
-        a = row.abs()
-        if not a.any():
-            return True
-        ratios = a[:, None] * torch.arange(1, levels + 1) / a.max()
-        off = (ratios - ratios.round()).abs() <= 4 * levels * eps
-        return bool(off.all(0).any())
-
-    def holds(w: Weights) -> bool:
-        rows = [
-            (row.double().cpu(), torch.finfo(t.dtype).eps)
-            for t in w.values()
-            for row in (t.flatten(1) if channels else t.reshape(1, -1))
-        ]
-        return all(fits(row, eps) for row, eps in rows)
-
-    return holds
-
-
-def _eighths(w: Weights, channels: bool = False) -> Weights:
-    return {n: torch.full((len(t) if channels else 1,), 0.125) for n, t in w.items()}
-
-
-def _in_eighths(levels: int) -> Callable[[Weights], bool]:
-    def holds(w: Weights) -> bool:
-        return all(
-            (8 * t == (8 * t).round()).all() and (8 * t).abs().max() <= levels for t in w.values()
-        )
-
-    return holds
-
-
-def _rank(most: int) -> Callable[[Weights], bool]:
-    def holds(w: Weights) -> bool:
-        # the next singular value is the weights' own rounding
-        spectra = [torch.linalg.svdvals(t.flatten(1).double()) for t in w.values()]
-        eps = max(torch.finfo(t.dtype).eps for t in w.values())
-        return all((s[most:] <= 8 * eps * s[0]).all() for s in spectra)
-
-    return holds
-
-
-def _tiles(m: Tensor) -> Tensor:
-    return m.unfold(0, 2, 2).unfold(1, 2, 2).reshape(-1, 4)
-
-
-def _two_of_four(w: Weights) -> bool:
-    return all((t.reshape(-1, 4) != 0).sum(1).max() <= 2 for t in w.values())
-
-
-def _masks(w: Weights) -> Weights:
-    return {n: (torch.arange(t.numel()).view(t.shape) % 3 > 0).to(t.device) for n, t in w.items()}
-
-
-def _tied(w: Weights) -> Weights:
-    """The tree of the suite as one matrix, where its two tensors have equally many rows."""
-    if len({len(t) for t in w.values()}) > 1:
-        return w
-    return {"all": torch.cat([w[n].flatten(1) for n in sorted(w)], 1)}
-
-
 def _tie(w: Weights) -> Constraint:
     same = len({len(t) for t in w.values()}) == 1
     return Tied(Sparsity(0.5, Filter()), (tuple(sorted(w)),) if same else ())
 
 
 CONSTRAINTS = [
-    ConstraintRow("weights", _fixed(Sparsity(0.3)), _at_most(0.3, lambda m: m.reshape(-1, 1))),
+    ConstraintRow("weights", _fixed(Sparsity(0.3)), at_most(0.3, lambda m: m.reshape(-1, 1))),
     ConstraintRow(
         "count", _fixed(Sparsity(1)), lambda w: sum(map(torch.count_nonzero, w.values())) <= 1
     ),
-    ConstraintRow("filters", _fixed(Sparsity(0.5, Filter())), _at_most(0.5, lambda m: m)),
-    ConstraintRow("columns", _fixed(Sparsity(0.5, Column())), _at_most(0.5, lambda m: m.T)),
+    ConstraintRow("filters", _fixed(Sparsity(0.5, Filter())), at_most(0.5, lambda m: m)),
+    ConstraintRow("columns", _fixed(Sparsity(0.5, Column())), at_most(0.5, lambda m: m.T)),
     ConstraintRow(
         "channels",  # every kernel of the suite has two positions
         _fixed(Sparsity(0.5, Channel())),
-        _at_most(0.5, lambda m: m.reshape(len(m), -1, 2).transpose(0, 1).flatten(1)),
+        at_most(0.5, lambda m: m.reshape(len(m), -1, 2).transpose(0, 1).flatten(1)),
     ),
-    ConstraintRow("blocks", _fixed(Sparsity(0.4, Block(2, 2))), _at_most(0.4, _tiles)),
-    ConstraintRow("2:4", _fixed(Sparsity(1.0, NofM(2, 4))), _two_of_four),
+    ConstraintRow("blocks", _fixed(Sparsity(0.4, Block(2, 2))), at_most(0.4, tiles)),
+    ConstraintRow("2:4", _fixed(Sparsity(1.0, NofM(2, 4))), two_of_four),
     ConstraintRow(
         "half of 2:4",
         _fixed(Sparsity(0.5, NofM(2, 4))),
-        lambda w: _two_of_four(w) and _at_most(0.5, lambda m: m.reshape(-1, 4))(w),
+        lambda w: two_of_four(w) and at_most(0.5, lambda m: m.reshape(-1, 4))(w),
     ),
     ConstraintRow(
         "annealed",  # 0.2 + 0.8 · (1 − 0.3/0.6)³ = 0.3
         _fixed(Annealed(Sparsity(0.2)).at(0.3)),
-        _at_most(0.35, lambda m: m.reshape(-1, 1)),
+        at_most(0.35, lambda m: m.reshape(-1, 1)),
     ),
     ConstraintRow(
         "weights per tensor",
         _fixed(PerTensor(Sparsity(0.3))),
-        lambda w: all(_at_most(0.3, lambda m: m.reshape(-1, 1))({n: t}) for n, t in w.items()),
+        lambda w: all(at_most(0.3, lambda m: m.reshape(-1, 1))({n: t}) for n, t in w.items()),
     ),
     ConstraintRow(
         "weights of each tensor's own",
         _fixed(PerTensor(Sparsity(1.0), {"b": Sparsity(0.3)})),
-        lambda w: _at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
+        lambda w: at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
     ),
-    ConstraintRow("tied filters", _tie, lambda w: _at_most(0.5, lambda m: m)(_tied(w))),
-    ConstraintRow("codebook 1", _fixed(Codebook(1)), _distinct(2)),
-    ConstraintRow("codebook 3", _fixed(Codebook(3)), _distinct(8)),
+    ConstraintRow("tied filters", _tie, lambda w: at_most(0.5, lambda m: m)(tied(w))),
+    ConstraintRow("codebook 1", _fixed(Codebook(1)), distinct(2)),
+    ConstraintRow("codebook 3", _fixed(Codebook(3)), distinct(8)),
     ConstraintRow(
         "codebooks of their own",
         _fixed(Codebook(1, {"b": 7})),
-        lambda w: _distinct(7)({"b": w["b"]}) and _distinct(2)({n: w[n] for n in w if n != "b"}),
+        lambda w: distinct(7)({"b": w["b"]}) and distinct(2)({n: w[n] for n in w if n != "b"}),
     ),
     ConstraintRow(
         "weights of one tensor",
         _fixed(On(Sparsity(0.3), frozenset({"b", "absent"}))),
-        lambda w: _at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
+        lambda w: at_most(0.3, lambda m: m.reshape(-1, 1))({"b": w["b"]}),
     ),
-    ConstraintRow("grid 3", _fixed(UniformGrid(3)), _on_a_grid(3, False)),
+    ConstraintRow("grid 3", _fixed(UniformGrid(3)), on_a_grid(3, False)),
     ConstraintRow(
-        "grid 4 by channel", _fixed(UniformGrid(4, per_channel=True)), _on_a_grid(7, True)
+        "grid 4 by channel", _fixed(UniformGrid(4, per_channel=True)), on_a_grid(7, True)
     ),
-    ConstraintRow("lattice", lambda w: FixedGrid(UniformGrid(3), _eighths(w)), _in_eighths(3)),
+    ConstraintRow("lattice", lambda w: FixedGrid(UniformGrid(3), eighths(w)), in_eighths(3)),
     ConstraintRow(
         "lattice by channel",
-        lambda w: FixedGrid(UniformGrid(4, per_channel=True), _eighths(w, channels=True)),
-        _in_eighths(7),
+        lambda w: FixedGrid(UniformGrid(4, per_channel=True), eighths(w, channels=True)),
+        in_eighths(7),
     ),
-    ConstraintRow("rank 1", _fixed(Rank(1)), _rank(1)),
-    ConstraintRow("rank half", _fixed(PerTensor(Rank(2))), _rank(2)),
+    ConstraintRow("rank 1", _fixed(Rank(1)), low_rank(1)),
+    ConstraintRow("rank half", _fixed(PerTensor(Rank(2))), low_rank(2)),
     ConstraintRow(
         "support",
-        lambda w: Support(_masks(w)),
-        lambda w: all(not t[~_masks(w)[n]].any() for n, t in w.items()),
+        lambda w: Support(masks(w)),
+        lambda w: all(not t[~masks(w)[n]].any() for n, t in w.items()),
     ),
     ConstraintRow(
         "half precision",
@@ -275,6 +227,20 @@ PENALTIES = [
     ),
     PenaltyRow("tied filters", _tied_lasso),
 ]
+
+BUDGETS = [
+    BudgetRow("tight", 0.05, most_bits=4),
+    BudgetRow("loose", 2.0),
+    BudgetRow("short codebooks", 0.5, most_bits=2),
+    BudgetRow(
+        "measured",
+        0.3,
+        most_bits=4,
+        harm=Harm(Curve((0.1, 1.0), (0.5, 1.0), 2.0), Curve((0.2,), (2.0,))),
+    ),
+]
+
+
 UNION = Union((Linf(0.1), L2(0.7), L1(1.5)))
 THREATS = [Linf(0.1), L2(0.7), Linf(1.0), L1(1.5), UNION]
 ATTACKS = [
@@ -283,7 +249,32 @@ ATTACKS = [
     FGSM(track=True),
     PGD(0, track=True),
     PGD.soft(3),
+    MinMaxAlone(MinMaxPGD(5, random_start=False)),
+    MinMaxAlone(MinMaxPGD(4, random_start=False, wait=0.5)),
 ]
+
+torch.manual_seed(2)
+_TEACHER = Teacher(nn.Linear(5, 3))
+_TWO = Adversarial(Union((Linf(0.1), L2(0.3))), PGD(2), clean=0.25)
+_ONE = Adversarial(Linf(0.1), PGD(2))
+OBJECTIVES = [  # for helpers.nets.normed, on helpers.nets.batch
+    Natural(),
+    _ONE,
+    Adversarial(Linf(0.1), PGD(2), clean=0.5, warmup=0.5, q=0.3),
+    Trades(Linf(0.1), PGD(2)),
+    WorstDomain(_TWO, Shared(rate=0.5)),
+    WorstDomain(_TWO, PerSample(0.5), Audit(1, PGD(4))),
+    Distilled(Natural(), _TEACHER, share=0.5, temperature=4.0),
+    Distilled(_ONE, _TEACHER, attack=True),
+    WeightPerturbed(_ONE),
+    Distilled(WeightPerturbed(WorstDomain(_TWO)), _TEACHER, share=0.5),
+    Rate({"0.weight": Tariff(0.1), "3.weight": Tariff(0.2)}, rest_bits=100.0),
+]
+WRAPPERS: list[Callable[[Supervised], Objective]] = [  # objectives that are made of another
+    lambda inner: Distilled(inner, _TEACHER),
+    lambda inner: WeightPerturbed(inner),
+]
+
 STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
 SOLVERS = [
     ProjectedGradient(STEEP),
