@@ -1,13 +1,14 @@
-"""Writes every table of README.md and docs/ from the committed records of the benchmarks.
+"""Writes what is generated in README.md and docs/: the tables of results, from the committed
+records of the benchmarks, and the modules of the API reference, from the source.
 
     python docs/tables.py            write them anew
-    python docs/tables.py --check    exit 1 where a page differs from its records
+    python docs/tables.py --check    exit 1 where a page differs from its sources
 
-A page says where a table stands and which one it is:
+A page says where something generated stands and what it is:
 
-    <!-- table: methods -->
+    <!-- generated: methods -->
     …
-    <!-- /table -->
+    <!-- /generated -->
 """
 
 from __future__ import annotations
@@ -18,32 +19,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import accuracy_tables
+import reference
 import speed_tables
 from table_text import ROOT
 
-TABLES = accuracy_tables.TABLES | speed_tables.TABLES
+BLOCKS = accuracy_tables.TABLES | speed_tables.TABLES | reference.LISTINGS
 
-_BLOCK = re.compile(r"(<!-- table: ([a-z0-9-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- generated: ([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
 def pages() -> Iterator[Path]:
-    """The Markdown files that may hold tables."""
+    """The Markdown files that may hold generated blocks."""
     yield ROOT / "README.md"
     yield from sorted((ROOT / "docs").rglob("*.md"))
 
 
 def shown(text: str) -> list[str]:
-    """The names of the tables on a page."""
+    """The names of the blocks on a page."""
     return [name for _, name, _ in _BLOCK.findall(text)]
 
 
 def filled(text: str) -> str:
-    """The page with its tables as the records give them.
+    """The page with its blocks as their sources give them.
 
     Raises:
-        KeyError: the page names a table that there is not.
+        KeyError: the page names a block that there is not.
     """
-    return _BLOCK.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n\n{m[3]}", text)
+    return _BLOCK.sub(lambda m: f"{m[1]}\n{BLOCKS[m[2]]()}\n\n{m[3]}", text)
 
 
 def main() -> None:

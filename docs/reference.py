@@ -1,0 +1,50 @@
+"""The pages of the API reference: which modules each one shows, found in the source."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from table_text import ROOT, Table
+
+_SOURCE = ROOT / "src" / "hauberk"
+
+ROOMS: dict[str, tuple[str, ...]] = {
+    "verbs": ("verbs/*", "training/run"),
+    "recipe": ("recipe", "method", "training/stage"),
+    "methods": ("methods/*",),
+    "threats": ("threat", "threats/*"),
+    "attacks": ("attack", "attacks/*"),
+    "objectives": ("objectives/*",),
+    "constraints": ("constraints/*",),
+    "penalties": ("penalties/*",),
+    "solvers": ("solver", "solvers/*"),
+    "problem": ("problem", "batch"),
+    "evaluation": ("evaluation/*",),
+    "artifact": ("artifact/artifact", "artifact/state_dicts", "artifact/format"),
+    "onnx": ("onnx/file", "onnx/export", "onnx/int8", "onnx/session"),
+    "data": ("dataset", "data/load", "data/objects"),
+    "models": ("models/build", "models/user", "slimming/slim"),
+}
+"""Patterns of files under ``src/hauberk``, without their ending, by page."""
+
+_HELPERS = {"checks"}
+"""Modules of a gallery that are for its members only."""
+
+
+def modules(room: str) -> list[str]:
+    """The public modules of a page, as they are imported."""
+    files = [
+        path.relative_to(_SOURCE).with_suffix("")
+        for pattern in ROOMS[room]
+        for path in sorted(_SOURCE.glob(f"{pattern}.py"))
+        if not path.stem.startswith("_") and path.stem not in _HELPERS
+    ]
+    return [".".join(("hauberk", *path.parts)) for path in files]
+
+
+def listing(room: str) -> str:
+    """What mkdocstrings renders: one directive for each module."""
+    return "\n\n".join(f"::: {module}" for module in modules(room))
+
+
+LISTINGS: dict[str, Table] = {f"api-{room}": partial(listing, room) for room in ROOMS}
