@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from tests.helpers.command import few_queries, refused, run
 
 import hauberk as hb
-from hauberk.cli import flags
+from hauberk.cli.flags import number
+from hauberk.cli.run_spec import RunSpec
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 
@@ -130,9 +131,12 @@ def test_the_file_loads_as_a_plain_module(shipped: Path) -> None:
     )
 
 
-def test_percent_and_fraction_are_the_same_flag() -> None:
-    assert flags.number("1%") == "0.01" and flags.number("--keep=2.5%") == "--keep=0.025"
-    assert flags.number("runs/1%/x") == "runs/1%/x"
+def test_percent_and_fraction_are_the_same_number() -> None:
+    assert number("1%") == number("0.01") == 0.01 and number("2.5%") == 0.025
+    base = ["compress", *FAST, "--model", "digits-cnn"]
+    spec = RunSpec.parse([*base, "--keep=2.5%", "--out", "runs/1%", "--teacher", "5%"])
+    assert isinstance(spec.method, hb.ATMC)
+    assert (spec.method.keep, str(spec.out), spec.method.teacher) == (0.025, "runs/1%", "5%")
 
 
 BAD = {
@@ -222,8 +226,8 @@ def test_admm_ships_a_narrower_net_that_exports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(
-        "compress", "--method", "admm", "--pattern", "filter", "--keep", "25%", *FAST, "--model",
-        "digits-cnn", "--epochs", "1", "--admm-epochs", "1", "--dense-epochs", "2",
+        "compress", "--method", "admm-pruning", "--pattern", "filter", "--keep", "25%", *FAST,
+        "--model", "digits-cnn", "--epochs", "1", "--admm-epochs", "1", "--dense-epochs", "2",
         "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40", "--out", str(tmp_path),
         "--json",
     )  # fmt: skip
@@ -252,7 +256,9 @@ def test_what_admm_cannot_do_is_refused_before_any_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     start = ("--from", str(shipped / "model.hbk"), "--out", str(tmp_path / "out"))
-    assert sentence in refused(capsys, "compress", "--method", "admm", *FAST, *start, *words)
+    assert sentence in refused(
+        capsys, "compress", "--method", "admm-pruning", *FAST, *start, *words
+    )
     assert not (tmp_path / "out" / "model.hbk").exists()
 
 
@@ -395,6 +401,27 @@ def test_a_network_of_one_s_own_from_its_own_weights(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--eppochs", "3"], "compress has no flag --eppochs; did you mean --epochs?; see hauberk"),
+        (["--rank", "3"], "--rank is no flag of the method atmc; methods with it are alr."),
+        (["--method", "sized"], "no method 'sized'; did you mean size-target? The methods are"),
+        (["--method", "admm"], "no method 'admm'; did you mean admm-pruning?"),
+        (["--method", "constrained"], "robustness-target"),
+        (["--epochs"], "--epochs was given no value; give a whole number; see hauberk compress"),
+        (["--reuse=yes"], "--reuse takes no value; give --reuse or --no-reuse; see hauberk"),
+        (["--on-error", "stay"], "--on-error was given as stay; give one of stop, skip; see"),
+        (["--size", "1%", "--robust-at-least", "90%"], "were both given"),
+        (["loose"], "compress was given 'loose', which follows no flag"),
+    ],
+)
+def test_what_does_not_fit_is_said_of_its_flag(
+    capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert sentence in refused(capsys, "compress", *words, *FAST, "--model", "digits-cnn")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
         (
             ["compress"],
             "compress was given no --data and no --threat; give --data digits --threat "
@@ -403,7 +430,10 @@ def test_a_network_of_one_s_own_from_its_own_weights(
         (["inspect"], "inspect was given no file; give model.hbk, for example; see"),
         (["evaluate", "a.hbk", "--data", "digits"], "evaluate was given no --threat; give --thr"),
         (["data"], "data was given no data; give digits, for example; see hauberk data --help"),
-        (["sweep", "--data", "digits", "--threat", "linf:0.1"], "give --methods sized,ap, for"),
+        (
+            ["sweep", "--data", "digits", "--threat", "linf:0.1"],
+            "give --methods size-target,ap, for",
+        ),
     ],
 )
 def test_what_is_missing_is_named_alone(

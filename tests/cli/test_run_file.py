@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from tests.helpers.command import refused, run
 
-from hauberk.cli import resolve, run_file
-from hauberk.cli.flags import Compress
-from hauberk.cli.parsing import parse, with_method
+from hauberk.cli import run_file
+from hauberk.cli.flags import number
+from hauberk.cli.run_spec import RunSpec
 from hauberk.methods import ATMC, DA
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "configs").glob("*.toml"))
 
 
-def settings(path: Path, verb: str = "compress", method: type = ATMC) -> object:
-    both = with_method(Compress, method)
-    return parse(both, verb, run_file.words(run_file.read(path, verb), both, path))
-
-
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_read(path: Path) -> None:
-    found = run_file.read(path, "compress")
-    flags = settings(path, method=resolve.method(str(found["method"])))
-    for key, value in found.items():
-        owner = flags if hasattr(flags, key) else flags.settings
-        given = str(value).rstrip("%")
-        read = getattr(owner, key)
-        assert str(read).startswith(given) or read == float(given) / 100
+    text = path.read_text()
+    read = RunSpec.parse(["compress", str(path)]).settings()
+    for key, value in tomllib.loads(text).items():
+        if key == "verb":
+            assert value == "compress"
+        elif isinstance(value, str) and value.endswith("%"):
+            assert read[key] == number(value)
+        else:
+            assert read[key] == value
 
 
 def test_there_are_examples_of_both_kinds() -> None:
@@ -41,14 +37,18 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(
         'data = "digits"\nthreat = "linf:8/255"\nkeep = "1%"\nreuse = true\nhalf = false\n'
-        'exclude = ["head", "stem.*"]\nlr = 1e-3\nout = "runs/ä \\"b\\""\nbatch-size = 7\n'
+        'exclude = ["head", "stem.*"]\nlr = 1e-3\nbatch-size = 7\nmodel = "digits-cnn"\n'
+        f'out = "{tmp_path}/ä \\"b\\""\n'
     )
-    first = settings(path)
-    assert first.settings.keep == 0.01 and first.settings.exclude == ("head", "stem.*")
-    assert first.settings.reuse and not first.settings.half and first.settings.batch_size == 7
-    run_file.save(tmp_path, "compress", first)
-    assert asdict(settings(tmp_path / run_file.NAME)) == asdict(first)
-    assert tomllib.loads((tmp_path / run_file.NAME).read_text())["verb"] == "compress"
+    first = RunSpec.parse(["compress", str(path)])
+    assert isinstance(first.method, ATMC)
+    assert first.method.keep == 0.01 and first.method.exclude == ("head", "stem.*")
+    assert first.method.reuse and not first.method.half and first.method.batch_size == 7
+    first.save()
+    left = first.out / run_file.NAME
+    assert RunSpec.parse(["compress", str(left)]) == first
+    assert RunSpec.from_toml(left.read_text()) == first == RunSpec.from_toml(path.read_text())
+    assert tomllib.loads(left.read_text())["verb"] == "compress"
 
 
 @pytest.mark.usefixtures("quick_checks")
@@ -75,7 +75,7 @@ def test_flags_override_and_the_resolved_file_reproduces_the_run(
         ('epoch = 3\ndata = "digits"\nthreat = "linf:0.1"', "no flag; did you mean epochs?"),
         ("zzzzz = 3", "which is no flag; give one of"),
         ("settings = 3", "'settings', which is no flag"),
-        ("epochs = ", "is no TOML"),
+        ("epochs = ", "is not TOML"),
         ("[method]\nkeep = 1", "give text, a number"),
         ('verb = "train"', "is for hauberk train"),
         ('data = "digits"\nthreat = "linf:0.1"\nmodel = "digits-cnn"\nepochs = "many"', "epochs"),
@@ -94,5 +94,8 @@ def test_a_missing_file_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_training_takes_one_too(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('verb = "train"\nq = 0.2\ndata = "digits"\nthreat = "l2:1"')
-    assert settings(tmp_path / "a.toml", "train", DA).settings.q == 0.2
+    path = tmp_path / "a.toml"
+    path.write_text('verb = "train"\nq = 0.2\ndata = "digits"\nmodel = "vgg16"\nthreat = "l2:1"')
+    spec = RunSpec.parse(["train", str(path)])
+    assert spec == RunSpec.from_toml(path.read_text())
+    assert isinstance(spec.method, DA) and spec.method.q == 0.2 and str(spec.out) == "runs/train"

@@ -19,7 +19,8 @@ from tests.helpers.sweeps import NAMES, sameness, table, words
 
 from hauberk.batch import Batch
 from hauberk.cli import main, pipeline, run_file
-from hauberk.cli.sweep.plan import Grid
+from hauberk.cli.sweep.plan import Plan
+from hauberk.cli.sweep.sweep_spec import SweepSpec
 from hauberk.cli.sweep.table import load as load_table
 from hauberk.evaluation import Evaluation
 from hauberk.training import loop
@@ -85,7 +86,7 @@ def test_a_run_is_what_compress_does(swept: Path, tmp_path: Path) -> None:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
     [ours, theirs] = (json.loads((f / "report.json").read_text()) for f in (folder, tmp_path))
     assert [row["robust"] for row in ours["rows"]] == [row["robust"] for row in theirs["rows"]]
-    assert ours["provenance"]["command"].startswith("hauberk compress --from=")
+    assert ours["provenance"]["command"].startswith("hauberk compress --method=atmc --data=")
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -177,41 +178,43 @@ def test_a_sweep_of_failures_ends_with_2_and_its_table(
     assert [row["state"] for row in table(tmp_path)] == ["failed"] * 2
 
 
-def grid(*others: str) -> Grid:
-    return Grid.read(["--from", "d.hbk", "--data", "digits", "--threat", "linf:0.1", *others])
+def plan(*others: str) -> Plan:
+    given = ["--from", "d.hbk", "--data", "digits", "--threat", "linf:0.1", *others]
+    return Plan.of(SweepSpec.parse(given))
 
 
 def test_sizes_are_sizes_and_shares_to_keep() -> None:
-    read = grid("--methods", "sized,atmc,alr", "--sizes", "2%,1.5%", "--seeds", "0,7")
-    assert [cell.name for cell in read.cells] == [
-        "sized-2%-seed0", "sized-2%-seed7", "sized-1.5%-seed0", "sized-1.5%-seed7",
+    read = plan("--methods", "size-target,atmc,alr", "--sizes", "2%,1.5%", "--seeds", "0,7")
+    assert [run.name for run in read.runs] == [
+        "size-target-2%-seed0", "size-target-2%-seed7", "size-target-1.5%-seed0",
+        "size-target-1.5%-seed7",
         "atmc-2%-seed0", "atmc-2%-seed7", "atmc-1.5%-seed0", "atmc-1.5%-seed7",
         "alr-seed0", "alr-seed7",
     ]  # fmt: skip
-    settings = [cell.flags.settings for cell in read.cells]
-    assert settings[2].size == "0.015" and settings[6].keep == 0.015
-    assert [cell.size for cell in read.cells][3:5] == ["1.5%", "2%"] and not read.cells[-1].size
-    assert read.cells[1].flags.seed == 7
+    methods = [run.spec.method for run in read.runs]
+    assert methods[2].size == "1.5%" and methods[6].keep == 0.015
+    assert [run.size for run in read.runs][3:5] == ["1.5%", "2%"] and not read.runs[-1].size
+    assert read.runs[1].spec.seed == 7
     [note] = read.notes
     assert note.startswith("alr has neither --size nor --keep")
 
 
 def test_flags_reach_those_that_have_them_and_several_values_make_runs() -> None:
-    read = grid(
+    read = plan(
         "--methods", "atmc,al0", "--bits", "3,4", "--epochs", "7", "--reuse", "--exclude", "a", "b",
         "--al0.keep", "4%", "--atmc.keep", "8%,6%", "--atmc.no-half",
     )  # fmt: skip
-    assert [cell.name for cell in read.cells] == [
+    assert [run.name for run in read.runs] == [
         "atmc-bits3-8%-seed0", "atmc-bits3-6%-seed0", "atmc-bits4-8%-seed0", "atmc-bits4-6%-seed0",
         "al0-seed0",
     ]  # fmt: skip
-    first, last = read.cells[0].flags, read.cells[-1].flags
-    assert first.settings.bits == 3 and first.settings.keep == 0.08 and not first.settings.half
-    assert last.settings.keep == 0.04 and last.settings.half
-    for flags in (first, last):
-        assert flags.settings.epochs == 7 and flags.settings.reuse
-        assert flags.settings.exclude == ("a", "b") and flags.from_ == "d.hbk"
-    assert read.cells[0].varied == {"bits": "3"}
+    first, last = read.runs[0].spec, read.runs[-1].spec
+    assert first.method.bits == 3 and first.method.keep == 0.08 and not first.method.half
+    assert last.method.keep == 0.04 and last.method.half
+    for spec in (first, last):
+        assert spec.method.epochs == 7 and spec.method.reuse
+        assert spec.method.exclude == ("a", "b") and spec.start.checkpoint == "d.hbk"
+    assert read.runs[0].varied == {"bits": "3"}
     assert first.out == Path("runs/sweep/atmc-bits3-8%-seed0")
 
 
@@ -222,18 +225,17 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
         'sizes = "2%"\nseeds = [0, 1]\nepochs = 3\nreuse = true\n[atmc]\nkeep = ["8%", "6%"]\n'
         "half = false\n[al0]\nepochs = 4\n"
     )
-    read = Grid.read([str(path), "--seeds", "5"])
-    assert [cell.name for cell in read.cells] == [
+    read = Plan.of(SweepSpec.parse([str(path), "--seeds", "5"]))
+    assert [run.name for run in read.runs] == [
         "atmc-8%-seed5", "atmc-6%-seed5", "al0-2%-seed5",
     ]  # fmt: skip
-    found = [cell.flags.settings for cell in read.cells]
+    found = [run.spec.method for run in read.runs]
     assert [s.epochs for s in found] == [3, 3, 4] and [s.keep for s in found] == [0.08, 0.06, 0.02]
     assert [s.half for s in found] == [False, False, True] and all(s.reuse for s in found)
-    path.write_text(read.text)
-    again = Grid.read([str(path)])
-    assert [c.settings() for c in again.cells] == [c.settings() for c in read.cells]
-    assert [c.name for c in again.cells] == [c.name for c in read.cells]
-    assert again.text == read.text
+    path.write_text(read.spec.to_toml())
+    again = Plan.of(SweepSpec.parse([str(path)]))
+    assert again == read
+    assert again.spec.to_toml() == read.spec.to_toml()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
         (["--methods", "al0", "--atmc.bits", "3"], "is for the method 'atmc', which the sweep"),
         (["--methods", "al0", "--al0.keeep", "3%"], "does not have; did you mean --keep?"),
         (["--methods", "magic"], "There is no method 'magic'"),
-        (["--methods", "al0", "--sizes", "20kB"], "which only sized can promise; al0 has --keep"),
+        (["--methods", "al0", "--sizes", "20kB"], "only size-target can promise; al0 has"),
         (["--methods", "al0", "--sizes", "2%", "--keep", "3%"], "--sizes and --keep were both"),
         (["--methods", "al0", "--sizes", "2%,0"], "keep"),
         (["--methods", "al0", "--keep", "2%,0.020"], "would be called al0-2%-seed0"),

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hauberk.cli import resolve
 from hauberk.cli.console import bars
-from hauberk.cli.flags import Train
+from hauberk.cli.run_spec import RunSpec
 from hauberk.runtime import device
 from hauberk.runtime.processes import ALONE
 
@@ -31,9 +30,10 @@ def test_a_precision_that_only_costs_time_is_said(
     precision: str, slow: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(device, "bf16_in_software", lambda place: slow)
-    flags = Train(data="digits", threat="linf:0.1", precision=precision)
+    words = ["--data", "digits", "--model", "digits-cnn", "--threat", "linf:0.1"]
+    spec = RunSpec.parse(["train", *words, "--precision", precision, "--device", "cpu"])
     with bars("a run") as bar:
-        run = resolve.run(flags, CPU, "a run", bar, ALONE)
+        run = spec.run(ALONE, bar)
     told = capsys.readouterr().err
     assert run.bf16 == (precision == "bf16-mixed")
     assert ("in software" in told) == (run.bf16 and slow)

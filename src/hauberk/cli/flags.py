@@ -1,272 +1,300 @@
-"""The flags of each verb, and how words become them.
+"""Flags from frozen dataclasses: names, types, defaults, help; and values from text or TOML.
 
-A method's frozen dataclass is its flags: `with_method` joins it to the verb's own.
+A field is a flag. A field that holds another frozen dataclass contributes that one's fields,
+without a prefix. A flag is named like its field (``attack_steps`` is ``--attack-steps``) unless the
+field's metadata name it: ``field(metadata={"flag": "from"})``; ``{"flag": None}`` is no flag. The
+help is the text under ``Attributes:`` in the docstring.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import difflib
+import functools
+import inspect
+import re
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import NoneType, UnionType
+from typing import Literal, TypeAlias, TypeVar, get_args, get_origin
 
-import tyro
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """Train a robust net on digits, compress it with ATMC, ship a file and prove it.
-
-    Attributes:
-        out: folder for the files, the report and the picture.
-        seed: of every shuffle and random start.
-        json: print the report as one JSON object on stdout, and nothing else there.
-    """
-
-    out: Path = Path("runs/demo")
-    seed: int = 0
-    json: bool = False
+Value: TypeAlias = str | int | float | bool | list[str | int | float]
+"""What a command line or a TOML file can say of a flag."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """What every training verb takes.
+@dataclass(frozen=True)
+class Text(ABC):
+    """A value that is written as one word, such as ``linf:8/255``, and kept as it was written."""
 
-    Attributes:
-        data: digits, an .npz file with x and y, a parquet file (or the common prefix of
-            X-train.parquet and X-test.parquet), a folder of images: train/<class>/*.png beside
-            val and test, or <class>/*.png, hub:owner/name of the Hugging Face Hub, or
-            package.module:function, which gives torch Datasets.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
-            one of several, at its choice: linf:0.2+l2:2+l1:12.
-        model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
-            colon, 16 is the full one) or wrn:28,10 (depth, width); or your own,
-            package.module:function, from the current directory or installed: the function takes
-            nothing and returns a torch module for images in [0, 1].
-        out: folder for the file, checkpoints, logs, report and picture.
-        attack: the attack that the report shows: pgd:40, fgsm or autoattack.
-        limit: attack only the first so many test examples.
-        on_error: what a corrupt image does: stop names it and ends, skip leaves it out and says
-            how many there were.
-        memory: what the data's pixels may take in the memory of a process, such as 4GB or 25% of
-            what is free; by default half of it, shared by the processes of this machine. What does
-            not fit is decoded once into a nameless file in TMPDIR (else /var/tmp) and streamed from
-            there, to the same results.
-        seed: of every shuffle and random start.
-        resume: go on from the folder's checkpoint where there is one.
-        device: cpu, cuda or cuda:1; by default CUDA where there is any.
-        devices: processes of this machine that share each batch, one for each GPU; their number
-            does not change the run. torchrun -m hauberk train … does the same.
-        nodes: machines that share each batch; give the same command on each.
-        head: HOST:PORT of one of these machines, where they meet.
-        precision: bf16-mixed trains in bfloat16 where that is safe (autocast); faster on GPUs, and
-            on processors that have AVX-512 BF16 or AMX.
-        compiled: let torch.compile make kernels of the network, after some minutes; for long runs
-            on a GPU.
-        tensorboard: also write TensorBoard events to the folder.
-        json: print the report as one JSON object on stdout, and nothing else there.
-    """
+    text: str
 
-    data: str
-    threat: str
-    model: str = ""
-    out: Path = Path()
-    attack: str = "pgd:40"
-    limit: int = 0
-    on_error: Literal["stop", "skip"] = "stop"
-    memory: str = ""
-    seed: int = 0
-    resume: bool = False
-    device: str = ""
-    devices: int = 1
-    nodes: int = 1
-    head: str = ""
-    precision: Literal["32", "bf16-mixed"] = "32"
-    compiled: bool = False
-    tensorboard: bool = False
-    json: bool = False
+    def __post_init__(self) -> None:
+        """Validate the text."""
+        self.check()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a one-line ValueError if the text cannot be read."""
+
+    def __str__(self) -> str:
+        return self.text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Train(Common):
-    """Train a dense, adversarially robust network and write it as a file.
-
-    hauberk train run.toml takes these flags from a file, and those that follow it; every run leaves
-    such a run.toml beside its results, which reproduces it.
+@dataclass(frozen=True)
+class Flag:
+    """One flag.
 
     Attributes:
-        out: folder for the file, checkpoints, logs, report and picture.
+        name: without dashes, ``attack-steps``.
+        kind: the type of the field.
+        default: value if the flag is not given; ``MISSING`` if it must be given.
+        help: what the docstring says of it.
+        group: heading in the help; empty for the flags of the command itself.
+        saved: whether it is a setting of the run, and may stand in a file.
+        positional: given without its name.
+        commas: several values may be separated by commas.
+        alone: value if the flag is given without one.
+        example: how it may be given.
+        path: attributes that lead to its field.
     """
 
-    out: Path = Path("runs/train")
+    name: str
+    kind: object
+    default: object = MISSING
+    help: str = ""
+    group: str = ""
+    saved: bool = True
+    positional: bool = False
+    commas: bool = False
+    alone: str = ""
+    example: str = ""
+    path: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in a TOML file and in Python."""
+        return self.name.replace("-", "_")
+
+    @property
+    def spelled(self) -> str:
+        """Its name in an error."""
+        return self.name if self.positional else f"--{self.name}"
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes a list of values."""
+        return get_origin(self.kind) is tuple
+
+    def read(self, value: object, source: str = "", hint: str = ".") -> object:
+        """The value of the field.
+
+        Args:
+            value: text, a TOML value, or the field's own type.
+            source: how to name the flag in an error.
+            hint: end of the error, with its full stop.
+
+        Raises:
+            ValueError: the value does not fit the type.
+        """
+        if self.commas:
+            value = split(value)
+        try:
+            return _convert(self.kind, value)
+        except _Unfit as unfit:
+            raise ValueError(
+                f"{source or self.key} was given as {_shown(value)}; give {unfit}{hint}"
+            ) from None
+
+    def of(self, owner: object) -> object:
+        """Its value in an instance of the dataclass that it is a flag of."""
+        return functools.reduce(getattr, self.path, owner)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compress(Common):
-    """Make a network small while it stays robust, and prove it on the file that ships.
+class _Unfit(Exception):
+    """A value of another type; the message says what to give."""
 
-    hauberk compress run.toml takes these flags from a file, and those that follow it; every run
-    leaves such a run.toml beside its results, which reproduces it.
 
-    Attributes:
-        method: atmc, sized (the one for --size), constrained (the one for --robust-at-least), admm,
-            reweighted, al0, alr, ap, nap, int8, min-max or da; its own flags are listed below.
-        from_: the trained net to start from: an .hbk file, or plain weights of --model, as
-            .safetensors or as a state_dict in .pt; without it a dense net is trained first.
-        out: folder for the file, checkpoints, logs, report and picture.
+def split(value: object) -> list[object]:
+    """``3,4`` as its parts; the parts of each element of a list."""
+    if isinstance(value, list | tuple):
+        return [part for element in value for part in split(element)]
+    return [part for part in value.split(",") if part] if isinstance(value, str) else [value]
+
+
+def number(text: str) -> float:
+    """``0.01`` or ``1%``.
+
+    Raises:
+        ValueError: neither.
     """
-
-    method: str = "atmc"
-    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
-    out: Path = Path("runs/compress")
+    percent = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*%\s*", text)
+    return float(percent[1]) / 100 if percent else float(text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep(Common):
-    """Compress in many ways, methods × sizes × seeds, and put every run into one table.
+def wanted(kind: object) -> str:
+    """What to give for a flag of this type, for an error."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    return _WANTED.get(kind, "a text")
 
-    Every flag of the methods may be given, too (hauberk compress --method NAME --help shows them):
-    it reaches those that have it. --atmc.keep 8% is for atmc alone. Several values, separated by
-    commas, make a run for each combination: --bits 3,4. So does a file, hauberk sweep run.toml,
-    where [atmc] begins the settings of atmc.
 
-    Each run is a folder in --out, as compress leaves it. A run that fails stays in the table, with
-    its sentence, and the others go on; the command ends with 0 if any run succeeded, else with 2.
-    With --resume, runs whose row is in the table are not done again (delete a run's folder to have
-    it done again), and the one that was under way goes on from its checkpoint.
+_WANTED: dict[object, str] = {
+    int: "a whole number",
+    float: "a number, such as 0.9, or 90% of a whole",
+    bool: "true or false",
+}
 
-    Attributes:
-        methods: atmc, sized, constrained, admm, al0, alr, ap, nap, int8, min-max or da, separated
-            by commas.
-        sizes: --size for sized; for methods that have --keep, the share of the weights that is
-            kept, which is not yet a size: the table shows the bytes of each file. Methods with
-            neither (alr, int8, da) make one run whatever the sizes.
-        seeds: of every shuffle and random start, a run for each.
-        from_: the trained net that all start from: an .hbk file, or plain weights of --model, as
-            .safetensors or as a state_dict in .pt; without it every run trains its own first.
-        out: folder for sweep.csv, sweep.json, tradeoff.png, and a folder for each run.
-        resume: go on where the sweep in the folder stopped; without it, all runs start anew.
-        ray: run on Ray, as many at a time as it has room for: --ray alone starts a cluster on this
-            machine, --ray auto or --ray HOST:PORT joins one, whose machines share these folders.
-        threads: torch threads of a run, and processors that it takes on Ray; by default torch's own
-            choice here, 1 on Ray.
-        json: print the table as one JSON object on stdout, and nothing else there.
+
+def _convert(kind: object, value: object) -> object:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return tuple(_convert(inner[0], v) for v in _elements(value))
+    if origin is UnionType:
+        [kind] = (k for k in inner if k is not NoneType)
+        return None if value in ("", None) else _convert(kind, value)
+    if origin is Literal and str(value) in inner:
+        return str(value)
+    if isinstance(kind, type) and issubclass(kind, Text) and isinstance(value, str):
+        return kind(value)
+    return _plain(kind, value)
+
+
+def _elements(value: object) -> Iterable[object]:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _plain(kind: object, value: object) -> object:
+    """A value of a type that text and TOML both have, or one that has the type already."""
+    wrong = isinstance(value, bool) != (kind is bool) or isinstance(value, list | tuple)
+    try:
+        if wrong:
+            raise ValueError
+        if isinstance(kind, type) and isinstance(value, kind):
+            return value
+        if kind is float and isinstance(value, str | int):
+            return number(str(value))
+        if kind is int and isinstance(value, str):
+            return int(value)
+        if kind is str or kind is Path:
+            return kind(str(value))
+    except ValueError:
+        pass
+    raise _Unfit(wanted(kind))
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def flags_of(cls: type[object], group: str = "") -> dict[str, Flag]:
+    """The flags of a frozen dataclass, by name.
+
+    Args:
+        cls: the dataclass.
+        group: heading of the flags that are no nested dataclass's.
     """
-
-    methods: tuple[str, ...]
-    sizes: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
-    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
-    out: Path = Path("runs/sweep")
-    ray: str = ""
-    threads: int = 0
-    seed: tyro.conf.Suppress[int] = 0  # there are seeds
+    return {flag.name: flag for flag in _walk(cls, group, MISSING, ())}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Prove a file: what it weighs, what it knows, what it withstands, how fast it is.
+def _walk(cls: type[object], group: str, owner: object, path: tuple[str, ...]) -> Iterator[Flag]:
+    hints, texts = typing.get_type_hints(cls), attributes(cls)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.metadata.get("flag", "") is None:
+            continue
+        default = _default(field) if owner is MISSING else getattr(owner, field.name)
+        kind, way = hints[field.name], (*path, field.name)
+        if is_nested(kind):
+            yield from _walk(kind, _title(kind), default, way)
+        else:
+            yield Flag(
+                flag_name(field), kind, default, texts.get(field.name, ""), group, path=way,
+                **{k: v for k, v in field.metadata.items() if k != "flag"},
+            )  # fmt: skip
 
-    An .onnx that hauberk exported is asked and timed in ONNX Runtime; it is robust where it
-    withstands the attack, what is transferred from the --dense net, and Square, with 1,000 queries.
 
-    Attributes:
-        file: an .hbk file, or an .onnx file that hauberk exported.
-        data: as for train; the test split is attacked.
-        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
-            one of several, at its choice: linf:0.2+l2:2+l1:12.
-        attack: pgd:STEPS, fgsm or autoattack.
-        limit: attack only the first so many test examples.
-        restarts: random starts of PGD; an example counts as robust if it withstands all.
-        dense: the dense net (an .hbk, or plain weights of --model), from which attacks are
-            transferred, as a check; on an .onnx they also count.
-        model: your own network, package.module:function, where the file names none.
-        checks: look for gradient masking, on up to 200 examples.
-        on_error: what a corrupt image does: stop or skip.
-        memory: what the data's pixels may take in memory, as for train.
-        seed: of every random start.
-        device: cpu, cuda or cuda:1; by default CUDA where there is any.
-        json: print one JSON object on stdout, and nothing else there.
+def is_nested(kind: object) -> typing.TypeGuard[type[object]]:
+    """Whether a field of this type contributes the fields of a dataclass."""
+    return dataclasses.is_dataclass(kind) and not (
+        isinstance(kind, type) and issubclass(kind, Text)
+    )
+
+
+def flag_name(field: dataclasses.Field[object]) -> str:
+    """Its name as a flag."""
+    return str(field.metadata.get("flag") or field.name.replace("_", "-"))
+
+
+def _default(field: dataclasses.Field[object]) -> object:
+    factory = field.default_factory
+    return field.default if factory is MISSING else factory()
+
+
+def _title(cls: type[object]) -> str:
+    """``training attack`` for ``TrainingAttack``, ``evaluation`` for ``EvaluationSettings``."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
+    return words.removesuffix(" settings")
+
+
+def attributes(cls: type[object]) -> dict[str, str]:
+    """What docstrings say under ``Attributes:``, those of base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        below = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", below, re.MULTILINE):
+            found[name] = " ".join(text.split())
+    return found
+
+
+def build(cls: Callable[..., T], values: Mapping[str, object], **others: object) -> T:
+    """An instance of a frozen dataclass.
+
+    Args:
+        cls: the dataclass.
+        values: of its flags, by name.
+        **others: of fields that are no flags.
+
+    Raises:
+        ValueError: values that the dataclass refuses.
     """
-
-    file: tyro.conf.Positional[Path]
-    data: str
-    threat: str
-    attack: str = "pgd:40"
-    limit: int = 0
-    restarts: int = 1
-    dense: str = ""
-    model: str = ""
-    checks: bool = True
-    on_error: Literal["stop", "skip"] = "stop"
-    memory: str = ""
-    seed: int = 0
-    device: str = ""
-    json: bool = False
+    hints = typing.get_type_hints(cls)
+    arguments = dict(others)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        kind, default = hints[field.name], _default(field)
+        if field.name in others:
+            continue
+        if is_nested(kind):
+            made = build(kind, values) if default is MISSING else changed(default, values)
+            arguments[field.name] = made
+        elif flag_name(field) in values:
+            arguments[field.name] = values[flag_name(field)]
+    return cls(**arguments)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """Write a shipped file in a format that other runtimes read, once it computes the same there.
+def changed(instance: T, values: Mapping[str, object], **others: object) -> T:
+    """A frozen dataclass with the values of some of its flags replaced; see `build`."""
+    changes = dict(others)
+    for field in dataclasses.fields(instance):  # type: ignore[arg-type]
+        held = getattr(instance, field.name)
+        if field.name in others or field.metadata.get("flag", "") is None:
+            continue
+        if is_nested(type(held)):
+            changes[field.name] = changed(held, values)
+        elif flag_name(field) in values:
+            changes[field.name] = values[flag_name(field)]
+    return dataclasses.replace(instance, **changes)  # type: ignore[type-var]
 
-    The .onnx takes batches of any size, holds its weights and needs only standard operators.
-    Codebooks and pruned weights stay small in it, and become dense when a runtime loads it.
-    hauberk evaluate attacks it: the answers come from ONNX Runtime, the gradients from its graph
-    in torch.
 
-    Attributes:
-        file: an .hbk file.
-        format: onnx (float32), or onnx-int8, which computes in eight bits and is faster where the
-            processor multiplies them; pip install 'hauberk[onnx]' is needed for both.
-        data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
-            images show what range each activation needs.
-        model: your own network, package.module:function, where the file names none.
-        out: where to write; by default beside the file, model.hbk as model.onnx or as
-            model-int8.onnx.
-        json: print one JSON object on stdout, and nothing else there.
+def near(name: str, known: Iterable[str], otherwise: str) -> str:
+    """``did you mean --epochs?``, or another hint if nothing is near.
+
+    Args:
+        name: what was given.
+        known: what may be given.
+        otherwise: the other hint.
     """
-
-    file: tyro.conf.Positional[Path]
-    format: str = "onnx"
-    data: str = ""
-    model: str = ""
-    out: str = ""
-    json: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inspect:
-    """Show what a file holds, layer by layer.
-
-    Attributes:
-        file: an .hbk file.
-        json: print one JSON object on stdout, and nothing else there.
-        picture: draw a bar for each layer, split into positions, values and codebook, as this PNG.
-    """
-
-    file: tyro.conf.Positional[Path]
-    json: bool = False
-    picture: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Show:
-    """Show what data hold: shapes, classes, how many images each has in every split.
-
-    Attributes:
-        data: as --data of train.
-        on_error: what a corrupt image does: stop or skip.
-        memory: what the data's pixels may take in memory, as for train.
-        picture: draw a few images of each class as this PNG.
-        each: how many images of each class the picture has.
-        json: print one JSON object on stdout, and nothing else there.
-    """
-
-    data: tyro.conf.Positional[str]
-    on_error: Literal["stop", "skip"] = "stop"
-    memory: str = ""
-    picture: Path | None = None
-    each: int = 10
-    json: bool = False
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {found[0]}?" if found else otherwise

@@ -1,105 +1,281 @@
-"""Words of a command line become the flags of a verb."""
+"""A command line as settings by flag, and the help that lists the flags.
+
+argparse splits the words and lays out the help. It knows no types: `hauberk.cli.flags` reads
+values, so that a file and a command line are read alike.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
-import itertools
-import re
-from collections.abc import Sequence
-from typing import Any
+import argparse
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
+from typing import Literal, NoReturn, TypeVar, get_args, get_origin
 
-import tyro
+from hauberk.cli.flags import Flag, Value, build, flags_of, near, wanted
 
-from hauberk.method import Method
+T = TypeVar("T")
+_HELP = "help"
+_PLACEHOLDERS: dict[object, str] = {int: "N", float: "X", Path: "PATH"}
 
 
-def parse(cls: type[Any], verb: str, words: Sequence[str]) -> Any:
-    """tyro's reading of the words; its complaint as one sentence."""
-    heard = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(heard):
-            return tyro.cli(
-                cls, prog=f"hauberk {verb}", args=list(words), config=(tyro.conf.OmitArgPrefixes,)
+@dataclass(frozen=True)
+class Setting:
+    """A value that was given for a flag.
+
+    Attributes:
+        value: as it stands on the command line or in the file.
+        source: what to call it in an error.
+        hint: end of the error: where to read more.
+    """
+
+    value: Value
+    source: str
+    hint: str = "."
+
+    def read(self, flag: Flag) -> object:
+        """The value of the flag's type.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+        return flag.read(self.value, self.source, self.hint)
+
+
+Settings = Mapping[str, Setting]
+"""What was given, by flag."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words after a verb, split.
+
+    Attributes:
+        verb: of the command.
+        settings: by flag.
+        unknown: flags that the verb does not have.
+        loose: words that follow no flag.
+        help: whether the help is asked for.
+    """
+
+    verb: str
+    settings: Settings
+    unknown: tuple[str, ...]
+    loose: tuple[str, ...]
+    help: bool
+
+    @classmethod
+    def split(cls, verb: str, words: Sequence[str], flags: Mapping[str, Flag]) -> CommandLine:
+        """The words after a verb.
+
+        Args:
+            verb: of the command.
+            words: what follows it.
+            flags: those that the verb has.
+
+        Raises:
+            ValueError: a flag without its value, or a switch with one.
+        """
+        try:
+            found, rest = _splitter(flags.values()).parse_known_args(list(words))
+        except argparse.ArgumentError as error:
+            _refuse_arity(verb, str(error.argument_name).partition("/")[0], flags)
+        given: dict[str, Value] = vars(found)
+        settings = {
+            name: Setting(value, flags[name].spelled, see(verb))
+            for name, value in given.items()
+            if name != _HELP
+        }
+        unknown = tuple(word.partition("=")[0] for word in rest if word.startswith("-"))
+        loose = tuple(word for word in rest if not word.startswith("-"))
+        return cls(verb, settings, unknown, loose, _HELP in given)
+
+    def run_file(self) -> tuple[CommandLine, Path | None]:
+        """The line without the TOML file that it names, and that file."""
+        if self.loose and self.loose[0].lower().endswith(".toml"):
+            return replace(self, loose=self.loose[1:]), Path(self.loose[0])
+        return self, None
+
+    def placed(self, flags: Mapping[str, Flag]) -> CommandLine:
+        """The line with its loose words as the values of positional flags.
+
+        Raises:
+            ValueError: a word is left over.
+        """
+        names = [flag.name for flag in flags.values() if flag.positional]
+        by_place = {
+            name: Setting(word, name, see(self.verb))
+            for name, word in zip(names, self.loose, strict=False)
+        }
+        if self.loose[len(names) :]:
+            raise ValueError(
+                f"{self.verb} was given {self.loose[len(names)]!r}, which follows no flag; put a "
+                f"flag's name before its value{see(self.verb)}"
             )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        said = _unboxed(heard.getvalue())
-        raise ValueError(f"{_brief(said, verb)}; see hauberk {verb} --help.") from None
+        return replace(self, settings={**self.settings, **by_place}, loose=())
+
+    def refuse_unknown(self, flags: Iterable[str]) -> None:
+        """Raise a ValueError for a flag that the verb does not have."""
+        for name in self.unknown:
+            hint = near(name, (f"--{flag}" for flag in flags), "leave it out")
+            raise ValueError(f"{self.verb} has no flag {name}; {hint}{see(self.verb)}")
 
 
-_UNREAD = re.compile(
-    r"Error parsing (--[\w.-]+): (?:could not convert string to |invalid literal for )(float|int)"
-    r".*?: (['\"])(.*)\3$"
-)
-"""Python's own words for what is no number."""
+def parse(cls: type[T], verb: str, words: Sequence[str]) -> T:
+    """The settings of a verb that reads no run file.
+
+    Args:
+        cls: the frozen dataclass of its flags.
+        verb: of the command.
+        words: what follows it.
+
+    Raises:
+        ValueError: a flag that the verb does not have, a value that does not fit, or none where
+            one is needed.
+        SystemExit: the help was asked for, and printed.
+    """
+    flags = flags_of(cls)
+    line = CommandLine.split(verb, words, flags)
+    if line.help:
+        explain(verb, summary(cls), flags)
+    line.refuse_unknown(flags)
+    return build(cls, values(verb, line.placed(flags).settings, flags))
 
 
-_POSITIONAL = {"PATH": "file", "STR": "data"}
+def values(verb: str, settings: Settings, flags: Mapping[str, Flag]) -> dict[str, object]:
+    """What was given, each value of its flag's type.
+
+    Raises:
+        ValueError: a value does not fit, or one that is needed is missing.
+    """
+    found = {name: setting.read(flags[name]) for name, setting in settings.items()}
+    missing = [f for f in flags.values() if f.default is MISSING and f.name not in found]
+    if missing:
+        names = " and no ".join(flag.spelled for flag in missing)
+        such = " ".join(_example(flag) for flag in missing)
+        raise ValueError(f"{verb} was given no {names}; give {such}, for example{see(verb)}")
+    return found
 
 
-_SUCH = {
-    "file": "model.hbk",
-    "data": "digits",
-    "--data": "--data digits",
-    "--threat": "--threat linf:8/255",
-    "--methods": "--methods sized,ap",
-}
-"""What verbs must be given, as it may be given."""
+def see(verb: str) -> str:
+    """The end of an error about flags."""
+    return f"; see hauberk {verb} --help."
 
 
-_NUMBERS = {"int": "a whole number", "float": "a number, such as 0.9, or 90% of a whole"}
+def _example(flag: Flag) -> str:
+    return flag.example if flag.positional else f"--{flag.name} {flag.example}"
 
 
-def _brief(said: str, verb: str) -> str:
-    """What is missing by its name alone, without its help; what is no number as what it is."""
-    unread = _UNREAD.match(said)
-    if unread:
-        flag, kind, _, word = unread.groups()
-        return f"{flag} was given as {word}; give {_NUMBERS[kind]}"
-    missing = re.findall(r"(?:[:)] )(PATH|STR|--[\w-]+) ", said)
-    names = [_POSITIONAL.get(name, name) for name in missing]
-    if not (names and said.startswith("Missing")):
-        return said
-    such = " ".join(_SUCH.get(name, name) for name in names)
-    return f"{verb} was given no {' and no '.join(names)}; give {such}, for example"
+def summary(cls: type[object]) -> str:
+    """The docstring of a class down to its attributes."""
+    return inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[0].strip()
 
 
-def _unboxed(text: str) -> str:
-    """The first paragraph of a framed message, below its title."""
-    lines = [line.strip("│|╰╯ ") for line in text.splitlines()[1:]]
-    paragraphs = itertools.groupby(lines, lambda line: set(line) <= set("─-"))
-    first = next((" ".join(part) for rule, part in paragraphs if not rule), "Unreadable flags")
-    return first.removeprefix("Error parsing settings: ").rstrip(".")
-
-
-def with_method(flags: type[Any], method: type[Method]) -> type[Any]:
-    """The verb's flags and the method's, as one class."""
-    both = dataclasses.make_dataclass(
-        flags.__name__,
-        [("settings", method, dataclasses.field(default_factory=method))],
-        bases=(flags,),
-        frozen=True,
-        kw_only=True,
+def _splitter(flags: Iterable[Flag]) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+        argument_default=argparse.SUPPRESS,
     )
-    both.__doc__ = flags.__doc__
-    return both
+    made.add_argument("-h", "--help", dest=_HELP, action="store_true")
+    for flag in flags:
+        on, off = _spellings(flag)
+        if flag.kind is bool:
+            made.add_argument(on, dest=flag.name, action="store_true")
+            made.add_argument(off, dest=flag.name, action="store_false")
+        elif flag.several or flag.commas:
+            made.add_argument(on, dest=flag.name, nargs="*")
+        elif flag.alone:
+            made.add_argument(on, dest=flag.name, nargs="?", const=flag.alone)
+        elif not flag.positional:
+            made.add_argument(on, dest=flag.name)
+    return made
 
 
-def peek(words: Sequence[str], flag: str, default: str) -> str:
-    """The value of ``--flag`` before the flags are known."""
-    for word, following in itertools.pairwise([*words, ""]):
-        if word == f"--{flag}":
-            return following
-        if word.startswith(f"--{flag}="):
-            return word.partition("=")[2]
-    return default
+def _spellings(flag: Flag) -> tuple[str, str]:
+    """``--atmc.half`` and ``--atmc.no-half``."""
+    method, dot, name = flag.name.rpartition(".")
+    return f"--{method}{dot}{name}", f"--{method}{dot}no-{name}"
 
 
-def number(word: str) -> str:
-    """``1%`` as ``0.01``, wherever it stands: sizes and ratios may be written either way."""
-    flag, equals, value = word.rpartition("=")
-    share = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", value)
-    return f"{flag}{equals}{float(share[1]) / 100!r}" if share else word
+def spelled(flag: Flag, value: object) -> list[str]:
+    """The words that give a flag this value."""
+    on, off = _spellings(flag)
+    if isinstance(value, bool):
+        return [on if value else off]
+    if isinstance(value, tuple):
+        return [on, *map(str, value)]
+    return [f"{on}={value}"]
+
+
+def _refuse_arity(verb: str, spelled: str, flags: Mapping[str, Flag]) -> NoReturn:
+    """argparse refuses a flag for one reason only: a value that is missing, or one too many."""
+    flag = flags.get(spelled.removeprefix("--"))
+    if flag is None or flag.kind is bool:
+        allowed = " or ".join(_spellings(flag)) if flag else "the flag alone"
+        raise ValueError(f"{spelled} takes no value; give {allowed}{see(verb)}")
+    raise ValueError(f"{spelled} was given no value; give {wanted(flag.kind)}{see(verb)}")
+
+
+def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") -> NoReturn:
+    """Print the help of a verb and exit.
+
+    Args:
+        verb: of the command.
+        about: what it does.
+        flags: in the order of their groups.
+        places: what may stand before the flags.
+    """
+    names = " ".join([f.name.upper() for f in flags.values() if f.positional] + places.split())
+    shown = argparse.ArgumentParser(
+        prog=f"hauberk {verb}",
+        usage=" ".join(f"hauberk {verb} {names} [flags]".split()),
+        description=about,
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for title in dict.fromkeys(flag.group for flag in flags.values()):
+        into = shown.add_argument_group(title or "flags")
+        for flag in flags.values():
+            if flag.group == title:
+                _describe(into, flag)
+    print(shown.format_help(), end="")
+    raise SystemExit(0)
+
+
+def _describe(into: argparse._ArgumentGroup, flag: Flag) -> None:
+    text = f"{flag.help} {_default(flag)}".strip().replace("%", "%%")
+    if flag.positional:
+        into.add_argument(flag.name, metavar=flag.name.upper(), help=text)
+    elif flag.kind is bool:
+        into.add_argument(*_spellings(flag), action="store_true", help=text)
+    else:
+        into.add_argument(
+            f"--{flag.name}",
+            metavar=_placeholder(flag.kind),
+            nargs="*" if flag.several else "?" if flag.alone else None,
+            help=text,
+        )
+
+
+def _default(flag: Flag) -> str:
+    if flag.default is MISSING:
+        return "(required)"
+    if flag.default in ("", None, ()):
+        return ""
+    shown = flag.default
+    if isinstance(shown, tuple):
+        shown = ",".join(map(str, shown))
+    if isinstance(shown, bool):
+        shown = "on" if shown else "off"
+    return f"(default: {shown})"
+
+
+def _placeholder(kind: object) -> str:
+    if get_origin(kind) is Literal:
+        return f"{{{','.join(get_args(kind))}}}"
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+    return _PLACEHOLDERS.get(kind, "TEXT")

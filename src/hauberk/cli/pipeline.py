@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,9 +18,9 @@ from torch import nn
 from hauberk import networks
 from hauberk.artifact import Architecture, Artifact
 from hauberk.artifact.state_dicts import is_plain
-from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, bars
 from hauberk.cli.run_folder import keep_rows, publish
+from hauberk.cli.run_spec import RunSpec
 from hauberk.dataset import Data
 from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.evaluation.shipped_file import prove, read
@@ -55,15 +54,15 @@ class Given:
     proved: dict[str, Row] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, flags: Any, start: str) -> Given:
-        """The data of the flags, and the network: that of --model, or the one in ``start``.
+    def read(cls, spec: RunSpec) -> Given:
+        """The data of a run, and the network that it starts from.
 
         Raises:
             ValueError: data, a file or a network that cannot be used.
             OSError: a file that cannot be read.
         """
-        data, own = resolve.data(flags), resolve.own(flags)
-        net = own
+        data, own = spec.data.read(), spec.start.network(spec.seed)
+        net, start = own, spec.start.checkpoint
         if start and not is_plain(start):
             artifact = Artifact.load(start)
             data = data.under(artifact.labels, artifact.classes)
@@ -73,31 +72,27 @@ class Given:
         assert net is not None
         return cls(data, net, own, bool(start))
 
-    def seeded(self, flags: Any) -> Given:
+    def seeded(self, spec: RunSpec) -> Given:
         """The same for another seed: a network that is not trained yet starts from it."""
         if self.trained:
             return self
-        own = resolve.own(flags)
+        own = spec.start.network(spec.seed)
         assert own is not None
         return replace(self, net=own, own=own)
 
 
 def make(
-    flags: Any,
-    verb: str,
-    start: str,
+    spec: RunSpec,
     given: Given | None = None,
     shown: Shown = bars,
     command: str = "",
     group: Group = ALONE,
 ) -> Report | None:
-    """Train or compress, prove, publish; the report, in the first of the processes that share it.
+    """Train or compress, evaluate, publish; the report, in the first of the processes.
 
     Args:
-        flags: of the verb, with the method's in ``settings``.
-        verb: for the settings that are left beside the results.
-        start: the trained net to start from; nothing trains one first.
-        given: what `Given.read` gave, where it is at hand.
+        spec: the run.
+        given: what `Given.read` gave, if it is at hand.
         shown: where progress is seen.
         command: what the report calls its origin; by default this process's own.
         group: the processes that share the training; they part after it.
@@ -106,42 +101,38 @@ def make(
         ValueError: a setting makes no sense, the data do not fit, training failed.
         OSError: a file that cannot be read or written.
     """
-    threat = resolve.threat(flags.threat)
-    proof = resolve.proof(flags, threat)
-    given = given or Given.read(flags, start)
-    place = resolve.device(flags.device, group)
+    proof = spec.attacked()
+    given = given or Given.read(spec)
     with shown() as bar:
-        what = (
-            f"{flags.settings} {flags.model} {start} {flags.data} {flags.on_error} {flags.threat}"
-        )
+        run = spec.run(group, bar)
         made = compress.compress(
             given.net,
             given.data,
-            method=flags.settings,
-            threat=threat,
-            out=flags.out,
+            method=spec.method,
+            threat=proof.threat,
+            out=spec.out,
             pretrained=given.trained,
-            run=resolve.run(flags, place, what, bar, group),
+            run=run,
         )
     leave()
     if not group.first:
         return None
-    run_file.save(flags.out, verb, flags)
+    spec.save()
     if threat_weights.named(made.history):
-        threat_weights.draw(made.history, flags.out / "domains.png")
-    proving = _Proving(given, proof, made.dense, place, shown)
-    rows = [proving(name, path) for name, path in _files(flags, given, made).items()]
-    return publish(flags.out, rows, given.data, flags.seed, place, command=command)
+        threat_weights.draw(made.history, spec.out / "domains.png")
+    proving = _Proving(given, proof, made.dense, run.place(), shown)
+    rows = [proving(name, path) for name, path in _files(spec, given, made).items()]
+    return publish(spec.out, rows, given.data, spec.seed, run.place(), command=command)
 
 
-def _files(flags: Any, given: Given, made: compress.Compressed) -> dict[str, Path]:
-    """What is proved, by the names of the rows: the file that ships last."""
+def _files(spec: RunSpec, given: Given, made: compress.Compressed) -> dict[str, Path]:
+    """What is evaluated, by the names of the rows: the file that ships last."""
     assert made.path is not None
-    ships = {type(flags.settings).__name__: made.path}
-    if isinstance(flags.settings, DA):
+    ships = {type(spec.method).__name__: made.path}
+    if isinstance(spec.method, DA):
         return ships
     dense = compress.encode(made.dense, given.data, Architecture.of(given.net))
-    return keep_rows(flags.out, {_DENSE: dense}) | ships
+    return keep_rows(spec.out, {_DENSE: dense}) | ships
 
 
 @dataclass(frozen=True)

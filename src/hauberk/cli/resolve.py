@@ -1,29 +1,29 @@
-"""What the words of a command name: methods, threats, attacks, data, networks, devices.
+"""What words of the command name: methods, threats, attacks, sizes in memory, devices.
 
-Each is one sentence where it names nothing.
+Each is a field type that keeps the text as it was written, since reports and files repeat it, and
+builds the object when a run needs it. Torch is imported then, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hauberk.cli.flags import Text, near
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
-    from hauberk.cli.console import Bars
-    from hauberk.dataset import Data
-    from hauberk.evaluation import Evaluation
+    from hauberk.attack import Attack
     from hauberk.method import Method
     from hauberk.runtime.processes import Group
     from hauberk.threat import Threat
-    from hauberk.training.run import Run
 
 
 def methods() -> dict[str, type[Method]]:
-    """Every method by the name that its users write."""
+    """Every method, by its name on the command line."""
     from hauberk import methods
 
     return {
@@ -32,9 +32,9 @@ def methods() -> dict[str, type[Method]]:
         "alr": methods.ALR,
         "ap": methods.AP,
         "nap": methods.NAP,
-        "sized": methods.SizeTarget,
-        "constrained": methods.RobustnessTarget,
-        "admm": methods.ADMMPruning,
+        "size-target": methods.SizeTarget,
+        "robustness-target": methods.RobustnessTarget,
+        "admm-pruning": methods.ADMMPruning,
         "reweighted": methods.Reweighted,
         "int8": methods.Int8,
         "min-max": methods.MinMax,
@@ -43,47 +43,141 @@ def methods() -> dict[str, type[Method]]:
 
 
 def method(name: str) -> type[Method]:
-    """``atmc`` as a class, whose fields are its flags."""
+    """``atmc`` as a class, whose fields are its flags.
+
+    Raises:
+        ValueError: no method has this name.
+    """
     known = methods()
     if name.lower() not in known:
-        raise ValueError(f"There is no method {name!r}; the methods are {', '.join(known)}.")
+        hint = near(name.lower(), known, "")
+        raise ValueError(
+            f"There is no method {name!r}; {hint + ' The' if hint else 'the'} methods are "
+            f"{', '.join(known)}."
+        )
     return known[name.lower()]
 
 
-def own(flags: Any) -> nn.Module | None:
-    """The network of --model."""
-    from hauberk import models
+def method_name(of: Method) -> str:
+    """The name of a method on the command line.
 
-    return models.network(flags.model, seed=getattr(flags, "seed", 0)) if flags.model else None
-
-
-def data(flags: Any) -> Data:
-    """The data that the flags name; what was odd is said."""
-    from hauberk.cli.console import say
-    from hauberk.data import load
-
-    data = load(flags.data, on_error=flags.on_error, memory=memory(flags.memory))
-    for note in data.notes:
-        say(note)
-    return data
-
-
-def memory(text: str) -> int | None:
-    """``4GB`` or ``0.25`` of what is free, in bytes; None where nothing is said."""
-    from hauberk.ops.sizes import size_bytes
-    from hauberk.runtime.memory import free
-
-    try:
-        return size_bytes(text, free()) if text else None
-    except ValueError:
+    Raises:
+        ValueError: it is none of hauberk's own methods.
+    """
+    names = [name for name, cls in methods().items() if cls is type(of)]
+    if not names:
         raise ValueError(
-            f"--memory was given as {text!r}; give bytes with a unit, such as 4GB, or a share of "
-            "what is free, such as 25%."
-        ) from None
+            f"{type(of).__name__} is no method of the command; give one of {', '.join(methods())}."
+        )
+    return names[0]
+
+
+@dataclass(frozen=True)
+class Bytes(Text):
+    """An amount of memory: ``4GB``, or ``25%`` of what is free."""
+
+    def check(self) -> None:
+        """Raise a one-line ValueError if the text is no amount."""
+        self.of(1 << 30)
+
+    def of(self, free: int) -> int:
+        """The amount in bytes.
+
+        Args:
+            free: bytes that a fraction is of.
+
+        Raises:
+            ValueError: the text is no amount.
+        """
+        from hauberk.ops.sizes import size_bytes
+
+        try:
+            return size_bytes(self.text, free)
+        except ValueError:
+            raise ValueError(
+                f"--memory was given as {self.text!r}; give bytes with a unit, such as 4GB, or a "
+                "fraction of the free memory, such as 25%."
+            ) from None
+
+
+@dataclass(frozen=True)
+class NamedThreat(Text):
+    """What the adversary may do: ``linf:8/255``, or ``linf:0.3+l2:2`` for the union of two."""
+
+    def check(self) -> None:
+        """Raise a one-line ValueError if the text is no threat."""
+        threat(self.text)
+
+    @property
+    def threat(self) -> Threat:
+        """The set of images."""
+        return threat(self.text)
+
+
+@dataclass(frozen=True)
+class NamedAttack(Text):
+    """The attack that a report shows: ``pgd:40``, ``fgsm`` or ``autoattack``."""
+
+    def check(self) -> None:
+        """Raise a one-line ValueError if the text is no attack."""
+        if not re.fullmatch(r"autoattack|fgsm|pgd|pgd:0*[1-9]\d*", self.text.lower()):
+            raise ValueError(
+                f"The attack {self.text!r} could not be read; write pgd:STEPS (such as pgd:40), "
+                "fgsm or autoattack."
+            )
+
+    @property
+    def attack(self) -> Attack | None:
+        """The attack; ``None`` for AutoAttack, which is a set of attacks."""
+        from hauberk.attacks import FGSM, PGD
+
+        name, _, steps = self.text.lower().partition(":")
+        if name == "autoattack":
+            return None
+        return FGSM(track=True) if name == "fgsm" else PGD(int(steps or 40), track=True)
+
+
+@dataclass(frozen=True)
+class NamedDevice(Text):
+    """A device of torch: ``cpu``, ``cuda`` or ``cuda:1``."""
+
+    def check(self) -> None:
+        """Accept any text: which devices there are is known once torch is asked."""
+
+
+def place(device: NamedDevice | None, group: Group) -> torch.device:
+    """The device of a process: the named one, or its own GPU where there is any, else the CPU.
+
+    Raises:
+        ValueError: the device is not available.
+    """
+    import torch
+
+    from hauberk.training.run import Run
+
+    name = str(device or "")
+    if not name or (name == "cuda" and group.size > 1):
+        return Run(group=group).place()
+    if name.startswith("cuda:") and group.size > 1:
+        raise ValueError(
+            f"The device was given as {name!r} for several processes; give cuda, and each has its "
+            "own, or cpu."
+        )
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"The device {name!r} is not available ({why}); give cpu, cuda or cuda:N."
+        ) from error
 
 
 def threat(text: str) -> Threat:
-    """``linf:8/255`` as a threat; ``linf:0.3+l2:2`` as the union of two."""
+    """``linf:8/255`` as a threat; ``linf:0.3+l2:2`` as the union of two.
+
+    Raises:
+        ValueError: the text is no threat.
+    """
     from hauberk.threats import Union
 
     members = tuple(_ball(part.strip(), text) for part in text.split("+"))
@@ -110,72 +204,3 @@ def _ball(part: str, text: str) -> Threat:
             "accuracy is always reported beside a threat."
         )
     return known[norm.lower()](radius)
-
-
-def proof(flags: Any, threat: Threat) -> Evaluation:
-    """How the file is attacked."""
-    from hauberk.evaluation import Evaluation
-    from hauberk.evaluation.named_attacks import named
-
-    chosen = named(flags.attack)
-    if flags.limit < 0:
-        raise ValueError(f"--limit was given as {flags.limit}; give a count of 1 or more.")
-    return Evaluation(
-        threat,
-        flags.threat,
-        {} if chosen is None else {flags.attack: chosen},
-        autoattack=chosen is None,
-        limit=flags.limit or None,
-        check_limit=200 if getattr(flags, "checks", True) else 0,
-        restarts=getattr(flags, "restarts", 1),
-        seed=flags.seed,
-    )
-
-
-def run(flags: Any, place: torch.device, what: str, bar: Bars, group: Group) -> Run:
-    """Where and how a training goes; ``what`` tells one run from another."""
-    from hauberk.cli.console import say
-    from hauberk.runtime.device import bf16_in_software
-    from hauberk.training.run import Run, Watcher
-
-    bf16 = flags.precision == "bf16-mixed"
-    if bf16 and group.first and bf16_in_software(place):
-        say(
-            f"precision was given as {flags.precision}, and bfloat16 is computed in software on "
-            f"this {place.type}, slower than float32: without --precision it is faster."
-        )
-    return Run(
-        seed=flags.seed,
-        resume=flags.resume,
-        device=place,
-        bf16=bf16,
-        compiled=flags.compiled,
-        tensorboard=flags.tensorboard,
-        identity=f"{what} seed={flags.seed} precision={flags.precision}",
-        watcher=bar if group.first else Watcher(),
-        group=group,
-    )
-
-
-def device(text: str, group: Group | None = None) -> torch.device:
-    """The device named, if it is there; of several processes on GPUs each has its own."""
-    import torch
-
-    from hauberk.runtime.processes import ALONE
-    from hauberk.training.run import Run
-
-    several = group is not None and group.size > 1
-    if not text or (text == "cuda" and several):
-        return Run(group=group or ALONE).place()
-    if text.startswith("cuda:") and several:
-        raise ValueError(
-            f"The device was given as {text!r} for several processes; give cuda, and each has its "
-            "own, or cpu."
-        )
-    try:
-        return torch.zeros(0, device=text).device
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).splitlines()[0]
-        raise ValueError(
-            f"The device {text!r} is not to be had ({why}); give cpu, cuda or cuda:N."
-        ) from error

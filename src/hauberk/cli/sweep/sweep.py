@@ -7,7 +7,6 @@ a time, each by a worker that reads both once for all that it does. A run is the
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -21,9 +20,11 @@ import torch
 from hauberk import networks
 from hauberk.cli import pipeline, run_file
 from hauberk.cli.console import Tally, bars, say, tally
-from hauberk.cli.flags import Sweep
+from hauberk.cli.errors import one_line
+from hauberk.cli.run_spec import RunSpec
 from hauberk.cli.sweep import ray
-from hauberk.cli.sweep.plan import Cell, Grid, run_flags
+from hauberk.cli.sweep.plan import Plan, PlannedRun
+from hauberk.cli.sweep.sweep_spec import SweepSpec
 from hauberk.cli.sweep.table import CSV, Outcome, Outcomes, load
 from hauberk.plots.tradeoff import tradeoff
 from hauberk.runtime import files, signals
@@ -35,11 +36,11 @@ _LEFT = (compress.FILE, run_file.NAME, PICTURE, "metrics.csv", "report.json", "r
 """What a run leaves, beside its checkpoints."""
 
 
-def sweep(grid: Grid, command: str) -> Outcomes:
+def sweep(plan: Plan, command: str) -> Outcomes:
     """Do every run that is not done, and keep the table on disk up to date.
 
     Args:
-        grid: what the words of the command name.
+        plan: the runs.
         command: for the table.
 
     Raises:
@@ -47,39 +48,40 @@ def sweep(grid: Grid, command: str) -> Outcomes:
         OSError: a file that cannot be read or written.
         Interrupted: after SIGINT or SIGTERM; the run under way has saved what it did.
     """
-    flags = grid.flags
-    if flags.ray:
-        _ready(flags)
-    given = pipeline.Given.read(grid.cells[0].flags, flags.from_)
+    spec = plan.spec
+    if spec.ray:
+        _ready(spec)
+    given = pipeline.Given.read(plan.runs[0].spec)
     networks.check_fit(given.net, given.data)
-    for note in grid.notes:
+    for note in plan.notes:
         say(note)
-    with ray.joined(flags.ray) if flags.ray else nullcontext():
-        table = _done(grid, replace(_begun(grid), command=command), given)
+    with ray.joined(spec.ray) if spec.ray else nullcontext():
+        table = _done(plan, replace(_begun(plan), command=command), given)
     if table.done:
-        tradeoff([*table.start(), *table.labelled()], flags.out / PICTURE)
+        tradeoff([*table.start(), *table.labelled()], spec.out / PICTURE)
     return table
 
 
-def _ready(flags: Sweep) -> None:
+def _ready(spec: SweepSpec) -> None:
     """Refuse, before data are read, what Ray cannot do."""
     ray.installed()
-    if flags.device.startswith("cuda:"):
+    device = str(spec.machines.device or "")
+    if device.startswith("cuda:"):
         raise ValueError(
-            f"--device was given as {flags.device}, and with --ray each run has a GPU of its own; "
+            f"--device was given as {device}, and with --ray each run has a GPU of its own; "
             "give --device cuda."
         )
 
 
-def _done(grid: Grid, table: Outcomes, given: pipeline.Given) -> Outcomes:
+def _done(plan: Plan, table: Outcomes, given: pipeline.Given) -> Outcomes:
     """The table once all is done; on disk, it is what is done so far."""
-    out = grid.flags.out
-    files.write(out / run_file.NAME, grid.text.encode())
+    out = plan.spec.out
+    files.write(out / run_file.NAME, plan.spec.to_toml().encode())
     table.save(out)
     # within Ray's, which minds SIGTERM in its own way
     with signals.heeded(), tally(len(table.rows), table.over) as shown:
         try:
-            with closing(_made(grid, table, given, shown)) as made:  # Ray's runs end with it
+            with closing(_made(plan, table, given, shown)) as made:  # Ray's runs end with it
                 for outcome in made:
                     table = table.put(outcome)
                     table.save(out)
@@ -98,17 +100,17 @@ def _stopped(stop: KeyboardInterrupt, table: Outcomes, out: Path) -> Interrupted
     )
 
 
-def _begun(grid: Grid) -> Outcomes:
+def _begun(plan: Plan) -> Outcomes:
     """The table at the start: what an earlier sweep did, if this one resumes it, else nothing."""
-    out = grid.flags.out
-    earlier = load(out).rows if grid.flags.resume else ()
+    out = plan.spec.out
+    earlier = load(out).rows if plan.spec.resume else ()
     known = {row.name: row for row in earlier}
-    fresh = [_to_do(cell) for cell in grid.cells]
+    fresh = [_to_do(run) for run in plan.runs]
     for row in fresh:
         if row.name in known:
             _same(known[row.name], row, out)
     files.ready(out)
-    if not grid.flags.resume:
+    if not plan.spec.resume:
         for row in fresh:
             _clear(out / row.name)
     kept = (known.get(row.name, row) for row in fresh)
@@ -121,15 +123,15 @@ def _clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _to_do(cell: Cell) -> Outcome:
+def _to_do(run: PlannedRun) -> Outcome:
     return Outcome(
-        name=cell.name,
-        group=cell.group,
-        method=cell.method,
-        size=cell.size,
-        seed=cell.seed,
-        varied=cell.varied,
-        settings=cell.settings(),
+        name=run.name,
+        group=run.group,
+        method=run.method,
+        size=run.size,
+        seed=run.spec.seed,
+        varied=run.varied,
+        settings=run.settings(),
     )
 
 
@@ -152,32 +154,30 @@ def _stands(row: Outcome, out: Path) -> bool:
     return path.is_file() and path.stat().st_size == row.report["bytes"]
 
 
-def _made(grid: Grid, table: Outcomes, given: pipeline.Given, shown: Tally) -> Generator[Outcome]:
+def _made(plan: Plan, table: Outcomes, given: pipeline.Given, shown: Tally) -> Generator[Outcome]:
     """The outcomes of the runs that are to do, as they end."""
     over = {row.name for row in table.rows if row.over}
-    cells = [cell for cell in grid.cells if cell.name not in over]
-    if grid.flags.ray:
-        if cells:
-            yield from _on_ray(grid.flags, cells)
+    left = [run for run in plan.runs if run.name not in over]
+    if plan.spec.ray:
+        if left:
+            yield from _on_ray(plan.spec, left)
         return
-    if grid.flags.threads:
-        torch.set_num_threads(grid.flags.threads)
-    for cell in cells:
-        yield perform(cell, given, lambda label="", cell=cell: shown.bars(f"{cell.name} {label}"))
+    if plan.spec.threads:
+        torch.set_num_threads(plan.spec.threads)
+    for run in left:
+        yield perform(run, given, lambda label="", run=run: shown.bars(f"{run.name} {label}"))
 
 
-def perform(cell: Cell, given: pipeline.Given, shown: pipeline.Shown) -> Outcome:
-    """One run; where it fails, its sentence."""
-    began, outcome = time.monotonic(), _to_do(cell)
-    command = f"hauberk compress {shlex.join(cell.words)}"
+def perform(run: PlannedRun, given: pipeline.Given, shown: pipeline.Shown) -> Outcome:
+    """One run; if it fails, its error."""
+    began, outcome, spec = time.monotonic(), _to_do(run), run.spec
     try:
-        given = given.seeded(cell.flags)
-        report = pipeline.make(cell.flags, "compress", cell.flags.from_, given, shown, command)
+        report = pipeline.make(spec, given.seeded(spec), shown, spec.command)
         assert report is not None
     except (ValueError, torch.OutOfMemoryError) as error:
-        cell.flags.out.mkdir(parents=True, exist_ok=True)
-        sentence = " ".join(str(error).split())
-        return replace(outcome, state="failed", sentence=sentence, seconds=time.monotonic() - began)
+        spec.out.mkdir(parents=True, exist_ok=True)
+        seconds = time.monotonic() - began
+        return replace(outcome, state="failed", sentence=one_line(error), seconds=seconds)
     *dense, row = (row.json() for row in report.rows)
     return replace(
         outcome,
@@ -188,24 +188,24 @@ def perform(cell: Cell, given: pipeline.Given, shown: pipeline.Shown) -> Outcome
     )
 
 
-def _on_ray(flags: Sweep, cells: Sequence[Cell]) -> Iterator[Outcome]:
+def _on_ray(spec: SweepSpec, left: Sequence[PlannedRun]) -> Iterator[Outcome]:
     """One task for each run; each writes its own folder, and only this process the table."""
-    gpu = flags.device == "cuda" if flags.device else None
-    cpus, here = flags.threads or 1, str(Path.cwd())
-    bare = [replace(cell) for cell in cells]  # without the flags they may hold: words travel
-    calls = [(cell, bare[0], here, cpus) for cell in bare]
+    device = str(spec.machines.device or "")
+    cpus, here = spec.threads or 1, str(Path.cwd())
+    calls = [(run, left[0].spec, here, cpus) for run in left]
+    gpu = device == "cuda" if device else None
     for place, got in ray.spread(_remotely, calls, cpus=cpus, gpu=gpu):
         if isinstance(got, ray.Lost):
-            yield replace(_to_do(cells[place]), state="lost", sentence=_lost(got))
+            yield replace(_to_do(left[place]), state="lost", sentence=_lost(got))
         else:
             yield got
 
 
 def _lost(why: ray.Lost) -> str:
-    return f"its worker died ({why}); run the same command with --resume to have it done again."
+    return f"its worker died ({why}); run the same command with --resume to repeat it."
 
 
-def _remotely(cell: Cell, first: Cell, here: str, threads: int) -> Outcome:
+def _remotely(run: PlannedRun, first: RunSpec, here: str, threads: int) -> Outcome:
     """A run in a worker of Ray, which has the same folders as the machine that sent it."""
     if not Path(here).is_dir():
         raise OSError(
@@ -214,11 +214,10 @@ def _remotely(cell: Cell, first: Cell, here: str, threads: int) -> Outcome:
         )
     os.chdir(here)
     torch.set_num_threads(threads)
-    return perform(cell, _given(first.method, first.words), bars)
+    return perform(run, _given(first), bars)
 
 
 @lru_cache(1)
-def _given(method: str, words: tuple[str, ...]) -> pipeline.Given:
-    """A worker reads data and net once, by the words of the sweep's first run."""
-    flags = run_flags(method, words)
-    return pipeline.Given.read(flags, flags.from_)
+def _given(first: RunSpec) -> pipeline.Given:
+    """A worker reads data and net once, by the sweep's first run."""
+    return pipeline.Given.read(first)

@@ -1,0 +1,131 @@
+"""What the verbs are told that make no run: demo, evaluate, export, inspect, data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from hauberk.cli.resolve import Bytes, NamedDevice, NamedThreat
+from hauberk.cli.settings import DataSource, EvaluationSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Train a robust net on digits, compress it five ways, and evaluate each file.
+
+    Attributes:
+        out: folder for the files, the report and the picture.
+        seed: of every shuffle and random start.
+        json: print the report as one JSON object on stdout, and nothing else there.
+    """
+
+    out: Path = Path("runs/demo")
+    seed: int = 0
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a file: its bytes, clean accuracy, accuracy under attack and latency.
+
+    An .onnx that hauberk exported is queried and timed in ONNX Runtime. It counts as robust on an
+    example if it withstands the attack, the examples transferred from the --dense net, and Square
+    with 1,000 queries.
+
+    Attributes:
+        file: an .hbk file, or an .onnx file that hauberk exported.
+        data: images and labels; the test split is attacked.
+        threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
+            one of several, at its choice: linf:0.2+l2:2+l1:12.
+        evaluation: how the file is attacked.
+        restarts: random starts of PGD; an example counts as robust if it withstands all of them.
+        dense: the dense net (an .hbk, or plain weights of --model) from which adversarial examples
+            are transferred, as a check; on an .onnx they also count.
+        model: your own network, package.module:function, if the file names none.
+        checks: look for gradient masking, on up to 200 examples.
+        seed: of every random start.
+        device: cpu, cuda or cuda:1; by default CUDA where there is any.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    file: Path = field(metadata={"positional": True, "example": "model.hbk"})
+    data: DataSource
+    threat: NamedThreat = field(metadata={"example": "linf:8/255"})
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    restarts: int = 1
+    dense: str = ""
+    model: str = ""
+    checks: bool = True
+    seed: int = 0
+    device: NamedDevice | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a file in a format that other runtimes read, and check that it computes the same there.
+
+    The .onnx takes batches of any size, holds its weights and needs standard operators only.
+    Codebooks and pruned weights stay small in it and become dense when a runtime loads it.
+    hauberk evaluate attacks it: ONNX Runtime answers, and its graph in torch gives the gradients.
+
+    Attributes:
+        file: an .hbk file.
+        format: onnx (float32), or onnx-int8, which computes in eight bits and is faster where the
+            processor multiplies them; both need pip install 'hauberk[onnx]'.
+        data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
+            images show what range each activation needs.
+        model: your own network, package.module:function, if the file names none.
+        out: file to write; by default next to the source: model.onnx or model-int8.onnx for
+            model.hbk.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    file: Path = field(metadata={"positional": True, "example": "model.hbk"})
+    format: str = "onnx"
+    data: str = ""
+    model: str = ""
+    out: str = ""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Show what a file holds, layer by layer.
+
+    Attributes:
+        file: an .hbk file.
+        json: print one JSON object on stdout, and nothing else there.
+        picture: draw a bar for each layer, split into positions, values and codebook, as this PNG.
+    """
+
+    file: Path = field(metadata={"positional": True, "example": "model.hbk"})
+    json: bool = False
+    picture: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show what data hold: shapes, classes, and how many images each has in every split.
+
+    Attributes:
+        data: as --data of train.
+        on_error: what to do with a corrupt image: stop or skip.
+        memory: memory for the pixels, as for train.
+        picture: draw a few images of each class as this PNG.
+        each: how many images of each class the picture has.
+        json: print one JSON object on stdout, and nothing else there.
+    """
+
+    data: str = field(metadata={"positional": True, "example": "digits"})
+    on_error: Literal["stop", "skip"] = "stop"
+    memory: Bytes | None = None
+    picture: Path | None = None
+    each: int = 10
+    json: bool = False
+
+    @property
+    def source(self) -> DataSource:
+        """The data, and how they are read."""
+        return DataSource(source=self.data, on_error=self.on_error, memory=self.memory)

@@ -1,0 +1,58 @@
+"""How the command ends: its exit code, and the one line of an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+
+def exit_code(call: Callable[[], None]) -> int:
+    """Run the command; 2 for what the user can fix, 130 and 143 after a signal."""
+    try:
+        call()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt as stop:
+        if not _rank():
+            _print(str(stop) or "Interrupted before anything was saved.")
+        return 128 + int(getattr(stop, "signum", signal.SIGINT))
+    except (ValueError, OSError) as error:
+        _print_once(error)
+        return 2
+    return 0
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error; the operating system's without their number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'}: {error.strerror}."
+    return " ".join(str(error).split())
+
+
+def _print_once(error: ValueError | OSError) -> None:
+    """The message, from one process alone where several find the same fault."""
+    rank = _rank()
+    if not rank and "torch" not in sys.modules:
+        _print(one_line(error))
+        return
+    from hauberk.runtime.launch import is_child
+    from hauberk.runtime.processes import Lost
+
+    if rank:
+        time.sleep(20)  # if the first one found it too, this process is ended meanwhile
+    if not (isinstance(error, Lost) and (rank or is_child())):
+        _print(f"process {rank}: {one_line(error)}" if rank else one_line(error))
+
+
+def _rank() -> int:
+    """Which of a run's processes this is."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _print(line: str) -> None:
+    print(f"hauberk: {line}", file=sys.stderr)

@@ -1,0 +1,171 @@
+"""What several verbs are told alike: data, networks, evaluations, training, machines.
+
+Each is a frozen dataclass whose fields are flags. Torch is imported when one is used, so that
+``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from hauberk.cli.resolve import Bytes, NamedAttack, NamedDevice, NamedThreat
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hauberk.dataset import Data
+    from hauberk.evaluation import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Images and labels, and how they are read.
+
+    Attributes:
+        source: digits, an .npz file with x and y, a parquet file (or the common prefix of
+            X-train.parquet and X-test.parquet), a folder of images (train/<class>/*.png with val
+            and test next to it, or <class>/*.png), hub:owner/name of the Hugging Face Hub, or
+            package.module:function, which returns torch Datasets.
+        on_error: what to do with a corrupt image: stop names it and ends, skip leaves it out and
+            reports how many there were.
+        memory: memory of a process for the pixels, such as 4GB or 25% of what is free; by default
+            half of it, divided among the processes of this machine. Data that do not fit are
+            decoded once into an unnamed file in TMPDIR (else /var/tmp) and streamed from there,
+            with the same results.
+    """
+
+    source: str = field(metadata={"flag": "data", "example": "digits"})
+    on_error: Literal["stop", "skip"] = "stop"
+    memory: Bytes | None = None
+
+    def read(self) -> Data:
+        """The data; what was unusual about them is printed.
+
+        Raises:
+            ValueError: data that cannot be used.
+            OSError: a file that cannot be read.
+        """
+        from hauberk.cli.console import say
+        from hauberk.data import load
+        from hauberk.runtime.memory import free
+
+        memory = self.memory.of(free()) if self.memory else None
+        data = load(self.source, on_error=self.on_error, memory=memory)
+        for note in data.notes:
+            say(note)
+        return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The network that a run starts from.
+
+    Attributes:
+        model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
+            colon; 16 is the full one) or wrn:28,10 (depth, width); or your own,
+            package.module:function, from the current directory or installed: the function takes
+            no argument and returns a torch module for images in [0, 1].
+        checkpoint: the trained net to start from: an .hbk file, or plain weights of --model, as
+            .safetensors or as a state_dict in .pt; without it a dense net is trained first.
+    """
+
+    model: str = ""
+    checkpoint: str = field(default="", metadata={"flag": "from"})
+
+    def network(self, seed: int = 0) -> nn.Module | None:
+        """The network of ``model``, untrained; ``None`` if none is named.
+
+        Raises:
+            ValueError: no network has this name.
+        """
+        return network(self.model, seed)
+
+
+def network(model: str, seed: int = 0) -> nn.Module | None:
+    """The network that ``--model`` names, untrained; ``None`` for an empty name.
+
+    Raises:
+        ValueError: no network has this name.
+    """
+    from hauberk import models
+
+    return models.network(model, seed=seed) if model else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How a file is attacked.
+
+    Attributes:
+        attack: the attack that the report shows: pgd:STEPS (pgd:40), fgsm or autoattack.
+        limit: attack the first N test examples only; 0 attacks all.
+    """
+
+    attack: NamedAttack = field(default_factory=lambda: NamedAttack("pgd:40"))
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        if self.limit < 0:
+            raise ValueError(f"--limit was given as {self.limit}; give a count of 1 or more.")
+
+    def evaluation(
+        self, threat: NamedThreat, seed: int, *, restarts: int = 1, checks: bool = True
+    ) -> Evaluation:
+        """The evaluation.
+
+        Args:
+            threat: what the adversary may do.
+            seed: of every random start.
+            restarts: random starts of each attack.
+            checks: whether to look for gradient masking.
+        """
+        from hauberk.evaluation import Evaluation
+
+        attack = self.attack.attack
+        return Evaluation(
+            threat.threat,
+            str(threat),
+            {} if attack is None else {str(self.attack): attack},
+            autoattack=attack is None,
+            limit=self.limit or None,
+            check_limit=200 if checks else 0,
+            restarts=restarts,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a training computes.
+
+    Attributes:
+        precision: bf16-mixed trains in bfloat16 where that is safe (autocast); faster on GPUs, and
+            on processors with AVX-512 BF16 or AMX.
+        compiled: compile the network's kernels with torch.compile, which takes some minutes; for
+            long runs on a GPU.
+        tensorboard: also write TensorBoard events to the folder.
+    """
+
+    precision: Literal["32", "bf16-mixed"] = "32"
+    compiled: bool = False
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """Where a training computes.
+
+    Attributes:
+        device: cpu, cuda or cuda:1; by default CUDA where there is any.
+        devices: processes of this machine that share each batch, one for each GPU; their number
+            does not change the result. torchrun -m hauberk train … does the same.
+        nodes: machines that share each batch; give the same command on each.
+        head: HOST:PORT of one of these machines, where they meet.
+    """
+
+    device: NamedDevice | None = None
+    devices: int = 1
+    nodes: int = 1
+    head: str = ""
