@@ -401,7 +401,7 @@ def test_a_network_of_one_s_own_from_its_own_weights(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--eppochs", "3"], "compress has no flag --eppochs; did you mean --epochs?; see hauberk"),
+        (["--eppochs", "3"], "compress has no flag --eppochs; did you mean --epochs? See hauberk"),
         (["--rank", "3"], "--rank is no flag of the method atmc; methods with it are alr."),
         (["--method", "sized"], "no method 'sized'; did you mean size-target? The methods are"),
         (["--method", "admm"], "no method 'admm'; did you mean admm-pruning?"),

@@ -296,5 +296,7 @@ def near(name: str, known: Iterable[str], otherwise: str) -> str:
         known: what may be given.
         otherwise: the other hint.
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    longer = [other for other in names if other.startswith(name)]
+    found = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {found[0]}?" if found else otherwise

@@ -118,8 +118,10 @@ class CommandLine:
     def refuse_unknown(self, flags: Iterable[str]) -> None:
         """Raise a ValueError for a flag that the verb does not have."""
         for name in self.unknown:
-            hint = near(name, (f"--{flag}" for flag in flags), "leave it out")
-            raise ValueError(f"{self.verb} has no flag {name}; {hint}{see(self.verb)}")
+            hint = near(name, (f"--{flag}" for flag in flags), "leave it out.")
+            raise ValueError(
+                f"{self.verb} has no flag {name}; {hint} See hauberk {self.verb} --help."
+            )
 
 
 def parse(cls: type[T], verb: str, words: Sequence[str]) -> T:

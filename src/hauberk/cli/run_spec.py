@@ -161,7 +161,9 @@ class RunSpec:
         for key, value in changes.items():
             name = key.replace("_", "-")
             if name not in known:
-                raise ValueError(f"A run has no setting {key}; {near(key, known, 'leave it out')}")
+                raise ValueError(
+                    f"A run has no setting {key}; {near(key, (flag.key for flag in known.values()), 'leave it out.')}"
+                )
             found[name] = known[name].read(value)
         return changed(self, found, method=changed(self.method, found))
 

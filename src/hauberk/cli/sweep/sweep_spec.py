@@ -104,7 +104,6 @@ class SweepSpec:
         if {"-h", "--help"} & set(words):
             explain(VERB, summary(cls), own, "[RUN.TOML]")
         line, path = CommandLine.split(VERB, words, own | _method_flags()).run_file()
-        line.placed(own)
         found: Settings = {} if path is None else run_file.read(path, VERB, tables=True)
         settings = {**found, **line.settings}
         mine = {name: setting for name, setting in settings.items() if name in own}
@@ -112,6 +111,7 @@ class SweepSpec:
         unknown = [name.removeprefix("--") for name in line.unknown]
         spec = build(cls, values(VERB, mine, own), given=given)
         _refuse_unknown([*given, *unknown], spec.method_names, own)
+        line.placed(own)
         return spec
 
     @property
