@@ -14,7 +14,6 @@ import functools
 import inspect
 import re
 import typing
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -27,18 +26,10 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Text(ABC):
+class Text:
     """A value that is written as one word, such as ``linf:8/255``, and kept as it was written."""
 
     text: str
-
-    def __post_init__(self) -> None:
-        """Validate the text."""
-        self.check()
-
-    @abstractmethod
-    def check(self) -> None:
-        """Raise a one-line ValueError if the text cannot be read."""
 
     def __str__(self) -> str:
         return self.text

@@ -76,8 +76,8 @@ def method_name(of: Method) -> str:
 class Bytes(Text):
     """An amount of memory: ``4GB``, or ``25%`` of what is free."""
 
-    def check(self) -> None:
-        """Raise a one-line ValueError if the text is no amount."""
+    def __post_init__(self) -> None:
+        """Validate the text."""
         self.of(1 << 30)
 
     def of(self, free: int) -> int:
@@ -104,8 +104,8 @@ class Bytes(Text):
 class NamedThreat(Text):
     """What the adversary may do: ``linf:8/255``, or ``linf:0.3+l2:2`` for the union of two."""
 
-    def check(self) -> None:
-        """Raise a one-line ValueError if the text is no threat."""
+    def __post_init__(self) -> None:
+        """Validate the text."""
         threat(self.text)
 
     @property
@@ -118,31 +118,21 @@ class NamedThreat(Text):
 class NamedAttack(Text):
     """The attack that a report shows: ``pgd:40``, ``fgsm`` or ``autoattack``."""
 
-    def check(self) -> None:
-        """Raise a one-line ValueError if the text is no attack."""
-        if not re.fullmatch(r"autoattack|fgsm|pgd|pgd:0*[1-9]\d*", self.text.lower()):
-            raise ValueError(
-                f"The attack {self.text!r} could not be read; write pgd:STEPS (such as pgd:40), "
-                "fgsm or autoattack."
-            )
-
     @property
     def attack(self) -> Attack | None:
-        """The attack; ``None`` for AutoAttack, which is a set of attacks."""
-        from hauberk.attacks import FGSM, PGD
+        """The attack; ``None`` for AutoAttack, which is a set of attacks.
 
-        name, _, steps = self.text.lower().partition(":")
-        if name == "autoattack":
-            return None
-        return FGSM(track=True) if name == "fgsm" else PGD(int(steps or 40), track=True)
+        Raises:
+            ValueError: the text is no attack.
+        """
+        from hauberk.evaluation.named_attacks import named
+
+        return named(self.text)
 
 
 @dataclass(frozen=True)
 class NamedDevice(Text):
-    """A device of torch: ``cpu``, ``cuda`` or ``cuda:1``."""
-
-    def check(self) -> None:
-        """Accept any text: which devices there are is known once torch is asked."""
+    """A device of torch: ``cpu``, ``cuda`` or ``cuda:1``; see `place`."""
 
 
 def place(device: NamedDevice | None, group: Group) -> torch.device:

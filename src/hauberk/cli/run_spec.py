@@ -3,7 +3,7 @@
 A command line, a TOML file and Python make the same `RunSpec`:
 
     RunSpec.parse(["compress", "--data", "digits", "--model", "digits-cnn", "--threat", "linf:0.1"])
-    RunSpec.from_toml('data = "digits"\\nmodel = "digits-cnn"\\nthreat = "linf:0.1"')
+    RunSpec.from_toml(Path("run.toml").read_text())
     RunSpec(data=DataSource(source="digits"), start=Start(model="digits-cnn"), …)
 """
 
@@ -94,6 +94,7 @@ class RunSpec:
                 "compress was given neither --from nor --model; give a file to start from, "
                 "or the name of a network to train first, such as --model digits-cnn."
             )
+        self.attacked()  # an attack that there is not is named before hours of training
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> RunSpec:
@@ -161,9 +162,8 @@ class RunSpec:
         for key, value in changes.items():
             name = key.replace("_", "-")
             if name not in known:
-                raise ValueError(
-                    f"A run has no setting {key}; {near(key, (flag.key for flag in known.values()), 'leave it out.')}"
-                )
+                hint = near(key, (flag.key for flag in known.values()), "leave it out.")
+                raise ValueError(f"A run has no setting {key}; {hint}")
             found[name] = known[name].read(value)
         return changed(self, found, method=changed(self.method, found))
 

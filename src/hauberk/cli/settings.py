@@ -120,6 +120,9 @@ class EvaluationSettings:
             seed: of every random start.
             restarts: random starts of each attack.
             checks: whether to look for gradient masking.
+
+        Raises:
+            ValueError: there is no such attack.
         """
         from hauberk.evaluation import Evaluation
 
