@@ -75,7 +75,8 @@ class Guards:
             f"Stage {self.stage} collapsed: over the last {self.steps_at_chance} steps its "
             f"accuracy, {max(seen):.1%}, was no better than always answering one class "
             f"({self.chance:.1%}). Try a --warmup of eps (such as 0.2), a smaller --lr or a larger "
-            "--keep, or shrink a wider net (--method admm --pattern filter --shrink-to-width)."
+            "--keep, or shrink a wider net (--method admm-pruning --pattern filter "
+            "--shrink-to-width)."
         )
 
     def diverged(self, step: int) -> str:
