@@ -281,7 +281,7 @@ def test_a_damaged_table_is_refused(
 ) -> None:
     for content in ("{", '{"rows": [{"name": "x"}]}', '{"rows": 3}', "[]"):
         (tmp_path / "sweep.json").write_text(content)
-        assert "is no table of a sweep" in refused(capsys, *words(start, tmp_path, "--resume"))
+        assert "is not the table of a sweep" in refused(capsys, *words(start, tmp_path, "--resume"))
 
 
 def test_it_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees while a run goes: bars with time left, live metrics, tables.
+"""Progress on the terminal: bars with the time left, live metrics, notes.
 
 Everything goes to stderr, so that stdout carries results alone.
 """
@@ -25,7 +25,7 @@ stderr = Console(stderr=True, highlight=False)
 
 
 class Bars(Watcher):
-    """A progress bar for each stage, with the latest metrics beside it.
+    """A progress bar for each stage, with the latest metrics next to it.
 
     Args:
         progress: where the bars are drawn.
@@ -37,32 +37,32 @@ class Bars(Watcher):
         self.task: TaskID | None = None
 
     def stage(self, name: str, steps: int, done: int) -> None:
-        """A new bar."""
+        """Start a new bar."""
         self.close()
         title = f"{self.label} {name}".strip()
         self.task = self.progress.add_task(title, total=max(1, steps), completed=done, note="")
 
     def step(self, metrics: Mapping[str, float] | None) -> None:
-        """One step on."""
+        """Advance by one step."""
         if self.task is not None:
             note = {"note": _line(metrics)} if metrics else {}
             self.progress.update(self.task, advance=1, **note)  # type: ignore[arg-type]
 
     def epoch(self, row: Mapping[str, float | int | str]) -> None:
-        """Without a terminal, one line an epoch instead of a bar."""
+        """Without a terminal, print one line per epoch instead of a bar."""
         if not stderr.is_terminal:
             numbers = {k: v for k, v in row.items() if isinstance(v, float)}
             where = f"{self.label} {row['stage']} epoch {row['epoch']}".strip()
             stderr.print(f"{where}: {_line(numbers)}", soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.task is not None:
             self.progress.remove_task(self.task)
             self.task = None
 
     def seen(self, done: int, total: int, note: str) -> None:
-        """Progress of an evaluation: the same bar, for whatever runs."""
+        """Show the progress of an evaluation in the same bar."""
         if self.task is None:
             self.task = self.progress.add_task(self.label, total=total, note="")
         title = f"{self.label} {note}".strip()
@@ -70,12 +70,12 @@ class Bars(Watcher):
 
 
 class Tally:
-    """Counts runs on the display that has the bars of those under way.
+    """Counts runs, above the bars of those under way.
 
     Args:
         progress: where the bars are drawn.
-        total: runs there are.
-        done: runs that were done before.
+        total: number of runs.
+        done: number of runs that were done before.
     """
 
     def __init__(self, progress: Progress, total: int, done: int) -> None:
@@ -86,7 +86,7 @@ class Tally:
 
     @contextmanager
     def bars(self, label: str = "") -> Iterator[Bars]:
-        """Bars below the count, as long as they are needed."""
+        """A bar below the count, removed at the end of the context."""
         below = Bars(self.progress, label)
         try:
             yield below
@@ -94,7 +94,7 @@ class Tally:
             below.close()
 
     def count(self, sentence: str) -> None:
-        """One run more, and what is to be said of it."""
+        """Count one more run and print a line about it."""
         self.done += 1
         self._draw()
         say(f"[{self.done}/{self.total}] {sentence}{self._left()}")
@@ -105,7 +105,7 @@ class Tally:
         self.progress.update(self.task, completed=self.done, description=title, note=note)
 
     def _left(self) -> str:
-        """By the mean of the runs so far: rich's own guess forgets what is half a minute old."""
+        """From the mean of the runs so far: rich's estimate covers the last half minute."""
         made, left = self.done - self.before, self.total - self.done
         if not made or not left:
             return ""
@@ -114,14 +114,14 @@ class Tally:
 
 @contextmanager
 def tally(total: int, done: int) -> Iterator[Tally]:
-    """A count that vanishes when it is done."""
+    """A count that is removed at the end of the context."""
     with _progress() as progress:
         yield Tally(progress, total, done)
 
 
 @contextmanager
 def bars(label: str = "") -> Iterator[Bars]:
-    """Bars that vanish when they are done."""
+    """A bar that is removed at the end of the context."""
     with _progress() as progress:
         yield Bars(progress, label)
 
@@ -140,7 +140,7 @@ def _progress() -> Progress:
 
 
 def say(text: str) -> None:
-    """One line for a person."""
+    """Print one line on stderr."""
     stderr.print(text, soft_wrap=True)
 
 

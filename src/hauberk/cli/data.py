@@ -1,4 +1,4 @@
-"""What data hold: shapes, classes with their counts, and a contact sheet of examples."""
+"""The summary that ``hauberk data`` prints: shapes, and classes with their counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_json(data: Data) -> dict[str, Any]:
 
 
 def table(data: Data) -> Table:
-    """The same for a terminal."""
+    """The same as a table for a terminal."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""What a file holds, layer by layer."""
+"""The summary that ``hauberk inspect`` prints: a file, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
     """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "labels": [...],
     "layers": [...]}``.
 
-    Each layer has the attributes of `Layer`: shape, rank, kept weights, bits, bytes and their share
-    of the file, bytes by part, and the entropies that they are held against.
+    Each layer has the attributes of `Layer`: shape, rank, kept weights, bits, bytes and their
+    fraction of the file, bytes by part, and the entropies that they are compared with.
     """
     layers = artifact.layers()
     return {
@@ -34,7 +34,7 @@ def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
 
 
 def table(artifact: Artifact, path: str) -> Table:
-    """The same for a terminal."""
+    """The same as a table for a terminal."""
     from rich import box
     from rich.table import Table
 
@@ -64,7 +64,7 @@ def table(artifact: Artifact, path: str) -> Table:
 
 
 def draw(artifact: Artifact, name: str, path: Path) -> None:
-    """The same as a picture, a PNG at ``path``.
+    """Draw the same as a PNG at ``path``.
 
     Raises:
         ValueError: the path is not of a PNG.

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from hauberk.runtime.packages import gist, need
 
 _PATIENCE = 60.0
-"""Seconds that calls have to save what they did once they are told to stop."""
+"""Seconds that interrupted calls have to save their state."""
 T = TypeVar("T")
 
 
@@ -28,17 +28,17 @@ class Lost(Exception):
 
 
 def installed() -> None:
-    """Make sure that Ray is there.
+    """Check that Ray is installed.
 
     Raises:
-        ValueError: it is not; how to install it.
+        ValueError: it is not; the message says how to install it.
     """
     need("ray", "ray")
 
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
-    """A cluster: ``local`` starts one on this machine, anything else is where one is.
+    """Join a cluster: ``local`` starts one on this machine, anything else is an address.
 
     Raises:
         ValueError: there is no cluster at the address.
@@ -46,7 +46,7 @@ def joined(address: str) -> Iterator[None]:
     installed()
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports to nobody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports from our cluster
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         _answered(address)
@@ -63,27 +63,27 @@ def joined(address: str) -> Iterator[None]:
 
 
 def _answered(address: str) -> None:
-    """Whether anybody is there, within seconds: Ray itself asks for minutes."""
+    """Fail within seconds if nothing answers: Ray itself retries for minutes."""
     found = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+)\]?:(\d{1,5})", address)
     if found:
         socket.create_connection((found[1], int(found[2])), timeout=10).close()
     elif address not in ("local", "auto"):
-        raise ValueError("that is neither auto nor HOST:PORT")
+        raise ValueError("it is neither auto nor HOST:PORT")
 
 
 def spread(
     call: Callable[..., T], every: Sequence[tuple[Any, ...]], *, cpus: int, gpu: bool | None
 ) -> Iterator[tuple[int, T | Lost]]:
-    """``call(*arguments)`` for each, on the cluster that was joined, as they end.
+    """Run ``call(*arguments)`` for each on the joined cluster; yield results as they end.
 
     Args:
-        call: a function of a module that the workers can import, too.
+        call: a function of a module that the workers can import.
         every: its arguments, call by call.
         cpus: processors of one call.
-        gpu: whether each call has a GPU of its own; ``None``: where the cluster has any.
+        gpu: whether each call has a GPU of its own; ``None``: if the cluster has any.
 
     Yields:
-        The place in ``every``, and what the call gave, or `Lost`.
+        The index in ``every``, and the result of the call, or `Lost`.
 
     Raises:
         ValueError: the cluster has no machine for such a call.
@@ -106,7 +106,7 @@ def spread(
 
 
 def _interruptible(call: Callable[..., T]) -> Callable[..., T]:
-    """The call, in a worker that Ray can stop: one that was started under nohup ignores SIGINT."""
+    """The call, in a worker that Ray can interrupt even if it was started under nohup."""
 
     def task(*arguments: Any) -> T:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -117,7 +117,7 @@ def _interruptible(call: Callable[..., T]) -> Callable[..., T]:
 
 
 def _room(cpus: int, gpus: int) -> None:
-    """Refuse calls that would wait for ever."""
+    """Raise a ValueError for calls that would wait for ever."""
     import ray
 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -141,7 +141,7 @@ def _result(one: Any) -> Any:
 
 
 def _cancel(left: Sequence[Any]) -> None:
-    """Calls under way are interrupted, which lets them save what they did; others never begin."""
+    """Interrupt the calls under way, so that they save their state; others never begin."""
     import ray
 
     for one in left:

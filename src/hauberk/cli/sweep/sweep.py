@@ -1,7 +1,7 @@
 """``hauberk sweep``: many compressions, one table.
 
-Here they are done one after the other, on the same data and the same net, read once; on Ray many at
-a time, each by a worker that reads both once for all that it does. A run is the same either way.
+Without Ray the runs go one after the other, on data and a net that are read once. On Ray many go at
+a time, each in a worker that reads both once for all its runs. The results are the same.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from hauberk.verbs import compress
 
 PICTURE = "tradeoff.png"
 _LEFT = (compress.FILE, run_file.NAME, PICTURE, "metrics.csv", "report.json", "report.md")
-"""What a run leaves, beside its checkpoints."""
+"""Files that a run leaves, other than its checkpoints."""
 
 
 def sweep(plan: Plan, command: str) -> Outcomes:
-    """Do every run that is not done, and keep the table on disk up to date.
+    """Make every run that is not done, and keep the table on disk up to date.
 
     Args:
         plan: the runs.
@@ -63,7 +63,7 @@ def sweep(plan: Plan, command: str) -> Outcomes:
 
 
 def _ready(spec: SweepSpec) -> None:
-    """Refuse, before data are read, what Ray cannot do."""
+    """Raise a ValueError, before data are read, for what Ray cannot do."""
     ray.installed()
     device = str(spec.machines.device or "")
     if device.startswith("cuda:"):
@@ -74,11 +74,11 @@ def _ready(spec: SweepSpec) -> None:
 
 
 def _done(plan: Plan, table: Outcomes, given: pipeline.Given) -> Outcomes:
-    """The table once all is done; on disk, it is what is done so far."""
+    """The table once all runs are done; the one on disk grows as they end."""
     out = plan.spec.out
     files.write(out / run_file.NAME, plan.spec.to_toml().encode())
     table.save(out)
-    # within Ray's, which minds SIGTERM in its own way
+    # inside of Ray's context, which installs its own SIGTERM handler
     with signals.heeded(), tally(len(table.rows), table.over) as shown:
         try:
             with closing(_made(plan, table, given, shown)) as made:  # Ray's runs end with it
@@ -101,7 +101,7 @@ def _stopped(stop: KeyboardInterrupt, table: Outcomes, out: Path) -> Interrupted
 
 
 def _begun(plan: Plan) -> Outcomes:
-    """The table at the start: what an earlier sweep did, if this one resumes it, else nothing."""
+    """The table at the start: of the sweep that this one resumes, else with nothing done."""
     out = plan.spec.out
     earlier = load(out).rows if plan.spec.resume else ()
     known = {row.name: row for row in earlier}
@@ -118,7 +118,7 @@ def _begun(plan: Plan) -> Outcomes:
 
 
 def _clear(folder: Path) -> None:
-    """What an earlier sweep left is neither this one's nor to be resumed from."""
+    """Delete what an earlier sweep left: it is neither this one's nor to be resumed from."""
     for path in (*folder.glob("*.safetensors"), *(folder / name for name in _LEFT)):
         path.unlink(missing_ok=True)
 
@@ -136,7 +136,7 @@ def _to_do(run: PlannedRun) -> Outcome:
 
 
 def _same(old: Outcome, new: Outcome, out: Path) -> None:
-    """Refuse to mix runs of other settings into the table."""
+    """Raise a ValueError if a row was made with other settings."""
     for key in dict.fromkeys((*old.settings, *new.settings)):
         was, now = (row.settings.get(key, "nothing") for row in (old, new))
         if was != now:
@@ -147,7 +147,7 @@ def _same(old: Outcome, new: Outcome, out: Path) -> None:
 
 
 def _stands(row: Outcome, out: Path) -> bool:
-    """Whether a row's run is over and what it left is there."""
+    """Whether the run of a row is finished and its files are there."""
     if row.report is None:
         return row.over and (out / row.name).is_dir()
     path = out / row.name / compress.FILE
@@ -155,7 +155,7 @@ def _stands(row: Outcome, out: Path) -> bool:
 
 
 def _made(plan: Plan, table: Outcomes, given: pipeline.Given, shown: Tally) -> Generator[Outcome]:
-    """The outcomes of the runs that are to do, as they end."""
+    """The outcomes of the runs that are left, as they end."""
     over = {row.name for row in table.rows if row.over}
     left = [run for run in plan.runs if run.name not in over]
     if plan.spec.ray:

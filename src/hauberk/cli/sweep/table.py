@@ -1,4 +1,4 @@
-"""What became of the runs of a sweep: one row for each, in ``sweep.csv`` and ``sweep.json``."""
+"""The table of a sweep: one row for each run, in ``sweep.csv`` and ``sweep.json``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 CSV, JSON = "sweep.csv", "sweep.json"
 State = Literal["to do", "done", "failed", "lost"]
-"""A lost run is one whose worker died: it says nothing of the run, which may be done again."""
+"""A run is lost if its worker died; it may be repeated."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run and what became of it.
+    """One run and its outcome.
 
     Attributes:
         name: of its folder.
@@ -34,13 +34,13 @@ class Outcome:
         method: as the user writes it.
         size: as it was given to the method, if the method takes one.
         seed: of every shuffle and random start.
-        varied: the other flags that tell it from the runs beside it.
+        varied: the other flags that tell it from the runs next to it.
         settings: all of the run's.
-        state: how far it came.
-        seconds: that it took since it was last started, its proof included.
+        state: how far it got.
+        seconds: since it was last started, its evaluation included.
         sentence: why it failed.
-        report: of the file that ships, as ``evaluate --json`` prints it.
-        dense: the same of the net that it started from.
+        report: on the file that ships, as ``evaluate --json`` prints it.
+        dense: the same for the net that it started from.
     """
 
     name: str
@@ -58,16 +58,16 @@ class Outcome:
 
     @property
     def over(self) -> bool:
-        """Whether it need not be done (again)."""
+        """Whether it is finished: a resumed sweep does not repeat it."""
         return self.state in ("done", "failed")
 
     @property
     def row(self) -> Row | None:
-        """What was measured, by the name of the run."""
+        """The measurements, under the name of the run."""
         return _row(self.report, self.name) if self.report else None
 
     def line(self) -> str:
-        """In a sentence."""
+        """One line about it."""
         row = self.row
         if row is None:
             return f"{self.name} failed: {self.sentence}"
@@ -78,7 +78,7 @@ class Outcome:
         )
 
     def flat(self) -> dict[str, Any]:
-        """A line of the CSV."""
+        """A row of the CSV, by column."""
         told = {"name": self.name, "method": self.method, "size": self.size, "seed": self.seed}
         measured = _flat(self.row) if self.row else {}
         state = {"seconds": round(self.seconds, 1), "sentence": self.sentence}
@@ -99,21 +99,21 @@ class Outcomes:
 
     @property
     def done(self) -> list[Row]:
-        """What was measured."""
+        """The measurements of the runs that succeeded."""
         return [row for outcome in self.rows if (row := outcome.row)]
 
     @property
     def over(self) -> int:
-        """How many runs need not be done."""
+        """How many runs are finished."""
         return sum(row.over for row in self.rows)
 
     def start(self) -> list[Row]:
-        """The net that runs started from, where it was the same for all that succeeded."""
+        """The net that runs started from, if it was the same for all that succeeded."""
         seen = [_row(o.dense, "dense") for o in self.rows if o.dense]
         return seen[:1] if len({(row.bytes, row.clean) for row in seen}) == 1 else []
 
     def labelled(self) -> list[Row]:
-        """What was measured, for a picture: the runs of a group have its name once."""
+        """The measurements for a picture: each group of runs has its name once."""
         groups = itertools.groupby((o for o in self.rows if o.row), lambda row: row.group)
         return [
             replace(row, name=" " if place else group)
@@ -128,7 +128,7 @@ class Outcomes:
         return {"command": self.command, "rows": rows, "groups": list(self.groups())}
 
     def groups(self) -> Iterator[dict[str, Any]]:
-        """Mean and standard deviation over the seeds, where two or more succeeded."""
+        """Mean and standard deviation over the seeds, if two or more succeeded."""
         for name, members in itertools.groupby(self.rows, lambda row: row.group):
             group = [o for o in members if o.row]
             rows = [row for o in group if (row := o.row)]
@@ -179,7 +179,7 @@ class Outcomes:
         return shown
 
     def failures(self) -> list[str]:
-        """One sentence for each run that failed."""
+        """One line for each run that failed."""
         return [row.line() for row in self.rows if row.state in ("failed", "lost")]
 
     def _about(self) -> str:
@@ -195,11 +195,11 @@ class Outcomes:
 
 
 def load(folder: Path) -> Outcomes:
-    """The table of an earlier sweep; an empty one where there is none.
+    """The table of an earlier sweep; an empty one if there is none.
 
     Raises:
-        ValueError: when the file is damaged or is no table.
-        OSError: when it cannot be read.
+        ValueError: the file is damaged or is not a table.
+        OSError: it cannot be read.
     """
     path = folder / JSON
     if not path.exists():
@@ -209,7 +209,7 @@ def load(folder: Path) -> Outcomes:
         rows = tuple(_outcome(row) for row in found["rows"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no table of a sweep; delete it, or run without --resume to start anew."
+            f"{path} is not the table of a sweep; delete it, or run without --resume to start anew."
         ) from error
     return Outcomes(rows)
 
@@ -225,7 +225,7 @@ def _outcome(found: Mapping[str, Any]) -> Outcome:
 
 
 def _row(found: Mapping[str, Any], name: str) -> Row:
-    """So much of a row as a table and a picture show."""
+    """The part of a row that a table and a picture show."""
     split = found.get("clean_split")
     return Row(
         file=found["file"],
