@@ -195,8 +195,8 @@ def test_sizes_are_sizes_and_shares_to_keep() -> None:
         "atmc-2%-seed0", "atmc-2%-seed7", "atmc-1.5%-seed0", "atmc-1.5%-seed7",
         "alr-seed0", "alr-seed7",
     ]  # fmt: skip
-    methods = [run.spec.method for run in read.runs]
-    assert methods[2].size == "1.5%" and methods[6].keep == 0.015
+    found = [run.spec.settings() for run in read.runs]
+    assert found[2]["size"] == "1.5%" and found[6]["keep"] == 0.015
     assert [run.size for run in read.runs][3:5] == ["1.5%", "2%"] and not read.runs[-1].size
     assert read.runs[1].spec.seed == 7
     [note] = read.notes
@@ -213,11 +213,12 @@ def test_flags_reach_those_that_have_them_and_several_values_make_runs() -> None
         "al0-seed0",
     ]  # fmt: skip
     first, last = read.runs[0].spec, read.runs[-1].spec
-    assert first.method.bits == 3 and first.method.keep == 0.08 and not first.method.half
-    assert last.method.keep == 0.04 and last.method.half
-    for spec in (first, last):
-        assert spec.method.epochs == 7 and spec.method.reuse
-        assert spec.method.exclude == ("a", "b") and spec.start.checkpoint == "d.hbk"
+    found = [spec.settings() for spec in (first, last)]
+    assert (found[0]["bits"], found[0]["keep"], found[0]["half"]) == (3, 0.08, False)
+    assert (found[1]["keep"], found[1]["half"]) == (0.04, True)
+    for settings in found:
+        assert settings["epochs"] == 7 and settings["reuse"] is True
+        assert settings["exclude"] == ["a", "b"] and settings["from"] == "d.hbk"
     assert read.runs[0].varied == {"bits": "3"}
     assert first.out == Path("runs/sweep/atmc-bits3-8%-seed0")
 
@@ -233,9 +234,10 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     assert [run.name for run in read.runs] == [
         "atmc-8%-seed5", "atmc-6%-seed5", "al0-2%-seed5",
     ]  # fmt: skip
-    found = [run.spec.method for run in read.runs]
-    assert [s.epochs for s in found] == [3, 3, 4] and [s.keep for s in found] == [0.08, 0.06, 0.02]
-    assert [s.half for s in found] == [False, False, True] and all(s.reuse for s in found)
+    found = [run.spec.settings() for run in read.runs]
+    assert [s["epochs"] for s in found] == [3, 3, 4]
+    assert [s["keep"] for s in found] == [0.08, 0.06, 0.02]
+    assert [s["half"] for s in found] == [False, False, True] and all(s["reuse"] for s in found)
     path.write_text(read.spec.to_toml())
     again = Plan.of(SweepSpec.parse([str(path)]))
     assert again == read
