@@ -43,7 +43,6 @@ docs: $(DOCS_READY)
 bench: export OMP_NUM_THREADS = 1
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed.attack --small --data $(DATA)
-	$(BIN)/python -m benchmarks.speed.image_gradient --small
 	$(BIN)/python -m benchmarks.speed.step --small
 	$(BIN)/python -m benchmarks.speed.memory --small
 	$(BIN)/python -m benchmarks.speed.growth --small

@@ -31,16 +31,6 @@ def attack() -> str:
     return table(["network", "ratio", "every step", "verdict only"], rows, words=2)
 
 
-def image_gradient() -> str:
-    """The backward pass to images in full blocks."""
-    found = results("speed/image_gradient")["nets"]
-    return table(
-        ["network", "batch", "torch's time over ours"],
-        ([f"`{net}`", str(row["batch"]), number(row["plain_over_blocks"])]
-         for net, row in found.items()),
-    )  # fmt: skip
-
-
 def step() -> str:
     """A training step over a bare PGD-10 loop."""
     found = results("speed/step")
@@ -212,7 +202,6 @@ def file_size() -> str:
 
 TABLES: dict[str, Table] = {
     "attack": attack,
-    "image-gradient": image_gradient,
     "step": step,
     "memory": memory,
     "growth": growth,

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from hauberk.runtime.conv_backward import image_gradients
 from hauberk.threat import Threat
 from hauberk.types import Images, SampleLoss
 
@@ -115,7 +114,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
         for p in asking:
             p.requires_grad_(False)
         model.eval()
-        with parametrize.cached(), image_gradients(model):
+        with parametrize.cached():
             yield
     finally:
         for m, training in modes:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hauberk.runtime.conv_backward import image_gradients
 from hauberk.types import Images
 
 
@@ -32,8 +30,7 @@ class Sealed(nn.Module):
     def forward(self, x: Images) -> Tensor:
         """Logits (batch, class)."""
         turned = x.ndim == 4 and self.layout is torch.channels_last
-        with image_gradients(self.inner) if x.requires_grad else nullcontext():
-            logits: Tensor = self.inner(_channels_last(x) if turned else x)
+        logits: Tensor = self.inner(_channels_last(x) if turned else x)
         return logits
 
 
