@@ -14,38 +14,45 @@ from hauberk.types import Images, Labels
 
 
 @dataclass(frozen=True)
-class Recall:
-    """Where the last attack on each example of a batch ended, kept from epoch to epoch.
+class WarmStart:
+    """The perturbations that the last attacks on a batch's examples found, in units of the radius.
 
     Attributes:
-        ends: of every training example, its perturbation in radii of the threat of its time; of
-            several attacks on each, one after the other.
-        index: the batch's rows of ``ends``.
-        there: how the batch's images were augmented: perturbations follow.
-        back: the way back.
+        perturbations: of all training examples, for the threat's radius at that time; of several
+            attacks on each example, one attack after the other.
+        index: the batch's rows of ``perturbations``.
+        there: the augmentation of the batch's images, applied to perturbations too.
+        back: its inverse.
     """
 
-    ends: Float[Tensor, " count *shape"]
+    perturbations: Float[Tensor, " count *shape"]
     index: Int[Tensor, " batch"]
     there: Callable[[Tensor], Tensor] = lambda delta: delta
     back: Callable[[Tensor], Tensor] = lambda delta: delta
 
-    def split(self, searches: int) -> list[Recall]:
-        """The memory of each of so many attacks."""
-        return [replace(self, ends=part) for part in self.ends.chunk(searches)]
+    def split(self, searches: int) -> list[WarmStart]:
+        """One warm start for each of ``searches`` attacks."""
+        return [replace(self, perturbations=part) for part in self.perturbations.chunk(searches)]
 
     def unknown(self) -> Bool[Tensor, " batch"]:
-        """Which examples were not attacked yet, or not moved."""
-        return ~self.ends[self.index].flatten(1).any(1)
+        """Mask of the examples that have no perturbation yet."""
+        return ~self.perturbations[self.index].flatten(1).any(1)
 
     def start(self, x: Images, radius: float) -> Images:
-        """``x``, moved as far as last time; it may be outside of the threat."""
-        return x + radius * self.there(self.ends[self.index].to(x.dtype))
+        """``x`` plus the perturbations, scaled to ``radius``; it may be outside of the threat."""
+        return x + radius * self.there(self.perturbations[self.index].to(x.dtype))
 
     def keep(self, x_adv: Images, x: Images, radius: float) -> None:
-        """Note where this attack ended (half precision; at radius 0 there is nothing to note)."""
+        """Store what this attack found, in half precision; at radius 0 nothing is stored.
+
+        Args:
+            x_adv: the attacked images.
+            x: the images before the attack.
+            radius: of the threat, in pixel units.
+        """
         if radius:
-            self.ends[self.index] = self.back((x_adv - x) / radius).to(self.ends.dtype)
+            found = self.back((x_adv - x) / radius)
+            self.perturbations[self.index] = found.to(self.perturbations.dtype)
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,23 @@ class Batch:
     Attributes:
         x: images in [0, 1].
         y: class indices.
-        rng: every random number of this step comes from here, so that a step is a function of
-            its place in the run.
-        progress: how far the stage has come, in [0, 1]; schedules read it.
-        recall: where earlier attacks on these examples ended, for attacks that go on from there.
-        memory: what the objective carries from step to step, to be changed in place; empty where
-            this is a first step and nothing is kept.
-        group: the processes that share the step; these are one's own rows of their batch.
-        share: of these rows among theirs, in (0, 1].
-        step: which step of the stage; None where nothing is trained on the batch.
+        rng: the only source of random numbers of this step, so that a step is a function of its
+            place in the run.
+        progress: fraction of the stage that is done, in [0, 1]; schedules read it.
+        warm_start: the perturbations that attacks start from; None where none are kept.
+        memory: tensors that the objective carries from step to step and changes in place; empty
+            where nothing is kept.
+        group: the processes that share the step; ``x`` and ``y`` are this process's rows.
+        fraction: of the whole batch that these rows are, in (0, 1].
+        step: number of the step in its stage, from 0; None where nothing is trained on the batch.
     """
 
     x: Images
     y: Labels
     rng: torch.Generator
     progress: float = 1.0
-    recall: Recall | None = None
+    warm_start: WarmStart | None = None
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     group: Group = ALONE
-    share: float = 1.0
+    fraction: float = 1.0
     step: int | None = None

@@ -57,7 +57,7 @@ class Objective(ABC):
         return {}
 
     def searches(self) -> int:
-        """How many attacks on each example, by whose ends `Recall` has a place for each."""
+        """Attacks on each example; `WarmStart` keeps a perturbation for each of them."""
         return 1
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import hauberk as hb
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
-from hauberk.batch import Batch, Recall
+from hauberk.batch import Batch, WarmStart
 from hauberk.dataset import Data
 from hauberk.method import Method
 from hauberk.objectives import (
@@ -132,7 +132,7 @@ def test_the_share_of_a_process_counts_by_its_rows() -> None:
     alone, told = objective(Shared(0.5)).memory(), objective(Shared(0.5))
     together = copy.deepcopy(alone)
     told(model, Batch(b.x, b.y, b.rng, memory=alone))
-    few = Batch(b.x[:3], b.y[:3], batch().rng, memory=together, group=Pair(), share=3 / 8)
+    few = Batch(b.x[:3], b.y[:3], batch().rng, memory=together, group=Pair(), fraction=3 / 8)
     told(model, few)
     torch.testing.assert_close(alone["weights"], together["weights"])
 
@@ -159,9 +159,9 @@ def test_an_audited_batch_is_trained_on_what_the_longer_search_found() -> None:
     worse = torch.maximum(losses_of(model, b), clean)
     assert bool((worse > clean).any()) and bool((worse == clean).any())
     ends = torch.zeros(24, 5, dtype=torch.float16)
-    recall = Recall(ends, torch.arange(8))
+    warm_start = WarmStart(ends, torch.arange(8))
     memory = told.memory()
-    loss = told(model, Batch(b.x, b.y, b.rng, recall=recall, memory=memory, step=4))
+    loss = told(model, Batch(b.x, b.y, b.rng, warm_start=warm_start, memory=memory, step=4))
     torch.testing.assert_close(loss.value, worse.mean())
     torch.testing.assert_close(memory["missed"], (worse - clean).mean(0).detach())
     moved = ends.view(3, 8, 5).any(2).T
@@ -196,7 +196,7 @@ def test_what_an_audit_missed_is_averaged_by_the_rows_of_each_process() -> None:
 
     for part, share in ((slice(0, 3), 3 / 8), (slice(3, 8), 5 / 8)):
         own = Batch(b.x[part], b.y[part], batch().rng, memory=told.memory(), group=Share(),
-                    share=share, step=0)  # fmt: skip
+                    fraction=share, step=0)  # fmt: skip
         told.attacked(model, own, Hard(own.y))
         total += own.memory["missed"]
     torch.testing.assert_close(total, alone["missed"])

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
-from hauberk.batch import Batch, Recall
+from hauberk.batch import Batch, WarmStart
 from hauberk.objectives import Adversarial, Natural, Trades
 from hauberk.threat import Threat
 from hauberk.threats import L1, L2, Linf, Union
@@ -95,12 +95,14 @@ class Blind(nn.Module):
 
 
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.3), L1(0.5), Union((Linf(0.1), L2(0.3)))])
-@pytest.mark.parametrize("recalled", [True, False])
-def test_training_attacks_begin_beside_the_clean_image(threat: Threat, recalled: bool) -> None:
+@pytest.mark.parametrize("warm", [True, False])
+def test_training_attacks_begin_beside_the_clean_image(threat: Threat, warm: bool) -> None:
     """A net that has no gradient at the clean image is not robust for that."""
     x, y = torch.zeros(8, 40), torch.zeros(8, dtype=torch.long)
-    recall = Recall(torch.zeros(8, 40, dtype=torch.float16), torch.arange(8)) if recalled else None
-    b = Batch(x, y, torch.Generator().manual_seed(0), recall=recall)
+    warm_start = (
+        WarmStart(torch.zeros(8, 40, dtype=torch.float16), torch.arange(8)) if warm else None
+    )
+    b = Batch(x, y, torch.Generator().manual_seed(0), warm_start=warm_start)
     objective = Adversarial(threat, PGD.soft(2))
     for _ in range(3):
         loss = objective(Blind(), b)
@@ -120,7 +122,7 @@ def test_an_attack_goes_on_from_its_last_end_and_else_from_anywhere() -> None:
     b = batch()
     x = b.x.clamp(0.3, 0.7)
     told = Adversarial(Linf(0.2), Note())
-    told(normed(), Batch(x, b.y, b.rng, recall=Recall(ends, torch.arange(8))))
+    told(normed(), Batch(x, b.y, b.rng, warm_start=WarmStart(ends, torch.arange(8))))
     torch.testing.assert_close(starts[0][:4], x[:4] + 0.1)
     moved = starts[0][4:] - x[4:]
     assert bool((moved != 0).all()) and float(moved.abs().max()) <= 0.2 + 1e-6

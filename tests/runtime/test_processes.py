@@ -169,9 +169,13 @@ def test_a_part_draws_what_the_whole_draws() -> None:
 
 def test_alone_nothing_changes() -> None:
     x = torch.arange(3.0)
-    ALONE.add_([x])
-    ALONE.alike_([x])
-    ALONE.most_(x)
-    ALONE.wait()
-    assert x.tolist() == [0, 1, 2] and ALONE.most(3) == 3 and ALONE.told(b"a") == b"a"
+    ALONE.all_reduce_([x])
+    ALONE.broadcast_([x])
+    ALONE.all_reduce_max_(x)
+    ALONE.barrier()
+    assert (
+        x.tolist() == [0, 1, 2]
+        and ALONE.all_reduce_max(3) == 3
+        and ALONE.broadcast_bytes(b"a") == b"a"
+    )
     assert ALONE.first and joined() == ALONE

@@ -25,10 +25,10 @@ class Moves(Objective):
         self.starts: list[torch.Tensor] = []
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
-        if batch.recall:
-            start = batch.recall.start(batch.x, 1.0)
+        if batch.warm_start:
+            start = batch.warm_start.start(batch.x, 1.0)
             self.starts.append(start - batch.x)
-            batch.recall.keep(start + 0.5, batch.x, 1.0)
+            batch.warm_start.keep(start + 0.5, batch.x, 1.0)
         for t in batch.memory.values():
             t.add_(1)
         return Loss(batch.x.mean(), {"robust": torch.tensor(0.25)})

@@ -20,15 +20,15 @@ def examples() -> Examples:
 
 def test_without_reuse_nothing_is_kept(examples: Examples) -> None:
     starts = WarmStarts(examples, False, 2, CPU)
-    assert not len(starts.perturbations) and starts.recall(torch.arange(3)) is None
+    assert not len(starts.perturbations) and starts.at(torch.arange(3)) is None
 
 
 def test_what_is_kept_is_read_again(examples: Examples) -> None:
     starts = WarmStarts(examples, True, 1, CPU)
-    recall = starts.recall(torch.tensor([4, 1]))
-    assert recall is not None
+    start = starts.at(torch.tensor([4, 1]))
+    assert start is not None
     x, moved = torch.zeros(2, 1, 2, 2), torch.full((2, 1, 2, 2), 0.25)
-    recall.keep(moved, x, 0.5)
+    start.keep(moved, x, 0.5)
     half = torch.full((2, 1, 2, 2), 0.5, dtype=torch.float16)
     assert torch.equal(starts.perturbations[[4, 1]], half)
     assert not starts.perturbations[[0, 2, 3, 5]].any()
@@ -56,10 +56,10 @@ def test_processes_exchange_their_perturbations(
     theirs = batches[:, Group(0, 2).part(3)].reshape(-1)
     sent = [[whole[theirs] for whole in every.chunk(2)], [whole[part] for whole in every.chunk(2)]]
 
-    def alike_(self: Group, tensors: list[torch.Tensor], rank: int = 0) -> None:
+    def broadcast_(self: Group, tensors: list[torch.Tensor], rank: int = 0) -> None:
         tensors[0].copy_(sent[rank].pop(0))
 
-    monkeypatch.setattr(Group, "alike_", alike_)
+    monkeypatch.setattr(Group, "broadcast_", broadcast_)
     starts.exchange(batches, mine)
     assert torch.equal(starts.perturbations, every)
 

@@ -152,7 +152,7 @@ class _Scale:
                     laid_out(self.examples.images(rows)),
                     self.examples.y[rows],
                     generator(0, "sensitivity", number, device=rows.device),
-                    recall=self.warm_starts.recall(rows),
+                    warm_start=self.warm_starts.at(rows),
                     memory=self._memory(),
                 )
                 total += len(rows) * self.objective(self.model, batch).value

@@ -41,11 +41,11 @@ def _print_once(error: ValueError | OSError) -> None:
         _print(one_line(error))
         return
     from hauberk.runtime.launch import is_child
-    from hauberk.runtime.processes import Lost
+    from hauberk.runtime.processes import ProcessLost
 
     if rank:
         time.sleep(20)  # if the first one found it too, this process is ended meanwhile
-    if not (isinstance(error, Lost) and (rank or is_child())):
+    if not (isinstance(error, ProcessLost) and (rank or is_child())):
         _print(f"process {rank}: {one_line(error)}" if rank else one_line(error))
 
 

@@ -26,7 +26,7 @@ from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.evaluation.shipped_file import prove, read
 from hauberk.methods import DA
 from hauberk.plots import threat_weights
-from hauberk.runtime.processes import ALONE, Group, leave
+from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs import compress
 from hauberk.verbs.load import load
 
@@ -114,7 +114,7 @@ def make(
             pretrained=given.trained,
             run=run,
         )
-    leave()
+    destroy_process_group()
     if not group.first:
         return None
     spec.save()

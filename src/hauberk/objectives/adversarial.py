@@ -84,21 +84,21 @@ def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
 
 
 def search(loss: SampleLoss, batch: Batch, attack: Attack, threat: Threat) -> Images:
-    """The attack on a batch; where earlier ones are recalled it goes on from their ends.
+    """The attack on a batch; with warm starts it goes on from the perturbations found before.
 
     Where an example has none it begins at a random point, drawn for each row of the batch, so that
     random numbers do not depend on which rows a process has. From the clean image few steps do not
     see what lies beside the path that leaves it, and a network learns to be robust on that path
-    alone: on MNIST, whose background is black, training without recall loses 11 to 30 points by it
+    alone: on MNIST, whose background is black, training without it loses 11 to 30 points by it
     (benchmarks/random_start_mnist.py).
 
     Source: ATTA (Zheng et al., 2020, arXiv 1912.11969).
     """
-    recall, x, radius = batch.recall, batch.x, threat.radius()
-    if recall is None:
+    warm_start, x, radius = batch.warm_start, batch.x, threat.radius()
+    if warm_start is None:
         return attack(loss, x, threat, batch.rng)
-    anywhere = recall.unknown().view(-1, *[1] * (x.ndim - 1))
-    start = torch.where(anywhere, threat.sample(x, batch.rng), recall.start(x, radius))
+    anywhere = warm_start.unknown().view(-1, *[1] * (x.ndim - 1))
+    start = torch.where(anywhere, threat.sample(x, batch.rng), warm_start.start(x, radius))
     x_adv = attack(loss, x, threat, batch.rng, start)
-    recall.keep(x_adv, x, radius)
+    warm_start.keep(x_adv, x, radius)
     return x_adv

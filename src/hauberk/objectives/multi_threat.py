@@ -73,7 +73,7 @@ class Shared(Weighting):
         held = batch.memory or self.memory(domains)
         w = held["weights"].to(losses).clone()
         means = {str(i): mean for i, mean in enumerate(losses.mean(0))}
-        whole = torch.stack(list(batch.group.mean(means, batch.share).values()))
+        whole = torch.stack(list(batch.group.mean(means, batch.fraction).values()))
         held["weights"].copy_(ascend(w, whole.to(w), self.rate, self.gamma))
         return w[None]
 
@@ -150,12 +150,12 @@ class WorstDomain(Supervised):
         """What is worst within each threat, for the network as it would ship."""
         whole = warmed(self.adversarial.threat, self.adversarial.warmup, batch.progress)
         parts = whole.parts()
-        recalls = batch.recall.split(len(parts)) if batch.recall else [None] * len(parts)
+        starts = batch.warm_start.split(len(parts)) if batch.warm_start else [None] * len(parts)
 
         def loss(x: Images) -> Tensor:
             return target.worst(model(x).float())
 
-        own = [replace(batch, recall=recall) for recall in recalls]
+        own = [replace(batch, warm_start=start) for start in starts]
         with frozen(model):
             found = [
                 search(loss, of, self.adversarial.attack, part)
@@ -206,9 +206,9 @@ class WorstDomain(Supervised):
             worse = after > before
             ends.append(torch.where(worse.view(-1, *[1] * (of.x.ndim - 1)), longer, x_adv))
             missed[str(len(missed))] = (after - before).clamp(min=0).mean()
-            if of.recall:
-                of.recall.keep(ends[-1], of.x, part.radius())
-        whole = batches[0].group.mean(missed, batches[0].share)
+            if of.warm_start:
+                of.warm_start.keep(ends[-1], of.x, part.radius())
+        whole = batches[0].group.mean(missed, batches[0].fraction)
         if "missed" in batches[0].memory:
             batches[0].memory["missed"].copy_(torch.stack(list(whole.values())))
         return ends

@@ -73,11 +73,11 @@ class WeightPerturbed(Supervised):
         loss = self.objective.loss_at(_Elsewhere(model, aside), x_adv, looked, target)
         grads = list(
             torch.autograd.grad(
-                loss.value * batch.share, list(own.values()), materialize_grads=True
+                loss.value * batch.fraction, list(own.values()), materialize_grads=True
             )
         )
         with torch.no_grad():
-            batch.group.add_(grads)
+            batch.group.all_reduce_(grads)
             away = [self._step(p, g) for p, g in zip(own.values(), grads, strict=True)]
         return {n: p + v for (n, p), v in zip(own.items(), away, strict=True)}
 

@@ -49,7 +49,7 @@ class Rounded(nn.Module):
         """Move the range towards that of a batch; the first one is taken as it is."""
         low, high = torch.aminmax(x.detach().float())
         ends = torch.stack([-low, high]).clamp_min(0.0)
-        self.group.most_(ends)
+        self.group.all_reduce_max_(ends)
         seen = torch.stack([-ends[0], ends[1]])
         held = torch.stack([self.low, self.high])
         low, high = torch.where(self.high > self.low, held.lerp(seen, 1 - _MEMORY), seen)

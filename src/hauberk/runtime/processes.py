@@ -1,12 +1,13 @@
-"""The processes of one run: which part of each batch is whose, and how they agree.
+"""The processes of one run: each one's rows of a batch, and the collectives between them.
 
-All hold the same weights and draw the same numbers for the whole batch; each computes its part of
-the rows, and the parts' gradients are added once a step, after the backward pass. The attack on a
-row needs nobody else. So a run does not depend on how many processes it has, but for the order in
-which floating-point numbers are added.
+All processes hold the same weights and draw the same random numbers for the whole batch. Each one
+computes its own rows, attack included; their gradients are summed once a step, after the backward
+pass. So a run depends on the number of processes only by the order in which floating-point numbers
+are added.
 
-Departure: no wrapper of the model. Such a wrapper shares gradients while the backward pass goes,
-which saves little beside the passes of the attack, and puts hooks where the attack runs, too.
+Departure from DistributedDataParallel: no wrapper of the model. A wrapper would share gradients
+during the backward pass, which saves little next to the passes of the attack, and would put its
+hooks where the attack runs, too.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-class Lost(OSError):
-    """Another process of the run ended, or cannot be reached."""
+class ProcessLost(OSError):
+    """Another process of the run ended or cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """One process among those of a run; alone, nothing is sent.
+    """This process among those of a run; a single process sends nothing.
 
     Attributes:
-        rank: which one this is; the first, 0, writes the files.
-        size: how many there are.
-        local: which one of this machine's it is: the number of its device.
+        rank: of this process; the first, 0, writes the files.
+        size: number of processes.
+        local: rank among the processes of this machine, which is the number of its device.
     """
 
     rank: int = 0
@@ -41,114 +42,119 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes the files and speaks to people."""
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
     def part(self, count: int) -> slice:
-        """This process's rows of ``count``: as even as can be, the ranks in order."""
+        """This process's rows of ``count``, split as evenly as possible, in the order of ranks."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     @torch.no_grad()
-    def add_(self, tensors: Sequence[Tensor]) -> None:
-        """Each tensor becomes its sum over all processes, in place; one message for all."""
+    def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one message."""
         if self.size == 1 or not tensors:
             return
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        with _together():
+        with _collective():
             dist.all_reduce(flat)
         parts = torch.split(flat, [t.numel() for t in tensors])
         for t, total in zip(tensors, parts, strict=True):
             t.copy_(total.view_as(t))
 
-    def mean(self, metrics: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-        """The metrics of the whole batch, of which this process has computed ``share``."""
+    def mean(self, metrics: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+        """The metrics of the whole batch.
+
+        Args:
+            metrics: scalars, means over this process's rows.
+            fraction: of the batch's rows that are this process's.
+        """
         if self.size == 1 or not metrics:
             return dict(metrics)
-        total = torch.stack([value.float() * share for value in metrics.values()])
-        self.add_([total])
+        total = torch.stack([value.float() * fraction for value in metrics.values()])
+        self.all_reduce_([total])
         return dict(zip(metrics, total, strict=True))
 
-    def most(self, number: int) -> int:
-        """The largest of a number that each process gives; it waits for no accelerator."""
+    def all_reduce_max(self, number: int) -> int:
+        """The largest of the processes' numbers; does not synchronise the device."""
         if self.size == 1:
             return number
         largest = torch.tensor(number)
-        with _together():
+        with _collective():
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 
     @torch.no_grad()
-    def most_(self, t: Tensor) -> None:
-        """Each number of a tensor becomes the largest over all processes, in place."""
+    def all_reduce_max_(self, t: Tensor) -> None:
+        """Replace each element by its maximum over all processes."""
         if self.size > 1:
-            with _together():
+            with _collective():
                 dist.all_reduce(t, dist.ReduceOp.MAX)
 
     @torch.no_grad()
-    def alike_(self, tensors: Sequence[Tensor], rank: int = 0) -> None:
-        """Each tensor becomes that of one process, in place."""
+    def broadcast_(self, tensors: Sequence[Tensor], rank: int = 0) -> None:
+        """Replace each tensor by that of the process ``rank``."""
         for t in tensors if self.size > 1 else ():
             sent = t.contiguous()
-            with _together():
+            with _collective():
                 dist.broadcast(sent, rank)
             t.copy_(sent)
 
-    def told(self, content: bytes | None) -> bytes | None:
-        """What the first process gives; the others' own is not looked at."""
+    def broadcast_bytes(self, content: bytes | None) -> bytes | None:
+        """The content that the first process gives; that of the others is ignored."""
         if self.size == 1:
             return content
         length = torch.tensor(-1 if content is None or not self.first else len(content))
-        self.alike_([length])
+        self.broadcast_([length])
         if length < 0:
             return None
         held = bytearray(content or b"") if self.first else bytearray(int(length))
         if length:
-            self.alike_([torch.frombuffer(held, dtype=torch.uint8)])
+            self.broadcast_([torch.frombuffer(held, dtype=torch.uint8)])
         return bytes(held)
 
-    def wait(self) -> None:
-        """Until all processes are here."""
-        self.most(0)
+    def barrier(self) -> None:
+        """Wait until all processes have called this."""
+        self.all_reduce_max(0)
 
 
 ALONE = Group()
 
 
 def joined() -> Group:
-    """This process's place among those that ``torchrun`` or ``--devices`` started; else alone.
+    """Join the processes that ``torchrun`` or ``--devices`` started, if any did.
 
     Raises:
-        ValueError: the environment speaks of processes that cannot be reached.
+        ValueError: RANK and WORLD_SIZE are set and the other processes cannot be reached.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return ALONE
     if not dist.is_initialized():
         cuda = torch.cuda.is_available()
-        if cuda:  # else what names no device would go to the first one's
+        if cuda:  # else tensors on "cuda" would go to the first device
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         except (RuntimeError, ValueError) as error:
             raise ValueError(
-                f"The processes that RANK and WORLD_SIZE speak of did not meet ({error}); start "
+                f"RANK and WORLD_SIZE are set and the processes could not connect ({error}); start "
                 "them by torchrun or --devices, or unset these variables."
             ) from error
     return Group(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def leave() -> None:
-    """Say goodbye, if this process had joined others."""
+def destroy_process_group() -> None:
+    """Destroy the process group, if there is one."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 @contextmanager
-def _together() -> Iterator[None]:
+def _collective() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo has no type of its own for a connection that broke
         why = str(error).splitlines()[0].rpartition("] ")[2].partition(". ")[0]
-        raise Lost(
-            f"Another process of this run ended or cannot be reached ({why}); what the run's "
-            "folder holds is whole: run the same command with --resume."
+        raise ProcessLost(
+            f"Another process of this run ended or cannot be reached ({why}); the run's folder "
+            "holds a complete checkpoint: run the same command with --resume."
         ) from error

@@ -46,13 +46,13 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
         ctx.group = group
         total = x.clone()
-        group.add_([total])
+        group.all_reduce_([total])
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         total = grads[0].clone()
-        ctx.group.add_([total])
+        ctx.group.all_reduce_([total])
         return total, None
 
 

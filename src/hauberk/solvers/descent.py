@@ -132,8 +132,8 @@ def descend(
             where the step starts.
     """
     loss = problem.objective(model, batch)
-    torch.autograd.backward(loss.value * batch.share)
-    batch.group.add_([p.grad for p in model.parameters() if p.grad is not None])
+    torch.autograd.backward(loss.value * batch.fraction)
+    batch.group.all_reduce_([p.grad for p in model.parameters() if p.grad is not None])
     nn.utils.clip_grad_norm_(model.parameters(), state.descent.clip)
     if pull:
         pull()

@@ -147,7 +147,7 @@ class DualAscent(Solver[Ascending]):
         speed = self.speed * self.descent.rate(batch.progress) / self.descent.lr
         for name, bound in problem.bounds.items():
             seen = torch.tensor(bound.strict(model), dtype=torch.float64)
-            batch.group.alike_([seen])
+            batch.group.broadcast_([seen])
             self._raise(name, bound, state.multipliers[name], float(seen), speed)
 
     def _raise(self, name: str, bound: Bound, m: Multiplier, seen: float, speed: float) -> None:

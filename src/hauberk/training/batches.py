@@ -136,17 +136,17 @@ class Batches:
         rng.part, rng.whole = self._part, self.size
         x = self.prefetch.images(index, self._rows(place + 1))
         index = index.to(self.device)
-        recall = self.warm_starts.recall(index)
+        warm_start = self.warm_starts.at(index)
         if self.stage.augmentation:
             moves = self.stage.augmentation.draw(x, rng)
             x = moves(x)
-            recall = recall and replace(recall, there=moves, back=moves.back())
+            warm_start = warm_start and replace(warm_start, there=moves, back=moves.back())
         return Batch(
             laid_out(x),
             self.labels[index],
             rng,
             self.step / self.total,
-            recall,
+            warm_start,
             self.memory,
             self.group,
             self.fraction,

@@ -36,7 +36,7 @@ def load(path: Path, group: Group = ALONE) -> dict[str, Any] | None:
         ValueError: when the file is damaged or is no checkpoint.
     """
     mine = group.first and path.exists()
-    content = group.told(path.read_bytes() if mine else None)
+    content = group.broadcast_bytes(path.read_bytes() if mine else None)
     if content is None:
         return None
     try:

@@ -109,7 +109,7 @@ class _Training:
         self.stage, self.run, self.log, self.batches = stage, run, log, batches
         self.problem, self.device, number = stage.problem, run.place(), batches.number
         self.model = placed(model, self.device, len(data.shape) == 3)
-        run.group.alike_(list(self.model.state_dict().values()))
+        run.group.broadcast_(list(self.model.state_dict().values()))
         self.state = stage.solver.init(self.problem, self.model)
         per_epoch, labels = batches.per_epoch, batches.labels
         self.metrics = EpochMetrics(per_epoch, run.group, batches.fraction, self.device)
@@ -145,7 +145,7 @@ class _Training:
                 if failure:
                     self.snapshot.fall_back()
                     return self._solution(failure)
-                signum = group.most(caught[0] if caught else 0)
+                signum = group.all_reduce_max(caught[0] if caught else 0)
                 if signum:
                     break
             if batches.step < batches.total:

@@ -85,7 +85,7 @@ class Snapshot:
         }
         if self.run.folder:
             checkpoint.save(self.run.folder / name, tree)
-        self.run.group.wait()
+        self.run.group.barrier()
 
 
 def finished(run: Run, number: int) -> dict[str, Any] | None:

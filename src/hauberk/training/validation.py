@@ -89,6 +89,6 @@ class Validation:
             laid_out(self.examples.images()),
             self.examples.y,
             generator(self.run.seed, "validate", self.number, epoch - 1, device=self.device),
-            recall=self.warm_starts.recall(torch.arange(len(self.examples), device=self.device)),
+            warm_start=self.warm_starts.at(torch.arange(len(self.examples), device=self.device)),
             memory={name: t.clone() for name, t in memory.items()},
         )

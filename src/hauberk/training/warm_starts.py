@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hauberk.batch import Recall
+from hauberk.batch import WarmStart
 from hauberk.dataset import Examples
 from hauberk.runtime import memory
 from hauberk.runtime.processes import Group
@@ -54,9 +54,9 @@ class WarmStarts:
             _check_room(examples, device, searches)
         self.perturbations = torch.zeros(count, *examples.shape, dtype=torch.float16, device=device)
 
-    def recall(self, index: Tensor) -> Recall | None:
+    def at(self, index: Tensor) -> WarmStart | None:
         """The warm starts of a batch, given the indices of its examples, (batch,)."""
-        return Recall(self.perturbations, index) if self.reuse else None
+        return WarmStart(self.perturbations, index) if self.reuse else None
 
     def exchange(self, batches: Tensor, group: Group) -> None:
         """Give every process the perturbations that the others found.
@@ -72,7 +72,7 @@ class WarmStarts:
             rows = batches[:, part].reshape(-1)
             for own in self.perturbations.chunk(self.searches):
                 sent = own[rows]
-                group.alike_([sent], rank)
+                group.broadcast_([sent], rank)
                 own[rows] = sent
 
 

@@ -99,7 +99,7 @@ def compress(
     path = run.out / FILE if run.out else None
     if path and run.group.first:
         artifact.save(path)
-    run.group.wait()
+    run.group.barrier()
     net = artifact.fill(copy.deepcopy(course.dense))
     return Compressed(artifact, net, course.dense.eval(), path, history)
 
