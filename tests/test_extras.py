@@ -12,7 +12,10 @@ import pytest
 import hauberk as hb
 from tests.helpers.command import refused
 
-EXTRAS = ("datasets", "onnx", "onnxruntime", "onnxscript", "ray", "tensorboard")
+EXTRAS = (
+    "datasets", "onnx", "onnxruntime", "onnxscript", "pyarrow", "ray", "scipy", "sklearn",
+    "tensorboard",
+)  # fmt: skip
 CORE = """
 import sys
 import hauberk
@@ -58,6 +61,7 @@ def missing(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
         ("onnx", "onnxscript", ["export", "{dense}"]),
         ("onnx", "onnxruntime", ["export", "{dense}"]),
         ("onnx", "onnxruntime", ["export", "{dense}", "--format", "onnx-int8", "--data", "{few}"]),
+        ("parquet", "pyarrow", ["data", "{images}"]),
         ("ray", "ray", ["sweep", "--from", "{dense}", "--data", "{few}", "--methods", "al0",
                         "--ray", "--out", "{out}"]),
         ("tensorboard", "tensorboard", ["train", "--model", "digits-cnn", "--data", "{few}",
@@ -70,6 +74,8 @@ def test_a_missing_extra_is_named(
 ) -> None:  # fmt: skip
     missing(monkeypatch, package)
     places = {"dense": start / "dense.hbk", "few": start / "few.npz", "out": tmp_path / "out"}
+    places["images"] = tmp_path / "some.parquet"
+    places["images"].touch()
     threat = ["--threat", "linf:0.1"] if words[0] in ("train", "sweep") else []
     said = refused(capsys, *(word.format(**places) for word in words), *threat)
     assert f"run pip install 'hauberk[{extra}]'" in said and package in said

@@ -14,10 +14,9 @@ from hauberk.data.folder import load_folder
 from hauberk.data.hub import PREFIX, load_hub
 from hauberk.data.npz import load_npz
 from hauberk.data.objects import load_objects
-from hauberk.data.parquet import load_parquet
 from hauberk.data.store import Store
 from hauberk.dataset import Data
-from hauberk.runtime.packages import find, gist, here, is_place
+from hauberk.runtime.packages import find, gist, here, is_place, need
 
 Given: TypeAlias = (
     str
@@ -60,8 +59,8 @@ def load(
 
     Raises:
         FileNotFoundError: a path that does not exist.
-        ValueError: an unknown name, a foreign or damaged file, pixels or labels that cannot be, or
-            a function that fails, with its own error.
+        ValueError: an unknown name, a foreign or damaged file, a missing extra, pixels or labels
+            that cannot be, or a function that fails, with its own error.
         OSError: a file that cannot be read, or no room on the disk for what does not fit in memory.
     """
     if on_error not in ("stop", "skip"):
@@ -99,6 +98,9 @@ def _made(source: Any, name: str, seed: int, on_error: OnError, store: Store) ->
 def _file(path: Path, source: str, seed: int, on_error: OnError, store: Store) -> Data:
     siblings = _pair(path)
     if siblings:
+        need("parquet", "pyarrow")
+        from hauberk.data.parquet import load_parquet  # an extra: 174 MB that digits do not need
+
         return load_parquet(*siblings, seed=seed, on_error=on_error, store=store)
     if source and path.is_dir():
         return load_folder(path, seed=seed, on_error=on_error, store=store)
