@@ -26,7 +26,7 @@ from hauberk.attacks import (
     perturbation,
     rotated,
     shifted,
-    transformations,
+    transformed,
     unchanged,
     universal,
 )
@@ -276,7 +276,7 @@ def test_an_image_that_fools_however_it_is_turned() -> None:
     net = nets(1)[0]
     y = net(x).argmax(1)
     turns = [unchanged, flipped, shifted(1, 0), rotated(15), brighter(0.8)]
-    told = transformations(net, y, turns)
+    told = transformed(net, y, turns)
     found = MinMaxPGD(25)(told, x, THREATS[0], generator(5))
     assert found.losses.shape == (40, 5)
     plain = PGD(25)(lambda z: cross_entropy(net(z), y), x, THREATS[0], generator(5))
@@ -292,8 +292,8 @@ def test_an_image_that_fools_however_it_is_turned() -> None:
         (lambda: MinMaxPGD(reach=-1.0), "reach=-1.0"),
         (lambda: MinMaxPGD(step_size=0.0), "step_size=0.0"),
         (lambda: MinMaxPGD(wait=1.5), "wait=1.5"),
-        (lambda: ensemble([], torch.zeros(1)), "no network; give at least one"),
-        (lambda: transformations(nn.Identity(), torch.zeros(1), []), "was given none"),
+        (lambda: ensemble([], torch.zeros(1).long()), "no network; give at least one"),
+        (lambda: transformed(nn.Identity(), torch.zeros(1).long(), []), "was given none"),
         (lambda: hinge(-50.0), "margin was given as -50.0"),
         (lambda: brighter(-0.1), "brightness was given as -0.1"),
     ],

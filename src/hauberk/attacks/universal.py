@@ -9,7 +9,8 @@ The set of δ is the threat's ball around grey, all halved: where pixels are in 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from hauberk.attacks.losses import LogitLoss, cross_entropy
 from hauberk.attacks.minmax import DomainLoss, Fooled, MinMaxPGD
@@ -46,7 +47,7 @@ def perturbation(
     threat: Threat,
     rng: torch.Generator,
     loss: LogitLoss = cross_entropy,
-) -> tuple[Images, Fooled]:
+) -> tuple[Float[Tensor, " 1 *shape"], Fooled]:
     """One δ for all inputs, (1, *shape), and what the search ended with.
 
     Args:
