@@ -32,18 +32,18 @@ from hauberk.evaluation import Evaluation
 
 LINF_03 = hb.Linf(0.3)
 SHIPPED = "8 to 1"
-SCRATCH = hb.DA(epochs=60, lr=6e-3, attack_steps=1, reuse=True, warmup=0.1)
-HALVE = hb.ADMMPruning(
-    pattern="filter", keep=0.5, admm_epochs=5, epochs=30, lr=6e-3, attack_steps=1, reuse=True
+SCRATCH = hb.DA().with_(epochs=60, lr=6e-3, attack_steps=1, reuse=True, warmup=0.1)
+HALVE = hb.ADMMPruning(pattern="filter", keep=0.5, admm_epochs=5).with_(
+    epochs=30, lr=6e-3, attack_steps=1, reuse=True
 )
 """Halves every layer. Narrower nets get longer trainings and attacks of more steps, since they
 learn to mask the gradient of one step; steps and lengths were chosen on validation images."""
-TO_TWO = replace(HALVE, admm_epochs=8, epochs=40, lr=1e-2, attack_steps=2)
-LONGER = hb.DA(
+TO_TWO = HALVE.with_(admm_epochs=8, epochs=40, lr=1e-2, attack_steps=2)
+LONGER = hb.DA().with_(
     epochs=12, lr=4e-3, attack_steps=4, reuse=True, warmup=0.0, average=0.9995, half=True, shift=2
 )
 """Width 4 overfits one-step attacks on its training images: shifted images and more steps."""
-TO_ONE = replace(TO_TWO, epochs=100, lr=2e-2, attack_steps=4, retrain_warmup=0.2, average=0.9995)
+TO_ONE = TO_TWO.with_(epochs=100, lr=2e-2, attack_steps=4, retrain_warmup=0.2, average=0.9995)
 
 
 def scratch(width: int) -> Entry:
@@ -53,7 +53,7 @@ def scratch(width: int) -> Entry:
 
 def baseline(width: int) -> Entry:
     """The paper's baseline: the same by PGD at the full eps from the first step on."""
-    method = replace(SCRATCH, warmup=0.0, epochs=20, attack_steps=8, reuse=False)
+    method = SCRATCH.with_(warmup=0.0, epochs=20, attack_steps=8, reuse=False)
     return Entry(method, f"lenet:{width}")
 
 

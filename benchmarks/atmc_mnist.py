@@ -34,8 +34,8 @@ from hauberk.plots.tradeoff import Published, tradeoff
 
 PAPER = hb.PGD(16, 1.25 * LINF_76.eps / 16, random_start=False)
 SHIPPED = "ATMC-4bit"
-FIRST = hb.DA(epochs=100, lr=6e-3, attack_steps=1, reuse=True, warmup=0.05)
-SECOND = replace(FIRST, epochs=90, lr=4e-3, warmup=0.0, shift=1, q=0.08)
+FIRST = hb.DA().with_(epochs=100, lr=6e-3, attack_steps=1, reuse=True, warmup=0.05)
+SECOND = FIRST.with_(epochs=90, lr=4e-3, warmup=0.0, shift=1, q=0.08)
 SOUP = {"DA, first leg": 0.25, "DA, second leg": 0.75}
 """The weights were chosen on validation images."""
 
@@ -51,13 +51,13 @@ def short(method: hb.Method) -> hb.Method:
     One clipped-gradient step a batch from the previous perturbation, and a loss that saturates,
     which gives up about a point of clean accuracy for one of robustness.
     """
-    return replace(method, epochs=28, lr=5e-3, attack_steps=1, reuse=True, q=0.45, average=0.9995)
+    return method.with_(epochs=28, lr=5e-3, attack_steps=1, reuse=True, q=0.45, average=0.9995)
 
 
 def atmc(keep: float, bits: int, outer_bits: int = 0) -> hb.Method:
     """ATMC with 23 epochs under the falling budget and 5 with the codebook: 28 in all."""
     method = short(hb.ATMC(keep=keep, bits=bits, outer_bits=outer_bits))
-    return replace(method, epochs=23, codebook_epochs=5)
+    return method.with_(epochs=23, codebook_epochs=5)
 
 
 ENTRIES: Mapping[str, Entry] = {
@@ -67,7 +67,7 @@ ENTRIES: Mapping[str, Entry] = {
     "ATMC-4bit": row(atmc(0.0374, 4, 6)),
     "AL0": row(short(hb.AL0(keep=0.0169))),
     "AP": row(short(hb.AP(keep=0.0149))),
-    "NAP": row(replace(short(hb.NAP(keep=0.0155)), dense_epochs=5), start=None),
+    "NAP": row(short(hb.NAP(keep=0.0155)).with_(dense_epochs=5), start=None),
     "ALR": row(short(hb.ALR(rank=3))),
     "ATMC-8bit": row(atmc(0.0224, 8)),
     "ATMC-4bit-0.5%": row(atmc(0.0155, 4, 6)),

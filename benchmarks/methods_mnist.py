@@ -16,7 +16,6 @@ chosen for `lenet:2` (`reweighted_mnist.py`). PGD-40: first 1,000 images; clean:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import hauberk as hb
@@ -36,18 +35,18 @@ from benchmarks.table import Entry, Table
 MODEL, IMAGES = "lenet:4", 10_000
 FIRST, SECOND = "dense", "dense, second sitting"
 SIZED = small_recipe(hb.SizeTarget(size="0.5%"))
-TAUGHT = replace(SIZED, teacher="self")
+TAUGHT = SIZED.with_(teacher="self")
 
 
 def small(method: hb.Method) -> hb.Method:
     """By two steps a batch; dead units leave the file."""
-    return replace(two_steps(method), slim=True)
+    return two_steps(method).with_(slim=True)
 
 
 def rounds(keep: float, bits: int = 0, epochs: int = 4) -> hb.Method:
     """Reweighted in 4 rounds of 3 epochs, then the cut and so many epochs."""
     return small(
-        hb.Reweighted(keep=keep, bits=bits, rounds=4, round_epochs=3, epochs=epochs),
+        hb.Reweighted(keep=keep, bits=bits, rounds=4, round_epochs=3).with_(epochs=epochs),
     )
 
 
@@ -56,23 +55,23 @@ def row(method: hb.Method, start: str, seed: int = 0, dense: str | None = None) 
     return Entry(method, MODEL, start, seed, dense or start, images=IMAGES)
 
 
-ADMM = hb.ADMMPruning(keep=0.0072, rho=ADMM_RHO_97, across=True, admm_epochs=11, epochs=5)
+ADMM = hb.ADMMPruning(keep=0.0072, rho=ADMM_RHO_97, across=True, admm_epochs=11).with_(epochs=5)
 PRUNED = "pruned for int8, seed 0"
 ENTRIES: Mapping[str, Entry] = {
     FIRST: Entry(DENSE_24, MODEL, images=IMAGES),
     SECOND: Entry(DENSE_24, MODEL, images=IMAGES),
     **{f"sized, seed {seed}": row(SIZED, FIRST, seed) for seed in SEEDS},
     **{f"taught, seed {seed}": row(TAUGHT, FIRST, seed) for seed in SEEDS},
-    "half taught, seed 0": row(replace(TAUGHT, teacher_share=0.5), SECOND),
+    "half taught, seed 0": row(TAUGHT.with_(teacher_fraction=0.5), SECOND),
     "ATMC, seed 0": row(small_recipe(hb.ATMC(keep=0.0148, bits=4)), FIRST),
-    "AL0, seed 0": row(small(hb.AL0(keep=0.0074, epochs=16)), SECOND),
+    "AL0, seed 0": row(small(hb.AL0(keep=0.0074).with_(epochs=16)), SECOND),
     "reweighted, seed 0": row(rounds(0.0068), FIRST),
     "reweighted, 4 bits, seed 0": row(rounds(0.0130, bits=4), SECOND),
     "ADMM, seed 0": row(small(ADMM), FIRST),
-    "AP, seed 0": row(small(hb.AP(keep=0.0072, epochs=16)), FIRST),
-    "ALR, seed 0": row(two_steps(hb.ALR(rank=1, epochs=16)), FIRST),
+    "AP, seed 0": row(small(hb.AP(keep=0.0072).with_(epochs=16)), FIRST),
+    "ALR, seed 0": row(two_steps(hb.ALR(rank=1).with_(epochs=16)), FIRST),
     PRUNED: row(rounds(0.0068, epochs=0), SECOND),
-    "int8, seed 0": row(two_steps(hb.Int8(bits=8, epochs=4)), PRUNED, dense=SECOND),
+    "int8, seed 0": row(two_steps(hb.Int8(bits=8).with_(epochs=4)), PRUNED, dense=SECOND),
 }
 TABLE = Table(
     Path("runs/methods_mnist"),

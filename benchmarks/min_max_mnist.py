@@ -25,7 +25,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +54,17 @@ from hauberk.plots import threat_weights
 PARTS = (hb.Linf(0.2), hb.L2(2.0), hb.L1(12.0))
 UNION = hb.Union(PARTS)
 IMAGES = 10_000
-ROBUST = hb.DA(epochs=12, lr=6e-3, attack_steps=2, reuse=True)
+ROBUST = hb.DA().with_(epochs=12, lr=6e-3, attack_steps=2, reuse=True)
 STRATEGIES: Mapping[str, tuple[hb.Method, hb.threat.Threat]] = {
     "min-max": (ROBUST, UNION),
-    "average": (replace(ROBUST, domains="average"), UNION),
+    "average": (ROBUST.with_(threat_weights="average"), UNION),
     **{f"{part.name} alone": (ROBUST, part) for part in PARTS},
 }
 
 
 def copied(method: hb.Method) -> Entry:
     """A compressed copy of the first min-max net, trained for 6 epochs more."""
-    method = replace(method, epochs=6, lr=6e-3, attack_steps=2, reuse=True)
+    method = method.with_(epochs=6, lr=6e-3, attack_steps=2, reuse=True)
     return Entry(method, "lenet:2", start=DENSE, images=IMAGES)
 
 
@@ -74,11 +73,11 @@ COPIES: Mapping[str, Entry] = {
     "pruned copy": copied(hb.AP(keep=0.1)),
     "int8 copy": copied(hb.Int8(bits=8)),
 }
-NATURAL = hb.NAP(keep=1.0, dense_epochs=6, epochs=0)
+NATURAL = hb.NAP(keep=1.0, dense_epochs=6).with_(epochs=0)
 NATURALS: Mapping[str, Entry] = {
     "natural": Entry(NATURAL, "lenet:4", images=IMAGES),
-    "natural, pruned": Entry(hb.NAP(keep=0.1, epochs=3), "lenet:4", "natural", images=IMAGES),
-    "natural, int8": Entry(hb.Int8(epochs=0), "lenet:4", "natural", images=IMAGES),
+    "natural, pruned": Entry(hb.NAP(keep=0.1).with_(epochs=3), "lenet:4", "natural", images=IMAGES),
+    "natural, int8": Entry(hb.Int8().with_(epochs=0), "lenet:4", "natural", images=IMAGES),
     "natural, narrow": Entry(NATURAL, "lenet:2", images=IMAGES),
     "natural, caffe": Entry(NATURAL, "caffe-lenet", images=IMAGES),
 }

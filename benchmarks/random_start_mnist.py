@@ -37,8 +37,8 @@ class FromClean(hb.DA):
 
 
 STARTS: Mapping[str, hb.Method] = {
-    "random": hb.DA(epochs=12, lr=6e-3, attack_steps=4, warmup=0.1),
-    "clean": FromClean(epochs=12, lr=6e-3, attack_steps=4, warmup=0.1),
+    "random": hb.DA().with_(epochs=12, lr=6e-3, attack_steps=4, warmup=0.1),
+    "clean": FromClean().with_(epochs=12, lr=6e-3, attack_steps=4, warmup=0.1),
 }
 ATTACKS = {
     "pgd:40": hb.PGD(40),

@@ -42,9 +42,9 @@ PGD40_1000_AUTOATTACK_500 = Evaluation(
 )
 """PGD-40 on the first 1,000 test images, AutoAttack on the first 500."""
 
-DENSE_12 = hb.DA(epochs=12, lr=6e-3, attack_steps=2, reuse=True)
+DENSE_12 = hb.DA().with_(epochs=12, lr=6e-3, attack_steps=2, reuse=True)
 """A dense `caffe-lenet`, by two clipped-gradient steps a batch."""
-DENSE_24 = hb.DA(epochs=24, lr=6e-3, attack_steps=1, reuse=True, warmup=0.1, half=False)
+DENSE_24 = hb.DA().with_(epochs=24, lr=6e-3, attack_steps=1, reuse=True, warmup=0.1, half=False)
 """A dense `lenet:2` or `lenet:4`, by one clipped-gradient step a batch."""
 
 ADMM_RHO_97 = 60.0
@@ -53,15 +53,15 @@ ADMM_RHO_97 = 60.0
 
 def two_steps(method: hb.Method) -> hb.Method:
     """The method by two clipped-gradient steps a batch, from the previous perturbations."""
-    return replace(method, lr=5e-3, attack_steps=2, reuse=True)
+    return method.with_(lr=5e-3, attack_steps=2, reuse=True)
 
 
 def byte_recipe(method: hb.ATMC | hb.SizeTarget) -> hb.Method:
     """13 epochs for `caffe-lenet`: 9 under the falling budget, 4 with codebooks; dead units go."""
-    epochs = replace(method, epochs=9, codebook_epochs=4)
-    return replace(two_steps(epochs), q=0.45, average=0.9995, slim=True)
+    epochs = method.with_(epochs=9, codebook_epochs=4)
+    return two_steps(epochs).with_(q=0.45, average=0.9995, slim=True)
 
 
 def small_recipe(method: hb.ATMC | hb.SizeTarget) -> hb.Method:
     """16 epochs for a `lenet`: 12 under the falling budget, 4 with codebooks; dead units go."""
-    return replace(two_steps(replace(method, epochs=12, codebook_epochs=4)), slim=True)
+    return two_steps(method.with_(epochs=12, codebook_epochs=4)).with_(slim=True)

@@ -27,7 +27,7 @@ TABLE = Table(
     Path("runs/required_digits"),
     LINF_01,
     {
-        "DA": Entry(hb.DA(epochs=30), MODEL),
+        "DA": Entry(hb.DA().with_(epochs=30), MODEL),
         **{name: Entry(method, MODEL, "DA") for name, method in methods(SIZES).items()},
     },
     {"pgd:40": Evaluation(LINF_01, "linf:0.1", {"pgd:40": hb.PGD(40, track=True)}, check_limit=0)},

@@ -35,19 +35,15 @@ def ways(sparsity: str) -> Mapping[str, hb.Method]:
     """How the net is pruned; none of them retrains."""
     keep = KEEP[sparsity]
     return {
-        "one-shot": hb.AP(keep=keep, epochs=0),
+        "one-shot": hb.AP(keep=keep).with_(epochs=0),
         "static": hb.Reweighted(
-            keep=keep,
-            static=True,
-            strength=STATIC[sparsity],
-            rounds=1,
-            round_epochs=12,
-            epochs=0,
-            slim=False,
+            keep=keep, static=True, strength=STATIC[sparsity], rounds=1, round_epochs=12
+        ).with_(epochs=0, slim=False),
+        "reweighted": hb.Reweighted(keep=keep, rounds=4, round_epochs=3).with_(
+            epochs=0, slim=False
         ),
-        "reweighted": hb.Reweighted(keep=keep, rounds=4, round_epochs=3, epochs=0, slim=False),
-        "admm": hb.ADMMPruning(
-            keep=keep, rho=RHO[sparsity], across=True, admm_epochs=12, epochs=0, slim=False
+        "admm": hb.ADMMPruning(keep=keep, rho=RHO[sparsity], across=True, admm_epochs=12).with_(
+            epochs=0, slim=False
         ),
     }
 
@@ -59,7 +55,7 @@ def entries() -> Mapping[str, Entry]:
         dense = f"DA, seed {seed}"
         found[dense] = Entry(DENSE_24, MODEL, seed=seed, images=IMAGES)
         for sparsity, keep in KEEP.items():
-            again = two_steps(hb.AP(keep=keep, epochs=5))  # keeps what the cut kept
+            again = two_steps(hb.AP(keep=keep).with_(epochs=5))  # keeps what the cut kept
             for name, method in ways(sparsity).items():
                 cut, done = (f"{name} {sparsity}, seed {seed}, {w}" for w in ("cut", "retrained"))
                 found[cut] = Entry(two_steps(method), MODEL, dense, seed, dense, images=IMAGES)

@@ -18,7 +18,8 @@ def methods(sizes: Sequence[str]) -> dict[str, hb.Method]:
         f"at least {target:.0%}": hb.RobustnessTarget(robust_at_least=target) for target in TARGETS
     }
     grid = {
-        f"size {size}": hb.SizeTarget(size=size, epochs=40, codebook_epochs=10) for size in sizes
+        f"size {size}": hb.SizeTarget(size=size, codebook_epochs=10).with_(epochs=40)
+        for size in sizes
     }
     return targets | grid
 

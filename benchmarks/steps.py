@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import hauberk as hb
 from benchmarks.table import Entry, Table
 from hauberk.cli.console import bars, say
 from hauberk.evaluation.shipped_file import prove, read
+from hauberk.recipe import settings
 from hauberk.runtime.device import bf16_in_software
 from hauberk.verbs import compress
 
@@ -102,7 +103,7 @@ def _history(entry: Entry, folder: Path) -> dict[str, Any]:
         "model": entry.model,
         "start": entry.start,
         "mean": dict(entry.mean),
-        "settings": asdict(entry.method),
+        "settings": settings(entry.method),
         "seed": entry.seed,
         "training_images": entry.images,
         "train_seconds": int(seconds.read_text()) if seconds.exists() else None,

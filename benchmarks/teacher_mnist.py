@@ -15,7 +15,6 @@ attacks started from the clean image; they start at a random point now (`random_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import hauberk as hb
@@ -25,8 +24,8 @@ from benchmarks.seeds import attacked, over_seeds
 from benchmarks.table import Entry, Table
 
 SIZED = hb.SizeTarget(size="0.5%")
-TAUGHT = replace(SIZED, teacher="self")
-HALF_TAUGHT = replace(TAUGHT, teacher_share=0.5)
+TAUGHT = SIZED.with_(teacher="self")
+HALF_TAUGHT = TAUGHT.with_(teacher_fraction=0.5)
 
 
 def row(method: hb.SizeTarget, seed: int) -> Entry:

@@ -30,7 +30,7 @@ from benchmarks.table import Entry, Table
 
 MODEL, IMAGES = "lenet:2", 10_000
 LABELS = small_recipe(hb.SizeTarget(size="0.5%"))
-METHODS: Mapping[str, hb.Method] = {"labels": LABELS, "taught": replace(LABELS, teacher="self")}
+METHODS: Mapping[str, hb.Method] = {"labels": LABELS, "taught": LABELS.with_(teacher="self")}
 ENTRIES: Mapping[str, Entry] = {
     "dense": Entry(DENSE_24, MODEL, images=IMAGES),
     **{

@@ -140,7 +140,7 @@ def test_a_fresh_net_of_the_family_computes_what_the_file_holds(
     torch.manual_seed(0)
     net, data = family(), digits(shape)
     made = hb.compress(
-        net, data, method=hb.ATMC(keep=0.03, **QUICK), threat=hb.Linf(0.05), out=tmp_path
+        net, data, method=hb.ATMC(keep=0.03).with_(**QUICK), threat=hb.Linf(0.05), out=tmp_path
     )
     torch.manual_seed(1)
     x = data.test.images()
@@ -178,8 +178,8 @@ def test_patterns_choose() -> None:
 
 def test_what_is_excluded_stays(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    method = hb.ATMC(
-        keep=0.1, exclude=("head", "stem"), **{**QUICK, "dense_epochs": 1, "epochs": 1}
+    method = hb.ATMC(keep=0.1, exclude=("head", "stem")).with_(
+        **{**QUICK, "dense_epochs": 1, "epochs": 1}
     )
     made = hb.compress(Mobile(), digits((1, 8, 8)), method=method, threat=hb.Linf(0.05))
     found = dict(made.model.named_parameters())

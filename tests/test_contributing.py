@@ -71,7 +71,7 @@ def test_the_solver(made: dict[str, object]) -> None:
 
 
 def test_the_method(made: dict[str, object]) -> None:
-    method = made["Structured"](keep=0.5, epochs=1, dense_epochs=1, batch_size=64)
+    method = made["Structured"](keep=0.5, dense_epochs=1).with_(epochs=1, batch_size=64)
     small = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
     weights = [v for k, v in small.artifact.state().items() if k.endswith("weight")]
     rows = sum(int((w.flatten(1) != 0).any(1).sum()) for w in weights)

@@ -215,7 +215,7 @@ def learned(data: hb.Data) -> nn.Module:
             hb.compress(
                 hb.models.build("resnet18", seed=SEED),
                 some,
-                method=hb.DA(epochs=1, batch_size=64, lr=2e-3, attack_steps=1),
+                method=hb.DA().with_(epochs=1, batch_size=64, lr=2e-3, attack_steps=1),
                 threat=hb.Linf(8 / 255),
                 out=out,
                 run=hb.Run(seed=SEED, resume=True, watcher=bar),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -25,7 +24,7 @@ METHODS: Mapping[str, tuple[hb.Method, int]] = {
     "ATMC": (hb.ATMC(), 0),
     "ATMC codebook": (hb.ATMC(), 1),
     "ATMC UVC": (hb.ATMC(factors=True), 0),
-    "ADMM": (hb.ADMMPruning(pattern="filter", keep=0.25, slim=False), 0),
+    "ADMM": (hb.ADMMPruning(pattern="filter", keep=0.25).with_(slim=False), 0),
 }
 """Each with the index of the stage that is timed."""
 Contestant: TypeAlias = tuple[Callable[[], None], nn.Module]
@@ -44,7 +43,7 @@ def contestant(name: str, net: str, size: int, steps: int) -> Contestant:
     if name == "bare":
         return bare(net, size, steps)
     method, index = METHODS[name]
-    return ours(net, size, replace(method, attack_steps=steps), index)
+    return ours(net, size, method.with_(attack_steps=steps), index)
 
 
 def bare(net: str, size: int, steps: int) -> Contestant:

@@ -96,15 +96,8 @@ def training(data: Data, batch: int, steps: int, compiled: bool, rate: float) ->
 
 def pipeline(data: Data, epochs: int, images: int) -> dict[str, Any]:
     """DA, ATMC, the file, and its robustness."""
-    method = hb.ATMC(
-        epochs=epochs,
-        dense_epochs=epochs,
-        codebook_epochs=max(1, epochs // 5),
-        batch_size=256,
-        attack_steps=1,
-        reuse=True,
-        flip=True,
-        shift=4,
+    method = hb.ATMC(dense_epochs=epochs, codebook_epochs=max(1, epochs // 5)).with_(
+        epochs=epochs, batch_size=256, attack_steps=1, reuse=True, flip=True, shift=4
     )
     start = now()
     with tempfile.TemporaryDirectory() as folder, bars("pipeline") as bar:

@@ -48,7 +48,7 @@ class Classic(hb.DA):
 
     def objective(self, threat: hb.threat.Threat, warmup: float = 0.0) -> Objective:
         """Signed steps from a random start."""
-        return Adversarial(threat, hb.PGD(self.attack_steps), warmup=warmup)
+        return Adversarial(threat, hb.PGD(self.training_attack.attack_steps), warmup=warmup)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +77,10 @@ class Noised(Objective):
 
 
 CONTESTANTS: Mapping[str, hb.DA] = {
-    "PGD-7": Classic(attack_steps=7),
-    "N-FGSM": NFGSM(attack_steps=1),
-    "one soft step, going on": hb.DA(attack_steps=1, reuse=True),
-    "two soft steps, going on": hb.DA(attack_steps=2, reuse=True),
+    "PGD-7": Classic().with_(attack_steps=7),
+    "N-FGSM": NFGSM().with_(attack_steps=1),
+    "one soft step, going on": hb.DA().with_(attack_steps=1, reuse=True),
+    "two soft steps, going on": hb.DA().with_(attack_steps=2, reuse=True),
 }
 
 
@@ -89,7 +89,7 @@ def measure(name: str, method: hb.DA, given: argparse.Namespace, data: Data) -> 
     threat = parsed(given.threat)
     place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock = time.perf_counter if place.type == "cuda" else time.process_time
-    with bars(f"{name}, {method.epochs} epochs") as bar:
+    with bars(f"{name}, {method.optimisation.epochs} epochs") as bar:
         run = hb.Run(seed=SEED, device=place, bf16=given.precision == "bf16-mixed", watcher=bar)
         start = clock()
         try:
@@ -97,13 +97,13 @@ def measure(name: str, method: hb.DA, given: argparse.Namespace, data: Data) -> 
                 hb.models.build(given.model, seed=SEED), data, method=method, threat=threat, run=run
             ).model
         except hb.TrainingFailed as failure:
-            return {"epochs": method.epochs, "failed": str(failure)}
+            return {"epochs": method.optimisation.epochs, "failed": str(failure)}
         seconds = clock() - start
     examples = data.test.first(given.images).to(place)
     net = net.to(place)
     robust = autoattack(net, examples, threat, seed=SEED).robust
     return {
-        "epochs": method.epochs,
+        "epochs": method.optimisation.epochs,
         "seconds": digits(seconds),
         "clean": digits(100 * float(clean(net, examples).double().mean())),
         "autoattack": digits(100 * float(robust.double().mean())),
@@ -124,8 +124,8 @@ def verdict(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 def contestant(method: hb.DA, epochs: int, given: argparse.Namespace) -> hb.DA:
     """The method by this many epochs and the given options."""
-    method = replace(method, epochs=epochs, warmup=given.warmup)
-    return replace(method, flip=True, shift=4) if given.augment else method
+    method = method.with_(epochs=epochs, warmup=given.warmup)
+    return method.with_(flip=True, shift=4) if given.augment else method
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from . import parametrize as parametrize
 from . import penalties as penalties
 from . import plots as plots
 from . import problem as problem
+from . import recipe as recipe
 from . import runtime as runtime
 from . import slimming as slimming
 from . import solver as solver
@@ -42,6 +43,13 @@ from .methods import Reweighted as Reweighted
 from .methods import RobustnessTarget as RobustnessTarget
 from .methods import SizeTarget as SizeTarget
 from .models import Normalized as Normalized
+from .recipe import Augmentation as Augmentation
+from .recipe import Distillation as Distillation
+from .recipe import Optimisation as Optimisation
+from .recipe import Packaging as Packaging
+from .recipe import ThreatWeighting as ThreatWeighting
+from .recipe import TrainingAttack as TrainingAttack
+from .recipe import TrainingLoss as TrainingLoss
 from .threats import L1 as L1
 from .threats import L2 as L2
 from .threats import Linf as Linf

@@ -1,6 +1,7 @@
-"""What a method is: a paper's choice of objective, structures and solver, in stages.
+"""Method, the role: a paper's choice of objective, structures and solver, in stages.
 
-A method is a frozen dataclass, and its fields are its command-line flags.
+A method is a frozen dataclass; its fields, those of the values that it holds included, are its
+command-line flags.
 """
 
 from __future__ import annotations
@@ -8,34 +9,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
-from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.objectives import (
-    AVERAGE,
-    WORST,
-    Adversarial,
-    Audit,
-    Distilled,
-    PerSample,
-    Shared,
-    Supervised,
-    Teacher,
-    Weighting,
-    WeightPerturbed,
-    WorstDomain,
-)
-from hauberk.objectives.distill import refuse_lesson
-from hauberk.objectives.weight_perturbation import refuse_perturbation
+from hauberk.objectives import Teacher
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
+from hauberk.recipe import (
+    Augmentation,
+    Distillation,
+    FileSettings,
+    Optimisation,
+    Setting,
+    ThreatWeighting,
+    TrainingAttack,
+    TrainingLoss,
+    changed,
+)
 from hauberk.solver import Solver
-from hauberk.solvers import Descent, ProjectedGradient
+from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
-from hauberk.training.augment import Augmentation
 from hauberk.training.stage import Stage
 
 
@@ -43,97 +38,35 @@ from hauberk.training.stage import Stage
 class Method(ABC):
     """A way to a small robust network.
 
+    A concrete method also declares how its file is written: ``packaging: Packaging = Packaging()``.
+
     Attributes:
-        epochs: passes over the training split.
-        batch_size: examples per step.
-        lr: peak learning rate of AdamW, one-cycle.
-        average: memory of the weight average, per step, in [0, 1); longer ones generalise better
-            and need longer stages.
-        attack_steps: soft PGD steps of the training attack (see ``PGD.soft``).
-        reuse: each training attack goes on where the last one on that example ended.
-        clean: share of clean loss beside the adversarial loss.
-        q: above 0 the adversarial loss saturates for hopeless examples (see ``Adversarial``).
-        warmup: share of a dense training over which eps grows to its full size.
-        shift: training images are moved by up to so many pixels, as by a crop after padding with
-            black.
-        flip: half of the training images are mirrored, left to right.
-        cutout: a square of so many pixels a side becomes black in each training image.
-        half: ship biases, norms and values outside a codebook as float16.
-        slim: drop dead filters and channels from the file; needs a traceable graph.
-        teacher: whose answers on clean images are learnt: self, the dense net that the compression
-            starts from, or a file (.hbk, or plain weights of --model); by default the labels alone.
-        teacher_share: of the teacher in the loss, in (0, 1]; the labels have the rest.
-        temperature: by which both nets' logits are divided before they are compared.
-        soft_attack: the training attack raises the divergence from the teacher, in place of the
-            cross-entropy with the labels.
-        awp: adversarial weight perturbation: train at the worst weights within so large a share of
-            each tensor's norm (0.005 is usual); 0 is off.
-        domains: how several threats count (--threat linf:0.2+l2:2): min-max puts weight on the
-            worst, average counts all alike, max counts each example's worst alone.
-        gamma: of min-max, 0 or more: the larger, the more alike the weights.
-        weight_rate: of min-max, the step by which the weights follow the losses.
-        audit: of several threats: every so many steps a longer search of the batch looks at what
-            the training attack misses, and min-max weighs that, too; 0 is never.
-        per_sample: min-max has weights for each example, in place of the same ones for all.
+        optimisation: epochs, batch size, learning rate, weight average.
+        augmentation: random changes of the training images.
+        training_attack: how the adversary searches while training.
+        training_loss: what is minimised on each batch.
+        threat_weighting: how several threats count.
+        distillation: whose answers are the targets.
     """
 
-    epochs: int = 20
-    batch_size: int = 128
-    lr: float = 2e-3
-    average: float = 0.998
-    attack_steps: int = 4
-    reuse: bool = False
-    clean: float = 0.0
-    q: float = 0.0
-    warmup: float = 0.2
-    shift: int = 0
-    flip: bool = False
-    cutout: int = 0
-    half: bool = True
-    slim: bool = False
-    teacher: str = ""
-    teacher_share: float = 1.0
-    temperature: float = 1.0
-    soft_attack: bool = False
-    awp: float = 0.0
-    domains: str = "min-max"
-    gamma: float = 0.2
-    weight_rate: float = 0.02
-    audit: int = 16
-    per_sample: bool = False
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    training_attack: TrainingAttack = TrainingAttack()
+    training_loss: TrainingLoss = TrainingLoss()
+    threat_weighting: ThreatWeighting = ThreatWeighting()
+    distillation: Distillation = Distillation()
 
-    def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        if self.epochs < 0:
-            raise ValueError(f"epochs was given as {self.epochs}; give 0 or more.")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size was given as {self.batch_size}; give 1 or more.")
-        if self.attack_steps < 1:
-            raise ValueError(f"attack_steps was given as {self.attack_steps}; give 1 or more.")
-        if self.shift < 0 or self.cutout < 0:
-            raise ValueError(
-                f"shift was given as {self.shift} and cutout as {self.cutout}; give 0 pixels or "
-                "more to each."
-            )
-        if not 0 <= self.clean < 1:
-            raise ValueError(f"clean was given as {self.clean}; give a share in [0, 1).")
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup was given as {self.warmup}; give a share in [0, 1].")
-        if not 0 <= self.q <= 1:
-            raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
-        refuse_lesson(self.teacher_share, self.temperature)
-        if self.awp:
-            refuse_perturbation(self.awp)
-        Audit(self.audit)
-        self.weighting()
-        self.descent()
+    @property
+    @abstractmethod
+    def packaging(self) -> FileSettings:
+        """How trained weights are written to the file."""
 
     @abstractmethod
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """The legs from a trained network to a small one.
+        """The stages from a trained network to a small one.
 
         Between two of them the method may look at ``model`` and re-shape it; a resumed run walks
-        through the legs again, so what happens between them must not be random.
+        through the stages again, so what happens between them must not be random.
 
         Args:
             model: trained in place.
@@ -141,74 +74,51 @@ class Method(ABC):
             sample: a few training examples, for methods that trace the graph or price a file.
         """
 
+    def with_(self, **changes: Setting) -> Self:
+        """The same method with other settings: ``hb.ATMC().with_(epochs=3, keep=0.02)``.
+
+        Args:
+            changes: new values by the names of their settings, those of nested values included.
+
+        Raises:
+            ValueError: a setting that the method does not have, or a value outside its range.
+        """
+        return changed(self, changes)
+
     def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
-        """The adversarial loss of this method's settings, under several threats the weighed one."""
-        attack = PGD.soft(self.attack_steps)
-        if self.reuse:  # it starts far out already: short steps
-            attack = PGD.soft(self.attack_steps, reach=0.7 * self.attack_steps)
-        robust = Adversarial(threat, attack, self.clean, warmup, self.q)
-        if len(threat.parts()) < 2:
-            self._refuse_weights_of_one()
-            return self.perturbed(robust)
-        return self.perturbed(WorstDomain(robust, self.weighting(), Audit(self.audit)))
+        """The training loss of this method's settings.
 
-    def perturbed(self, objective: Supervised) -> Objective:
-        """The objective at the worst weights near by, where that is asked for."""
-        return WeightPerturbed(objective, self.awp) if self.awp else objective
+        Args:
+            threat: what the adversary may do.
+            warmup: fraction of the stage over which the threat grows to its full size.
 
-    def weighting(self) -> Weighting:
-        """How several threats count."""
-        strategies: dict[str, Weighting] = {
-            "min-max": Shared(self.weight_rate, self.gamma),
-            "average": AVERAGE,
-            "max": WORST,
-        }
-        if self.domains not in strategies:
-            raise ValueError(
-                f"domains was given as {self.domains!r}; give one of {', '.join(strategies)}."
-            )
-        if self.per_sample and self.domains == "min-max":
-            return PerSample(self.gamma)
-        return strategies[self.domains]
-
-    def _refuse_weights_of_one(self) -> None:
-        """One threat has no weights, and what is said of them would go unheard."""
-        for name in ("domains", "gamma", "weight_rate", "audit", "per_sample"):
-            value = getattr(self, name)
-            if value != getattr(type(self), name):
-                raise ValueError(
-                    f"{name} was given as {value}, which is about several threats, and there is "
-                    "one; leave it out, or give several, such as linf:0.1+l2:1."
-                )
-
-    def descent(self, share: float = 1.0) -> Descent:
-        """AdamW at ``share`` of the peak rate."""
-        return Descent(lr=self.lr * share, average=self.average)
-
-    def stage(self, name: str, problem: Problem, solver: Solver[Any], epochs: int) -> Stage:
-        """A leg with this method's batches."""
-        return Stage(
-            name,
-            problem,
-            solver,
-            epochs,
-            batch_size=self.batch_size,
-            augmentation=Augmentation(self.shift, self.flip, self.cutout),
-            reuse=self.reuse,
+        Raises:
+            ValueError: settings of several threats for a single one.
+        """
+        return self.training_loss.objective(
+            threat, self.training_attack, self.threat_weighting, warmup
         )
 
-    def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
-        """The same legs, with this teacher's soft labels as their targets."""
-        for stage in stages:
-            taught = self.lesson(stage.problem.objective, teacher)
-            yield replace(stage, problem=replace(stage.problem, objective=taught))
+    def stage(self, name: str, problem: Problem, solver: Solver[Any], epochs: int) -> Stage:
+        """A stage with this method's batches.
 
-    def lesson(self, objective: Objective, teacher: Teacher) -> Objective:
-        """The same objective, with the teacher's soft labels as its targets."""
-        return Distilled(objective, teacher, self.teacher_share, self.temperature, self.soft_attack)
+        Args:
+            name: appears in the logs; unique within the method.
+            problem: what is solved.
+            solver: by what.
+            epochs: passes over the training split; 0 only makes the weights feasible.
+        """
+        size, reuse = self.optimisation.batch_size, self.training_attack.reuse
+        return Stage(name, problem, solver, epochs, size, self.augmentation, reuse)
+
+    def distilled(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
+        """The same stages, with this teacher's soft labels as their targets."""
+        for stage in stages:
+            objective = self.distillation.distilled(stage.problem.objective, teacher)
+            yield replace(stage, problem=replace(stage.problem, objective=objective))
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
-        """What comes first for a model that is not trained: nothing, unless a method says so."""
+        """The training of a model that is not trained yet; by default none."""
         yield from ()
 
 
@@ -233,11 +143,12 @@ class Compression(Method):
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """Train the dense network, for this method's objective."""
-        yield dense_stage(self, threat, self.dense_epochs or max(1, self.epochs))
+        epochs = self.dense_epochs or max(1, self.optimisation.epochs)
+        yield dense_stage(self, threat, epochs)
 
 
 def dense_stage(method: Method, threat: Threat, epochs: int) -> Stage:
     """``min_w E loss`` with nothing asked of the weights."""
-    problem = Problem(method.objective(threat, method.warmup))
-    solver = ProjectedGradient(method.descent())
+    problem = Problem(method.objective(threat, method.training_attack.warmup))
+    solver = ProjectedGradient(method.optimisation.descent())
     return method.stage("dense", problem, solver, epochs)

@@ -168,8 +168,8 @@ FAST = Evaluation(THREAT, "linf:0.1", {"pgd:2": hb.PGD(2)}, limit=50, check_limi
 
 def tiny(work: Path) -> Table:
     """A dense net of one epoch, two seeds of one method, and a mean of two rows."""
-    dense = Entry(hb.DA(epochs=1, attack_steps=1), "digits-cnn", images=256, measured=False)
-    half = Entry(hb.AP(keep=0.5, epochs=0), "digits-cnn", "dense", source="dense", images=256)
+    dense = Entry(hb.DA().with_(epochs=1, attack_steps=1), "digits-cnn", images=256, measured=False)
+    half = Entry(hb.AP(keep=0.5).with_(epochs=0), "digits-cnn", "dense", source="dense", images=256)
     entries = {
         "dense": dense,
         **{f"half, seed {seed}": replace(half, seed=seed) for seed in (0, 1)},

@@ -162,7 +162,8 @@ BAD = {
     "threat of another norm": (["train", "--data", "digits", "--model", "digits-cnn", "--threat",
                                 "linf:0.1+l7:2"], "could not be read"),
     "gamma": (["train", *FAST, "--model", "digits-cnn", "--gamma", "-1"], "gamma was given as -1"),
-    "domains": (["train", *FAST, "--model", "digits-cnn", "--domains", "x"], "min-max, average"),
+    "threats": (["train", *FAST, "--model", "digits-cnn", "--threat-weights", "x"],
+                "min-max, average"),
     "keep": (["compress", *FAST, "--model", "digits-cnn", "--keep", "150%"], "1.5"),
     "keep zero": (["compress", *FAST, "--model", "digits-cnn", "--keep", "0"], "keep"),
     "bits": (["compress", *FAST, "--model", "digits-cnn", "--bits", "17"], "17"),
@@ -270,7 +271,7 @@ def test_reweighted_and_a_teacher_by_flags_alone(
     run(
         "compress", "--method", "reweighted", "--pattern", "column", "--keep", "40%", "--rounds",
         "2", "--round-epochs", "1", "--epochs", "1", "--from", start, *FAST, "--teacher", "self",
-        "--teacher-share", "0.7", "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40",
+        "--teacher-fraction", "0.7", "--attack-steps", "1", "--attack", "pgd:5", "--limit", "40",
         "--out", str(tmp_path), "--json",
     )  # fmt: skip
     dense, small = json.loads(capsys.readouterr().out)["rows"]
@@ -285,7 +286,16 @@ def test_several_threats_by_flags_alone(
     """Train, compress and evaluate under a union, with its members' shares in the report."""
     union = ["--data", str(start / "few.npz"), "--threat", "linf:0.05+l2:0.4", "--attack", "pgd:3"]
     quick = [*union, "--attack-steps", "1", "--epochs", "1", "--limit", "6", "--json"]
-    run("train", *quick, "--model", "digits-cnn", "--domains", "max", "--out", str(tmp_path / "d"))
+    run(
+        "train",
+        *quick,
+        "--model",
+        "digits-cnn",
+        "--threat-weights",
+        "max",
+        "--out",
+        str(tmp_path / "d"),
+    )
     row = json.loads(capsys.readouterr().out)["rows"][-1]
     assert set(row["members"]["pgd:3"]) == {"linf:0.05", "l2:0.4"}
     small = tmp_path / "small"

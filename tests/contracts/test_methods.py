@@ -33,14 +33,8 @@ def test_meets_its_budget_and_the_file_computes_the_same(
 
 @pytest.mark.parametrize("bits", [1, 3])
 def test_atmc_ships_at_most_two_to_the_bits_values_a_matrix(bits: int) -> None:
-    method = hb.ATMC(
-        keep=0.5,
-        bits=bits,
-        factors=False,
-        epochs=2,
-        dense_epochs=2,
-        codebook_epochs=1,
-        batch_size=32,
+    method = hb.ATMC(keep=0.5, bits=bits, factors=False, dense_epochs=2, codebook_epochs=1).with_(
+        epochs=2, batch_size=32
     )
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
     for name, value in made.artifact.state().items():
@@ -49,7 +43,7 @@ def test_atmc_ships_at_most_two_to_the_bits_values_a_matrix(bits: int) -> None:
 
 
 def test_alr_ships_weights_of_its_rank() -> None:
-    method = hb.ALR(rank=2, epochs=2, dense_epochs=2, batch_size=32)
+    method = hb.ALR(rank=2, dense_epochs=2).with_(epochs=2, batch_size=32)
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
     for name, value in made.artifact.state().items():
         if name.endswith("weight"):
@@ -59,13 +53,13 @@ def test_alr_ships_weights_of_its_rank() -> None:
 def test_the_model_handed_over_is_left_as_it_was() -> None:
     net = mlp()
     before = [p.detach().clone() for p in net.parameters()]
-    method = hb.ATMC(keep=0.5, epochs=1, dense_epochs=1, codebook_epochs=0, batch_size=64)
+    method = hb.ATMC(keep=0.5, dense_epochs=1, codebook_epochs=0).with_(epochs=1, batch_size=64)
     hb.compress(net, toy(), method=method, threat=hb.Linf(0.1))
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
 def test_pretrained_leaves_the_dense_stage_out() -> None:
-    method = hb.AL0(keep=0.5, epochs=1, batch_size=64)
+    method = hb.AL0(keep=0.5).with_(epochs=1, batch_size=64)
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), pretrained=True)
     assert {row["stage"] for row in made.history} == {"sparse"}
     fresh = mlp()
@@ -82,11 +76,11 @@ def test_pretrained_leaves_the_dense_stage_out() -> None:
         lambda: hb.AL0(keep=1.5),
         lambda: hb.AP(keep=-1.0),
         lambda: hb.ALR(rank=0),
-        lambda: hb.DA(epochs=-1),
-        lambda: hb.DA(lr=0.0),
-        lambda: hb.DA(clean=1.0),
-        lambda: hb.DA(attack_steps=0),
-        lambda: hb.DA(warmup=2.0),
+        lambda: hb.DA().with_(epochs=-1),
+        lambda: hb.DA().with_(lr=0.0),
+        lambda: hb.DA().with_(clean=1.0),
+        lambda: hb.DA().with_(attack_steps=0),
+        lambda: hb.DA().with_(warmup=2.0),
     ],
 )
 def test_settings_that_mean_nothing_are_refused_when_they_are_made(make) -> None:

@@ -97,8 +97,8 @@ def small() -> nn.Module:
 
 
 METHODS = [
-    hb.SizeTarget(size="2kB", epochs=1, codebook_epochs=1),
-    hb.ATMC(epochs=1, codebook_epochs=1),
+    hb.SizeTarget(size="2kB", codebook_epochs=1).with_(epochs=1),
+    hb.ATMC(codebook_epochs=1).with_(epochs=1),
 ]
 
 

@@ -216,6 +216,10 @@ def test_compress_takes_a_dataset_as_it_is() -> None:
         return X[i], int(Y[i])
 
     made = hb.compress(
-        net, Own(images), method=hb.AP(keep=0.5, epochs=1), threat=hb.Linf(0.01), pretrained=True
+        net,
+        Own(images),
+        method=hb.AP(keep=0.5).with_(epochs=1),
+        threat=hb.Linf(0.01),
+        pretrained=True,
     )
     assert made.artifact.classes == 3 and made.artifact.input_shape == (1, 5, 4)

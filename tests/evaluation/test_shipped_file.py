@@ -21,6 +21,7 @@ from hauberk.evaluation.shipped_file import prove, read
 from hauberk.method import Compression
 from hauberk.ops.groups import Filter
 from hauberk.problem import Problem
+from hauberk.recipe import Packaging
 from hauberk.slimming.slim import slim
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
@@ -35,10 +36,12 @@ HIDDEN = ["conv1.weight", "conv2.weight", "fc1.weight"]
 class Filters(Compression):
     """Half of all filters leave; nothing is trained."""
 
+    packaging: Packaging = Packaging()
+
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         structures = {"filters": PerTensor(Sparsity(0.5, Filter()))}
         problem = Problem(self.objective(threat), structures, select=lambda model: HIDDEN)
-        yield self.stage("cut", problem, ProjectedGradient(self.descent()), 0)
+        yield self.stage("cut", problem, ProjectedGradient(self.optimisation.descent()), 0)
 
 
 class Mine(nn.Module):
@@ -85,7 +88,7 @@ def made(data: Data, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Com
         slim: hb.compress(
             hb.models.build("digits-cnn"),
             data,
-            method=Filters(slim=slim),
+            method=Filters().with_(slim=slim),
             threat=THREAT,
             out=tmp_path_factory.mktemp("run"),
             pretrained=True,
@@ -96,7 +99,7 @@ def made(data: Data, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Com
 
 def _exact(data: Data, slim: bool) -> Compressed:
     """With biases that are not rounded once dead channels were folded into them."""
-    net, method = hb.models.build("digits-cnn"), Filters(slim=slim, half=False)
+    net, method = hb.models.build("digits-cnn"), Filters().with_(slim=slim, half=False)
     return hb.compress(net, data, method=method, threat=THREAT, pretrained=True)
 
 
@@ -153,10 +156,10 @@ class Priced(Filters):
     found: list[int] = field(default_factory=list)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        whole = dense_bytes(model.state_dict()) if self.slim else None
+        whole = dense_bytes(model.state_dict()) if self.packaging.slim else None
         yield from super().stages(model, threat, sample)
-        shipped = slim(model, sample.images(slice(1))) if self.slim else model
-        self.found.append(Prices.of(shipped, sample, HIDDEN, self.half, whole).file_bytes)
+        shipped = slim(model, sample.images(slice(1))) if self.packaging.slim else model
+        self.found.append(Prices.of(shipped, sample, HIDDEN, self.packaging.half, whole).file_bytes)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -168,7 +171,7 @@ def test_a_file_takes_what_methods_that_plan_its_bytes_count(half: bool, dead: b
     with torch.no_grad():
         net.get_parameter("fc1.bias")[:9] = 1 / 3  # what dead units give is folded
         net.get_parameter("fc1.weight")[:9] = 0
-    method, data = Priced(slim=dead, half=half), Data("sorted", part, part, part, 1000)
+    method, data = Priced().with_(slim=dead, half=half), Data("sorted", part, part, part, 1000)
     made = hb.compress(net, data, method=method, threat=THREAT, pretrained=True)
     assert method.found == [made.artifact.nbytes]
 
@@ -186,14 +189,16 @@ def test_a_model_that_cannot_shrink_is_refused_before_the_training(data: Data) -
             raise AssertionError("too late")
 
     with pytest.raises(ValueError, match=r"graph could not be traced \(shape .* is invalid"):
-        hb.compress(Written(), data, method=Trains(slim=True), threat=THREAT, pretrained=True)
+        hb.compress(
+            Written(), data, method=Trains().with_(slim=True), threat=THREAT, pretrained=True
+        )
 
 
 def test_factors_are_not_slimmed_and_share_one_budget() -> None:
     with pytest.raises(ValueError, match="factors and slim were both given"):
-        hb.ATMC(factors=True, slim=True)
+        hb.ATMC(factors=True).with_(slim=True)
     with pytest.raises(ValueError, match="factors and no across were both given"):
         hb.ATMC(factors=True, across=False)
-    with pytest.raises(ValueError, match="slim was given to ALR"):
-        hb.ALR(slim=True)
-    assert hb.ATMC(slim=True).slim
+    with pytest.raises(ValueError, match="ALR has no setting 'slim'"):
+        hb.ALR().with_(slim=True)
+    assert hb.ATMC().with_(slim=True).packaging.slim

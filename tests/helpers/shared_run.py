@@ -17,15 +17,15 @@ from hauberk.runtime.processes import joined
 
 QUICK: dict[str, Any] = {"epochs": 2, "dense_epochs": 2, "lr": 5e-3}
 METHODS: dict[str, hb.Method] = {
-    "atmc": hb.ATMC(
-        keep=0.05, bits=3, codebook_epochs=1, batch_size=90, shift=1, reuse=True, **QUICK
+    "atmc": hb.ATMC(keep=0.05, bits=3, codebook_epochs=1).with_(
+        batch_size=90, shift=1, reuse=True, **QUICK
     ),
     "admm": hb.ADMMPruning(
-        pattern="irregular", across=True, keep=0.3, admm_epochs=2, rounds=4, batch_size=128, **QUICK
-    ),
-    "min-max": hb.DA(batch_size=90, reuse=True, weight_rate=0.5, epochs=5, lr=5e-3),
-    "long attack": hb.DA(epochs=1, attack_steps=6, batch_size=128),
-    "short attack": hb.DA(epochs=1, attack_steps=1, batch_size=128),
+        pattern="irregular", across=True, keep=0.3, admm_epochs=2, rounds=4
+    ).with_(batch_size=128, **QUICK),
+    "min-max": hb.DA().with_(batch_size=90, reuse=True, weight_rate=0.5, epochs=5, lr=5e-3),
+    "long attack": hb.DA().with_(epochs=1, attack_steps=6, batch_size=128),
+    "short attack": hb.DA().with_(epochs=1, attack_steps=1, batch_size=128),
 }
 UNION = hb.Union((hb.Linf(0.1), hb.L2(0.5)))
 

@@ -24,7 +24,7 @@ QUICK = {"epochs": 1, "admm_epochs": 1, "dense_epochs": 1, "batch_size": 32, "at
 
 
 def pruned(spec: str, data: Data, **settings: object) -> Compressed:
-    method = hb.ADMMPruning(**{**QUICK, **settings})
+    method = hb.ADMMPruning().with_(**{**QUICK, **settings})
     return hb.compress(hb.models.build(spec), data, method=method, threat=hb.Linf(0.1))
 
 
@@ -125,7 +125,7 @@ class Untraceable(nn.Module):
 def test_what_cannot_be_had_is_one_sentence(
     net: type[nn.Module], settings: dict[str, object], sentence: str
 ) -> None:
-    method = hb.ADMMPruning(**{**QUICK, **settings})
+    method = hb.ADMMPruning().with_(**{**QUICK, **settings})
     with pytest.raises(ValueError, match=sentence):
         hb.compress(net(), noise(1, 8, 8), method=method, threat=hb.Linf(0.1), pretrained=True)
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_had_is_one_sentence(
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.ADMMPruning(**settings)
+        hb.ADMMPruning().with_(**settings)
 
 
 @pytest.mark.parametrize(

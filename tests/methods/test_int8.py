@@ -19,7 +19,7 @@ QUICK = {"batch_size": 32, "lr": 0.02}
 
 
 def dense() -> nn.Module:
-    return hb.compress(mlp(), toy(), method=hb.DA(epochs=4, **QUICK), threat=THREAT).model
+    return hb.compress(mlp(), toy(), method=hb.DA().with_(epochs=4, **QUICK), threat=THREAT).model
 
 
 def robust(net: nn.Module) -> float:
@@ -36,7 +36,7 @@ def test_the_file_holds_whole_multiples_and_pruned_weights_stay(per_channel: boo
             if p.ndim > 1:
                 masks[name] = p.abs() >= p.abs().median()
                 p.copy_(torch.where(masks[name], p, 0.0))
-    method = hb.Int8(bits=5, per_channel=per_channel, epochs=2, **QUICK)
+    method = hb.Int8(bits=5, per_channel=per_channel).with_(epochs=2, **QUICK)
     made = hb.compress(net, toy(), method=method, threat=THREAT, pretrained=True)
     assert not any(isinstance(m, Rounded) for m in made.model.modules())
     for name, mask in masks.items():
@@ -50,14 +50,14 @@ def test_the_file_holds_whole_multiples_and_pruned_weights_stay(per_channel: boo
 def test_training_withstands_more_than_rounding_does() -> None:
     net, seen = dense(), {}
     for epochs in (0, 6):
-        method = hb.Int8(bits=2, epochs=epochs, **QUICK)
+        method = hb.Int8(bits=2).with_(epochs=epochs, **QUICK)
         made = hb.compress(net, toy(), method=method, threat=THREAT, pretrained=True)
         seen[epochs] = robust(made.model)
     assert seen[6] > seen[0] + 0.05, seen
 
 
 def test_a_finished_run_resumes_to_the_same_file(tmp_path: Path) -> None:
-    method, made = hb.Int8(epochs=1, dense_epochs=1, **QUICK), []
+    method, made = hb.Int8(dense_epochs=1).with_(epochs=1, **QUICK), []
     for resume in (False, True):
         run = hb.Run(resume=resume)
         made.append(hb.compress(mlp(), toy(), method=method, threat=THREAT, out=tmp_path, run=run))
@@ -66,5 +66,5 @@ def test_a_finished_run_resumes_to_the_same_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [{"bits": 1}, {"bits": 9}, {"half": True}])
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"^(bits|half) was given[^\n]+\.$"):
-        hb.Int8(**settings)
+    with pytest.raises(ValueError, match=r"^(bits was given|Int8 has no setting 'half')[^\n]+\.$"):
+        hb.Int8().with_(**settings)

@@ -17,12 +17,12 @@ QUICK = {"epochs": 0, "rounds": 1, "round_epochs": 1, "dense_epochs": 1, "batch_
 
 
 def pruned(net: nn.Module, data: Data, **settings: object) -> Compressed:
-    method = hb.Reweighted(**{**QUICK, **settings})
+    method = hb.Reweighted().with_(**{**QUICK, **settings})
     return hb.compress(net, data, method=method, threat=hb.Linf(0.1))
 
 
 def test_each_round_has_a_fresh_penalty_at_the_weights_of_its_time() -> None:
-    net, method = mlp(), hb.Reweighted(rounds=3, strength=0.4, eps=0.2, slim=False)
+    net, method = mlp(), hb.Reweighted(rounds=3, strength=0.4, eps=0.2).with_(slim=False)
     legs = method.stages(net, hb.Linf(0.1), toy().train)
     for number in (1, 2, 3):
         stage = next(legs)
@@ -107,7 +107,7 @@ def test_static_is_one_factor_for_all() -> None:
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.Reweighted(**settings)
+        hb.Reweighted().with_(**settings)
 
 
 def test_what_leaves_nothing_is_refused_before_any_training() -> None:

@@ -36,7 +36,7 @@ THREAT = hb.Linf(0.1)
 
 
 def compressed(share: float, out: Path | None = None, **settings: object) -> Compressed:
-    method = hb.RobustnessTarget(robust_at_least=share, **{**QUICK, **settings})
+    method = hb.RobustnessTarget(robust_at_least=share).with_(**{**QUICK, **settings})
     return hb.compress(mlp(), toy(), method=method, threat=THREAT, out=out)
 
 
@@ -73,7 +73,7 @@ def test_more_robustness_takes_more_bytes() -> None:
 
 
 def test_a_target_above_the_dense_net_s_own_names_what_is_reached(tmp_path: Path) -> None:
-    method = hb.RobustnessTarget(robust_at_least=0.9, **QUICK)
+    method = hb.RobustnessTarget(robust_at_least=0.9).with_(**QUICK)
     with pytest.raises(Infeasible, match=r"dense network's own \d+\.\d%: give a lower share"):
         hb.compress(
             mlp(), toy(), method=method, threat=THREAT, out=tmp_path / "out", pretrained=True
@@ -90,7 +90,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
             if name == "codebook 2":
                 raise Stopped
 
-    method = hb.RobustnessTarget(robust_at_least=0.8, **QUICK)
+    method = hb.RobustnessTarget(robust_at_least=0.8).with_(**QUICK)
     whole = compressed(0.8, tmp_path / "whole")
 
     def again(**run: object) -> Compressed:
@@ -107,11 +107,11 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_teacher_teaches_the_bound_too() -> None:
-    method = hb.RobustnessTarget(robust_at_least=0.5, teacher="self", **QUICK)
+    method = hb.RobustnessTarget(robust_at_least=0.5).with_(teacher="self", **QUICK)
     data = toy()
     sample = replace(data.train.first(100), held_out=data.validation)
     net = compressed(0.5).dense
-    stages = method.taught(method.stages(net, THREAT, sample), hb.objectives.Teacher(net))
+    stages = method.distilled(method.stages(net, THREAT, sample), hb.objectives.Teacher(net))
     next(stages)
     shrink = next(stages)
     assert shrink.name == "shrink" and isinstance(shrink.problem.objective, hb.objectives.Rate)
@@ -135,13 +135,13 @@ def test_a_teacher_teaches_the_bound_too() -> None:
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.RobustnessTarget(**settings)
+        hb.RobustnessTarget().with_(**settings)
 
 
 def test_data_without_a_validation_split_are_refused() -> None:
     data = toy()
     data = replace(data, validation=data.validation.first(0))
-    method = hb.RobustnessTarget(robust_at_least=0.5, **QUICK)
+    method = hb.RobustnessTarget(robust_at_least=0.5).with_(**QUICK)
     with pytest.raises(ValueError, match="no validation examples"):
         hb.compress(mlp(), data, method=method, threat=THREAT, pretrained=True)
 

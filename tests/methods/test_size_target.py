@@ -22,7 +22,7 @@ def mlp() -> nn.Module:
 
 @pytest.mark.parametrize("size", ["1500B", "3kB", "15%"])
 def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) -> None:
-    method = hb.SizeTarget(size=size, **QUICK)
+    method = hb.SizeTarget(size=size).with_(**QUICK)
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path)
     dense = 4 * sum(p.numel() for p in mlp().parameters())
     limit = {"1500B": 1500, "3kB": 3000, "15%": int(0.15 * dense)}[size]
@@ -33,7 +33,7 @@ def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) 
 @pytest.mark.parametrize("slim", [False, True])
 def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
     """What is measured between the legs is a function of the weights: the same file comes out."""
-    method = hb.SizeTarget(size="1500B", slim=slim, reuse=True, **{**FEW_BITS, "epochs": 4})
+    method = hb.SizeTarget(size="1500B").with_(slim=slim, reuse=True, **{**FEW_BITS, "epochs": 4})
 
     def run(resume: bool) -> bytes:
         state = hb.Run(resume=resume, identity="a run")
@@ -51,7 +51,7 @@ def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
 def test_dead_units_leave_before_the_codebooks_and_their_bytes_buy_weights(tmp_path: Path) -> None:
     files, bytes_of = {}, {}
     for slim in (False, True):
-        method = hb.SizeTarget(size="1200B", slim=slim, **FEW_BITS)
+        method = hb.SizeTarget(size="1200B").with_(slim=slim, **FEW_BITS)
         made = hb.compress(
             mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path / str(slim)
         )
@@ -66,7 +66,7 @@ def test_a_size_that_holds_not_even_the_header_says_the_least() -> None:
         hb.compress(
             mlp(),
             toy(),
-            method=hb.SizeTarget(size="200B", **QUICK),
+            method=hb.SizeTarget(size="200B").with_(**QUICK),
             threat=hb.Linf(0.1),
             pretrained=True,
         )
@@ -77,4 +77,4 @@ def test_a_size_that_holds_not_even_the_header_says_the_least() -> None:
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="give"):
-        hb.SizeTarget(**settings)
+        hb.SizeTarget().with_(**settings)

@@ -132,15 +132,15 @@ def test_an_objective_without_a_target_cannot_be_taught() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"teacher_share": 0.0}, "share was given as 0.0"),
-        ({"teacher_share": 1.1}, "share was given as 1.1"),
+        ({"teacher_fraction": 0.0}, "share was given as 0.0"),
+        ({"teacher_fraction": 1.1}, "share was given as 1.1"),
         ({"temperature": 0.0}, "temperature was given as 0.0"),
         ({"temperature": float("nan")}, "temperature was given as nan"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.ATMC(**settings)
+        hb.ATMC().with_(**settings)
 
 
 def _each() -> list[Method]:
@@ -155,7 +155,7 @@ def test_every_method_takes_a_teacher(method: Method) -> None:
     """Each of its legs, and the network they start from, whatever becomes of it later."""
     start = mlp()
     teacher, stages = Teacher(start), list[Stage]()
-    legs = method.taught(method.stages(start, Linf(0.1), toy().train), teacher)
+    legs = method.distilled(method.stages(start, Linf(0.1), toy().train), teacher)
     for stage in legs:
         stages.append(stage)
         stage.solver.finish(
@@ -170,14 +170,14 @@ def test_every_method_takes_a_teacher(method: Method) -> None:
 
 def test_self_is_the_dense_network_after_its_training(monkeypatch) -> None:
     asked = []
-    taught = Method.taught
+    taught = Method.distilled
 
     def watched(self, stages, teacher):
         asked.append(teacher)
         return taught(self, stages, teacher)
 
-    monkeypatch.setattr(Method, "taught", watched)
-    method = hb.AL0(keep=0.3, teacher="self", **QUICK)
+    monkeypatch.setattr(Method, "distilled", watched)
+    method = hb.AL0(keep=0.3).with_(teacher="self", **QUICK)
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
     (teacher,) = asked
     assert teacher.digest() == Teacher(made.dense).digest() != Teacher(mlp()).digest()
@@ -185,7 +185,7 @@ def test_self_is_the_dense_network_after_its_training(monkeypatch) -> None:
 
 
 def test_a_run_that_teaches_itself_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    method = hb.AL0(keep=0.5, teacher="self", **QUICK)
+    method = hb.AL0(keep=0.5).with_(teacher="self", **QUICK)
     common = {"method": method, "threat": hb.Linf(0.1), "out": tmp_path}
     first = hb.compress(conv(), toy(), **common)
     (tmp_path / "stage-1.safetensors").unlink()
@@ -207,7 +207,7 @@ def test_a_teacher_of_another_file_teaches_and_is_part_of_the_run(tmp_path: Path
         teacher[3].weight.zero_()
         teacher[3].bias.zero_()
     path = _shipped(tmp_path / "teacher.hbk", teacher)
-    method = hb.AL0(keep=1.0, teacher=str(path), lr=0.02, **{**QUICK, "epochs": 6})
+    method = hb.AL0(keep=1.0).with_(teacher=str(path), lr=0.02, **{**QUICK, "epochs": 6})
     common = {"threat": hb.Linf(0.05), "out": tmp_path / "run", "pretrained": True}
     made = hb.compress(mlp(), toy(), method=method, **common)
     spread = made.model(toy().test.images()).softmax(1)
@@ -223,7 +223,7 @@ def test_a_teacher_of_another_file_teaches_and_is_part_of_the_run(tmp_path: Path
 def test_plain_weights_teach_a_network_like_the_students(tmp_path: Path) -> None:
     path = tmp_path / "teacher.pt"
     torch.save(mlp().state_dict(), path)
-    method = hb.AL0(keep=0.5, teacher=str(path), teacher_share=0.5, **QUICK)
+    method = hb.AL0(keep=0.5).with_(teacher=str(path), teacher_fraction=0.5, **QUICK)
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), pretrained=True)
     assert made.artifact.nbytes
 
@@ -235,7 +235,7 @@ class Wide(nn.Sequential):
 
 def test_a_teacher_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     def refused(teacher: str, match: str, student: nn.Module | None = None, **more: object) -> None:
-        method = hb.AL0(keep=0.5, teacher=teacher, **QUICK)
+        method = hb.AL0(keep=0.5).with_(teacher=teacher, **QUICK)
         with pytest.raises((ValueError, OSError), match=match) as caught:
             model, data = student or mlp(), more.pop("data", toy())
             hb.compress(model, data, method=method, threat=hb.Linf(0.1), **more)
@@ -258,7 +258,7 @@ def test_a_teacher_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_not_trained_cannot_teach_itself() -> None:
-    method = hb.DA(epochs=1, teacher="self")
+    method = hb.DA().with_(epochs=1, teacher="self")
     with pytest.raises(ValueError, match=r"self to DA, .* is not trained .*; give the file"):
         hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1))
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), pretrained=True)

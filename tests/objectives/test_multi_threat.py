@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,8 +224,9 @@ def test_each_threat_has_its_own_last_ends() -> None:
 
 def test_a_stopped_run_resumes_to_the_same_bits_with_its_weights(tmp_path: Path) -> None:
     """Killed in mid-stage: the checkpoint holds the weights and each threat's ends."""
-    method = hb.ATMC(keep=0.5, codebook_epochs=0, reuse=True, gamma=0.1, weight_rate=0.5,
-                     **{**QUICK, "epochs": 4})  # fmt: skip
+    method = hb.ATMC(keep=0.5, codebook_epochs=0).with_(
+        reuse=True, gamma=0.1, weight_rate=0.5, **{**QUICK, "epochs": 4}
+    )
     whole = hb.compress(mlp(), toy(), method=method, threat=THREE, out=tmp_path / "whole")
 
     class Stop(Exception):
@@ -255,18 +255,19 @@ def _each() -> list[Method]:
 @pytest.mark.parametrize("method", _each(), ids=lambda m: type(m).__name__)
 def test_every_method_weighs_a_union_and_no_other_threat(method: Method) -> None:
     natural = type(method) is hb.NAP
-    alone = replace(method, domains="min-max")  # of one threat nothing else can be asked
+    alone = method.with_(threat_weights="min-max")  # of one threat nothing else can be asked
     for of, threat, kind in ((method, THREE, WorstDomain), (alone, Linf(0.1), Adversarial)):
         found = of.objective(threat, 0.3)
         assert isinstance(found, kind) or natural
-    if method.domains == "min-max":
-        assert method.weighting() == Shared(method.weight_rate, method.gamma)
+    if method.threat_weighting.threat_weights == "min-max":
+        given = method.threat_weighting
+        assert given.strategy() == Shared(given.weight_rate, given.gamma)
 
 
 def test_the_strategies_are_values() -> None:
-    assert hb.DA(domains="average").weighting() is AVERAGE
-    assert hb.DA(domains="max").weighting() is WORST
-    assert hb.DA(per_sample=True, gamma=0.3).weighting() == PerSample(0.3)
+    assert hb.DA().with_(threat_weights="average").threat_weighting.strategy() is AVERAGE
+    assert hb.DA().with_(threat_weights="max").threat_weighting.strategy() is WORST
+    assert hb.DA().with_(per_sample=True, gamma=0.3).threat_weighting.strategy() == PerSample(0.3)
 
 
 def test_a_teacher_teaches_under_a_union() -> None:
@@ -287,14 +288,14 @@ def test_min_max_refuses_a_threat_alone() -> None:
     "settings",
     [
         {"gamma": 3.0},
-        {"domains": "average"},
+        {"threat_weights": "average"},
         {"audit": 0},
         {"weight_rate": 1.0},
         {"per_sample": True},
     ],
 )
 def test_what_weighs_several_threats_is_refused_beside_one(settings: dict) -> None:
-    method = hb.ATMC(keep=0.5, **settings)
+    method = hb.ATMC(keep=0.5).with_(**settings)
     (name,) = settings
     assert method.objective(THREE)
     with pytest.raises(ValueError, match=f"{name} was given as .*about several threats"):
@@ -307,9 +308,12 @@ def test_what_weighs_several_threats_is_refused_beside_one(settings: dict) -> No
         ({"gamma": -0.1}, "gamma was given as -0.1; give 0"),
         ({"weight_rate": 0.0}, "rate of the weights was given as 0.0"),
         ({"audit": -1}, "audit was given as -1; give 0"),
-        ({"domains": "median"}, "domains was given as 'median'; give one of min-max, average, max"),
+        (
+            {"threat_weights": "median"},
+            "threat_weights was given as 'median'; give one of min-max, average, max",
+        ),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.methods.MinMax(**settings)
+        hb.methods.MinMax().with_(**settings)

@@ -140,7 +140,7 @@ def test_factors_are_perturbed_as_what_is_trained() -> None:
 
 def test_a_stage_trains_with_it_and_resumes_to_the_same_bits(tmp_path) -> None:
     quick = {"epochs": 2, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1, "reuse": True}
-    method = hb.AL0(keep=0.5, awp=0.01, teacher="self", **quick)
+    method = hb.AL0(keep=0.5).with_(awp=0.01, teacher="self", **quick)
     common = {"method": method, "threat": hb.Linf(0.1), "out": tmp_path}
     first = hb.compress(mlp(), toy(), **common)
     (tmp_path / "stage-1.safetensors").unlink()
@@ -148,7 +148,7 @@ def test_a_stage_trains_with_it_and_resumes_to_the_same_bits(tmp_path) -> None:
     state = first.artifact.state()
     assert all(torch.equal(t, state[n]) for n, t in again.artifact.state().items())
     plain = hb.compress(
-        mlp(), toy(), method=hb.AL0(keep=0.5, teacher="self", **quick), threat=hb.Linf(0.1)
+        mlp(), toy(), method=hb.AL0(keep=0.5).with_(teacher="self", **quick), threat=hb.Linf(0.1)
     )
     assert not all(torch.equal(t, state[n]) for n, t in plain.artifact.state().items())
 
@@ -179,13 +179,13 @@ def test_flatter_minima_lose_less_to_noise_in_the_weights() -> None:
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.0, float("nan"), float("inf")])
 def test_a_share_that_means_nothing_is_refused(gamma: float) -> None:
-    for make in (lambda: WeightPerturbed(Natural(), gamma), lambda: hb.ATMC(awp=gamma)):
+    for make in (lambda: WeightPerturbed(Natural(), gamma), lambda: hb.ATMC().with_(awp=gamma)):
         with pytest.raises(ValueError, match=r"weight perturbation was given as .*; give a share"):
             make()
 
 
 def test_natural_training_takes_it_too() -> None:
-    for method in (hb.NAP(awp=0.01), hb.ADMMPruning(natural=True, awp=0.01)):
+    for method in (hb.NAP().with_(awp=0.01), hb.ADMMPruning().with_(natural=True, awp=0.01)):
         objective = method.objective(Linf(0.1))
         assert isinstance(objective, WeightPerturbed) and objective.objective == Natural()
-    assert list(itertools.islice(hb.DA(awp=0.01).stages(mlp(), Linf(0.1), toy().train), 1))
+    assert list(itertools.islice(hb.DA().with_(awp=0.01).stages(mlp(), Linf(0.1), toy().train), 1))

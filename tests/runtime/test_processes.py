@@ -109,7 +109,7 @@ def test_a_killed_process_ends_the_run_which_resumes_on_another_number(tmp_path)
     alone = hb.compress(
         nn.Sequential(nn.Identity(), hb.models.build("digits-cnn")),
         "digits",
-        method=hb.DA(epochs=5, attack_steps=1),
+        method=hb.DA().with_(epochs=5, attack_steps=1),
         threat=hb.Linf(0.1),
     )
     assert after == pytest.approx([row["loss"] for row in alone.history], abs=1e-3)

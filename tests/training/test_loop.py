@@ -47,8 +47,8 @@ SCRIPT = """
         def step(self, metrics):
             print("step", flush=True)
 
-    method = hb.ATMC(keep=0.3, bits=2, epochs=6, dense_epochs=2, codebook_epochs=2, batch_size=32,
-                     reuse=True, factors=True, shift=1, flip=True, cutout=2)
+    method = hb.ATMC(keep=0.3, bits=2, dense_epochs=2, codebook_epochs=2, factors=True)
+    method = method.with_(epochs=6, batch_size=32, reuse=True, shift=1, flip=True, cutout=2)
     made = hb.compress(
         conv(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
         run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),

@@ -114,10 +114,9 @@ def test_a_file_is_not_taken_into_memory() -> None:
     assert settled(train, CPU).x is train.x and not mapped(train.images(slice(0, 3)))
 
 
-METHOD = hb.ATMC(
-    keep=0.3, bits=2, epochs=2, dense_epochs=1, codebook_epochs=1, batch_size=32, reuse=True,
-    shift=1, flip=True,
-)  # fmt: skip
+METHOD = hb.ATMC(keep=0.3, bits=2, dense_epochs=1, codebook_epochs=1).with_(
+    epochs=2, batch_size=32, reuse=True, shift=1, flip=True
+)
 
 
 class Stops(Watcher):

@@ -36,14 +36,14 @@ from hauberk.verbs.load import load
 
 THREAT = Linf(0.1)
 _SHARED: dict[str, Any] = {"batch_size": 64, "lr": 4e-3, "attack_steps": 4}
-DENSE = DA(epochs=40, **_SHARED)
+DENSE = DA().with_(epochs=40, **_SHARED)
 SHIPPED = "atmc-2%"
 LADDER: Mapping[str, Method] = {
-    "naive-2%": AP(keep=0.033, epochs=0),
-    "al0-2%": AL0(keep=0.033, epochs=30, **_SHARED),
-    "atmc-2%": ATMC(keep=0.08, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
-    "al0-1%": AL0(keep=0.0157, epochs=30, **_SHARED),
-    "atmc-1%": ATMC(keep=0.0325, bits=4, epochs=24, codebook_epochs=6, **_SHARED),
+    "naive-2%": AP(keep=0.033).with_(epochs=0),
+    "al0-2%": AL0(keep=0.033).with_(epochs=30, **_SHARED),
+    "atmc-2%": ATMC(keep=0.08, bits=4, codebook_epochs=6).with_(epochs=24, **_SHARED),
+    "al0-1%": AL0(keep=0.0157).with_(epochs=30, **_SHARED),
+    "atmc-1%": ATMC(keep=0.0325, bits=4, codebook_epochs=6).with_(epochs=24, **_SHARED),
 }
 """Rows by name; the name says the share of the dense float32 bytes that the file may take."""
 

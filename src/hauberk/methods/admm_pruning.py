@@ -20,9 +20,9 @@ from hauberk.constraints import Sparsity, Support
 from hauberk.dataset import Examples
 from hauberk.method import Compression
 from hauberk.methods._structured import Prunable, refuse_emptied, width_of
-from hauberk.objectives import Natural
 from hauberk.ops.ties import Families
-from hauberk.problem import Constraint, Objective, Problem
+from hauberk.problem import Constraint, Problem
+from hauberk.recipe import Packaging
 from hauberk.slimming.slim import shrink
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
@@ -40,7 +40,6 @@ class ADMMPruning(Compression):
         shrink_to_width: in place of keep: the width of the net that stays, where the network has
             one (lenet:8 to 1).
         across: one budget over all layers, which LAMP weighs, in place of one for each.
-        natural: train on clean images; there is no adversary.
         admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
         rho: ADMM's penalty weight at its start.
         growth: its penalty weight at its end, in multiples of rho.
@@ -50,14 +49,12 @@ class ADMMPruning(Compression):
         cut_epochs: passes of the retraining after each cut but the last.
         retrain_warmup: share of the retraining over which eps grows from nothing to its full
             size, for a cut that leaves little of the net.
-        slim: dead filters and channels leave the network.
     """
 
     pattern: str = "irregular"
     keep: float = 0.25
     shrink_to_width: int = 0
     across: bool = False
-    natural: bool = False
     admm_epochs: int = 10
     rho: float = 5.0
     growth: float = 20.0
@@ -65,11 +62,9 @@ class ADMMPruning(Compression):
     cuts: int = 1
     cut_epochs: int = 10
     retrain_warmup: float = 0.0
-    slim: bool = True
+    packaging: Packaging = Packaging(slim=True)
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         Sparsity(self.keep, self._prunable.groups)
         ADMM(frozenset(), self.rho, self.growth, self.rounds)
         least = {"admm_epochs": 0, "cut_epochs": 0, "shrink_to_width": 0, "cuts": 1}
@@ -87,10 +82,6 @@ class ADMMPruning(Compression):
                 f"shrink_to_width was given with the pattern {self.pattern}, which leaves a net as "
                 "wide as it is; give the pattern filter or bn-filter."
             )
-
-    def objective(self, threat: Threat, warmup: float = 0.0) -> Objective:
-        """The adversarial loss, or with ``natural`` the clean one."""
-        return self.perturbed(Natural()) if self.natural else super().objective(threat, warmup)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """For each cut ADMM, which ends with it; then the retraining."""
@@ -119,14 +110,23 @@ class ADMMPruning(Compression):
 
         last, mark = number == self.cuts, f" {number}" if self.cuts > 1 else ""
         pattern = self._prunable.at_most(keep, ties, problem().weights(model), self.across)
-        admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, self.rounds, self.descent(0.5))
+        admm = ADMM(
+            frozenset({"pattern"}),
+            self.rho,
+            self.growth,
+            self.rounds,
+            self.optimisation.descent(0.5),
+        )
         yield self.stage(f"admm{mark}", problem(pattern=pattern), admm, self.admm_epochs)
         refuse_emptied(problem().weights(model))
-        if self.slim:
+        if self.packaging.slim:
             shrink(model, example)
         support = Support.of(problem().weights(model))
         retraining = problem(self.retrain_warmup if last else 0.0, support=support)
-        solver, epochs = ProjectedGradient(self.descent()), self.epochs if last else self.cut_epochs
+        solver, epochs = (
+            ProjectedGradient(self.optimisation.descent()),
+            self.optimisation.epochs if last else self.cut_epochs,
+        )
         yield self.stage(f"retrain{mark}", retraining, solver, epochs)
 
     @property

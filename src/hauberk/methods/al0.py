@@ -15,6 +15,7 @@ from hauberk.constraints import Annealed, Sparsity
 from hauberk.dataset import Examples
 from hauberk.method import Compression
 from hauberk.problem import Constraint, Problem
+from hauberk.recipe import Packaging
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -33,10 +34,9 @@ class AL0(Compression):
 
     keep: float = 0.02
     anneal: bool = True
+    packaging: Packaging = Packaging()
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         Sparsity(self.keep)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
@@ -48,5 +48,5 @@ class AL0(Compression):
         else:
             budget = Sparsity(self.keep)
         problem = Problem(objective, {"budget": budget}, select=self.select)
-        solver = ProjectedGradient(self.descent(0.5), lazy=self.anneal)
-        yield self.stage("sparse", problem, solver, self.epochs)
+        solver = ProjectedGradient(self.optimisation.descent(0.5), lazy=self.anneal)
+        yield self.stage("sparse", problem, solver, self.optimisation.epochs)

@@ -15,6 +15,7 @@ from hauberk.dataset import Examples
 from hauberk.method import Compression
 from hauberk.parametrize import factorise
 from hauberk.problem import Problem
+from hauberk.recipe import FactorPackaging
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -29,20 +30,15 @@ class ALR(Compression):
     """
 
     rank: int = 4
+    packaging: FactorPackaging = FactorPackaging()
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         if self.rank < 1:
             raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
-        if self.slim:
-            raise ValueError(
-                "slim was given to ALR, whose factors have no dead filters; leave it out."
-            )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One: low rank."""
         factorise(model, self.rank, self.select)
         problem = Problem(self.objective(threat))
-        solver = ProjectedGradient(self.descent(0.5))
-        yield self.stage("low-rank", problem, solver, self.epochs)
+        solver = ProjectedGradient(self.optimisation.descent(0.5))
+        yield self.stage("low-rank", problem, solver, self.optimisation.epochs)

@@ -26,6 +26,7 @@ from hauberk.dataset import Examples
 from hauberk.method import Compression
 from hauberk.parametrize import coded, factorise, layers
 from hauberk.problem import Constraint, Problem
+from hauberk.recipe import Packaging
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -54,10 +55,9 @@ class ATMC(Compression):
     factors: bool = False
     paper: bool = False
     rho: float = 20.0
+    packaging: Packaging = Packaging()
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         Sparsity(self.keep)
         Codebook(self.bits)
         Codebook(self.outer_bits or self.bits)
@@ -65,7 +65,7 @@ class ATMC(Compression):
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
-        if self.factors and self.slim:
+        if self.factors and self.packaging.slim:
             raise ValueError(
                 "factors and slim were both given; factors have no dead filters: give one."
             )
@@ -87,23 +87,23 @@ class ATMC(Compression):
         weights = problem().weights(model)
         codebook = self._codebook(model)
         if self.paper:
-            admm = ADMM(frozenset({"codebook"}), self.rho, descent=self.descent(0.5))
+            admm = ADMM(frozenset({"codebook"}), self.rho, descent=self.optimisation.descent(0.5))
             plain = Sparsity(count) if self.across else PerTensor(Sparsity(self.keep))
             both = problem(budget=plain, codebook=codebook)
-            yield self.stage("admm", both, admm, self.epochs)
+            yield self.stage("admm", both, admm, self.optimisation.epochs)
             return
         if self.across:
             budget: Constraint = Annealed(Sparsity(count).balanced(weights))
         else:
             budget = PerTensor(Annealed(Sparsity(self.keep)))
-        sparse = ProjectedGradient(self.descent(0.5), lazy=True)
-        yield self.stage("sparse", problem(budget=budget), sparse, self.epochs)
+        sparse = ProjectedGradient(self.optimisation.descent(0.5), lazy=True)
+        yield self.stage("sparse", problem(budget=budget), sparse, self.optimisation.epochs)
         support = On(Support.of(weights), frozenset(weights))
         sets = {"support": support, "codebook": codebook}
         both = Problem(
             objective, sets, select=lambda net: coded(net, self.select(net), 8 << self.bits)
         )
-        solver = ProjectedGradient(self.descent(0.15), lazy=True)
+        solver = ProjectedGradient(self.optimisation.descent(0.15), lazy=True)
         yield self.stage("codebook", both, solver, self.codebook_epochs)
 
     def _codebook(self, model: nn.Module) -> Codebook:

@@ -12,6 +12,7 @@ from torch import nn
 
 from hauberk.dataset import Examples
 from hauberk.method import Method, dense_stage
+from hauberk.recipe import Packaging
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
 
@@ -20,8 +21,8 @@ from hauberk.training.stage import Stage
 class DA(Method):
     """Dense adversarial training; nothing is compressed, and the file is float32."""
 
-    half: bool = False
+    packaging: Packaging = Packaging(half=False)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One, and what it ends with ships."""
-        yield dense_stage(self, threat, self.epochs)
+        yield dense_stage(self, threat, self.optimisation.epochs)

@@ -21,6 +21,7 @@ from hauberk.dataset import Examples
 from hauberk.method import Compression
 from hauberk.parametrize import quantise, unquantise
 from hauberk.problem import Constraint, Problem
+from hauberk.recipe import GridPackaging
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -35,23 +36,16 @@ class Int8(Compression):
         per_channel: a scale for each output of a layer in place of one for all: nearer, above all
             in few bits; the .hbk, which then has no short codebook, is larger.
         revive: let weights that are zero at the start become others.
-        half: must be off: whole multiples of a scale are no float16 numbers.
     """
 
     bits: int = 8
     per_channel: bool = False
     revive: bool = False
-    half: bool = False
+    packaging: GridPackaging = GridPackaging()
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits was given as {self.bits}; give 2 to 8 bits for a weight.")
-        if self.half:
-            raise ValueError(
-                "half was given to Int8, whose weights would leave their grid; leave it out."
-            )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One, with rounded activations; the float network is left behind."""
@@ -60,6 +54,6 @@ class Int8(Compression):
         sets["grid"] = FixedGrid.of(UniformGrid(self.bits, self.per_channel), weights)
         problem = Problem(self.objective(threat), sets, select=self.select)
         quantise(model, sample.images())
-        solver = ProjectedGradient(self.descent(0.25), lazy=True)
-        yield self.stage("grid", problem, solver, self.epochs)
+        solver = ProjectedGradient(self.optimisation.descent(0.25), lazy=True)
+        yield self.stage("grid", problem, solver, self.optimisation.epochs)
         unquantise(model)

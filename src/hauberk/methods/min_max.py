@@ -16,6 +16,7 @@ from torch import nn
 
 from hauberk.dataset import Examples
 from hauberk.method import Method, dense_stage
+from hauberk.recipe import Packaging
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
 
@@ -24,7 +25,7 @@ from hauberk.training.stage import Stage
 class MinMax(Method):
     """Dense adversarial training over domains; nothing is compressed, and the file is float32."""
 
-    half: bool = False
+    packaging: Packaging = Packaging(half=False)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """One, and what it ends with ships."""
@@ -33,4 +34,4 @@ class MinMax(Method):
                 f"min-max was given the threat {threat} alone; give several, such as "
                 "linf:0.2+l2:2, or take the method da."
             )
-        yield dense_stage(self, threat, self.epochs)
+        yield dense_stage(self, threat, self.optimisation.epochs)

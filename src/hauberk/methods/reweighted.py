@@ -29,6 +29,7 @@ from hauberk.ops.ties import Families, join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.penalties.checks import refuse_eps, refuse_strength
 from hauberk.problem import Penalty, Problem, Structure
+from hauberk.recipe import Packaging
 from hauberk.slimming.slim import shrink
 from hauberk.solver import Solver
 from hauberk.solvers import ADMM, ProjectedGradient
@@ -57,7 +58,6 @@ class Reweighted(Compression):
         eps: ε, in the least magnitude that the cut would keep of a layer (of groups: squared).
         bits: of a codebook index, in the same problem by ADMM, 1 to 16; 0 is without a codebook.
         rho: ADMM's penalty weight for the codebook.
-        slim: dead filters and channels leave the network before it is retrained.
     """
 
     pattern: str = "irregular"
@@ -70,11 +70,9 @@ class Reweighted(Compression):
     eps: float = 0.1
     bits: int = 0
     rho: float = 20.0
-    slim: bool = True
+    packaging: Packaging = Packaging(slim=True)
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         Sparsity(self.keep, self._prunable.groups)
         ADMM(frozenset(), self.rho)
         if self.bits:
@@ -117,10 +115,12 @@ class Reweighted(Compression):
             yield self.stage(f"round {number}", penalised, self._solver(0.5), self.round_epochs)
         yield self.stage("cut", problem(pattern=cut()), self._solver(), 0)
         refuse_emptied(weights())
-        if self.slim:
+        if self.packaging.slim:
             shrink(model, example)
         support = On(Support.of(weights()), pruned)
-        yield self.stage("retrain", problem(support=support), self._solver(), self.epochs)
+        yield self.stage(
+            "retrain", problem(support=support), self._solver(), self.optimisation.epochs
+        )
 
     def _penalty(self, w: Weights, ties: Families) -> Penalty:
         """The term that is frozen at ``w``."""
@@ -141,7 +141,7 @@ class Reweighted(Compression):
         return TiedPenalty(penalty, ties) if self._prunable.by_filter else penalty
 
     def _solver(self, share: float = 1.0) -> Solver[Any]:
-        descent = self.descent(share)
+        descent = self.optimisation.descent(share)
         if not self.bits:
             return ProjectedGradient(descent)
         return ADMM(frozenset({"codebook"}), self.rho, rounds=_UPDATES, descent=descent)

@@ -37,6 +37,7 @@ from hauberk.method import Compression
 from hauberk.objectives import Held, Rate, Teacher
 from hauberk.parametrize import coded
 from hauberk.problem import Bound, Constraint, Objective, Problem
+from hauberk.recipe import Packaging
 from hauberk.solvers import DualAscent, ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -79,12 +80,11 @@ class RobustnessTarget(Compression):
     legs: int = 9
     most_bits: int = 8
     judge_steps: int = 40
+    packaging: Packaging = Packaging()
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         self._target(1)
-        ByteBudget(1, codec(self.half), self.most_bits)
+        ByteBudget(1, codec(self.packaging.half), self.most_bits)
         if self.codebook_epochs < 0 or self.legs < 1 or self.judge_steps < 1:
             raise ValueError(
                 f"codebook_epochs was given as {self.codebook_epochs}, legs as {self.legs} and "
@@ -95,12 +95,16 @@ class RobustnessTarget(Compression):
         """To the device; the multiplier's leg; a cut; legs that close on the smallest file."""
         held_out = sample.held_out if sample.held_out is not None else sample.first(0)
         target, objective = self._target(len(held_out)), self.objective(threat)
-        yield self.stage("start", Problem(objective), ProjectedGradient(self.descent()), 0)
-        judge = Judge(threat, held_out, self.judge_steps, self.half)
+        yield self.stage(
+            "start", Problem(objective), ProjectedGradient(self.optimisation.descent()), 0
+        )
+        judge = Judge(threat, held_out, self.judge_steps, self.packaging.half)
         target.refuse_above(judge(model))
-        packing = Packing(model, coded(model, self.select(model)), self.most_bits, self.half)
+        packing = Packing(
+            model, coded(model, self.select(model)), self.most_bits, self.packaging.half
+        )
         best = _Best(packing, lambda net: judge(net).accuracy, target.need)
-        rest = Prices.of(model, sample, packing.names, self.half).rest_bytes
+        rest = Prices.of(model, sample, packing.names, self.packaging.half).rest_bytes
         tariffs = packing.tariffs(packing.lean(best.cut_alone()))
         rate = Rate(tariffs, 8 * rest)
         quick = replace(judge, examples=held_out.first(_LOOK_EXAMPLES))
@@ -114,27 +118,32 @@ class RobustnessTarget(Compression):
         shrink = Problem(
             rate, {"given up": GivenUp(tariffs)}, {"robust": bound}, lambda _: packing.names
         )
-        last = replace(self.descent(0.5), average=0.0)  # a mean would fall below the thresholds
+        last = replace(
+            self.optimisation.descent(0.5), average=0.0
+        )  # a mean would fall below the thresholds
         dense = copy.deepcopy(model.state_dict())
         solver = DualAscent(last, start=_START, speed=_SPEED, looks=_LOOKS, lazy=True)
-        yield self.stage("shrink", shrink, solver, self.epochs)
+        yield self.stage("shrink", shrink, solver, self.optimisation.epochs)
         bits = packing.length(packing.kept(tariffs))
         model.load_state_dict(dense)
         yield from self._close(objective, best, bits, sample)
 
-    def taught(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
+    def distilled(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
         """The same legs; in the first, the bound's surrogate is what is taught."""
 
         def lesson(bound: Bound) -> Bound:
             assert isinstance(bound.surrogate, Held)
-            return replace(bound, surrogate=Held(self.lesson(bound.surrogate.objective, teacher)))
+            return replace(
+                bound,
+                surrogate=Held(self.distillation.distilled(bound.surrogate.objective, teacher)),
+            )
 
         for stage in stages:
             bounds = {name: lesson(b) for name, b in stage.problem.bounds.items()}
             if bounds:
                 yield replace(stage, problem=replace(stage.problem, bounds=bounds))
             else:
-                yield from super().taught(iter([stage]), teacher)
+                yield from super().distilled(iter([stage]), teacher)
 
     def _close(
         self, objective: Objective, best: _Best, bits: float, sample: Examples
@@ -147,13 +156,13 @@ class RobustnessTarget(Compression):
             return replace(packing, harms=harms).budget(bits)
 
         def seen() -> Mapping[str, Harm]:
-            return measured(packing, objective, sample, self.reuse)
+            return measured(packing, objective, sample, self.training_attack.reuse)
 
         def leg(name: str, sets: Mapping[str, Constraint], share: float, epochs: int) -> Stage:
             return self._leg(name, objective, packing, sets, share, epochs)
 
         plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
-        yield leg("sparse", {"budget": packing.sparser(plan)}, 0.5, self.epochs)
+        yield leg("sparse", {"budget": packing.sparser(plan)}, 0.5, self.optimisation.epochs)
         start, harms = copy.deepcopy(model.state_dict()), seen()
         for number in range(1, self.legs + 1):
             if search.closed:
@@ -181,7 +190,7 @@ class RobustnessTarget(Compression):
         def mildest_plan(limit: float) -> Mapping[str, Choice]:
             together = replace(packing, harms=harms).budget(limit).fitted_plan(packing.detached)
             plans = [together, *packing.trims(limit)]
-            return mildest(packing, plans, objective, sample, self.reuse)
+            return mildest(packing, plans, objective, sample, self.training_attack.reuse)
 
         for number in range(1, _TRIMS + 1):
             packing.model.load_state_dict(best.state)
@@ -207,7 +216,7 @@ class RobustnessTarget(Compression):
     ) -> Stage:
         """Train in these sets, lazily, at a share of the peak rate."""
         problem = Problem(objective, sets, select=lambda _: packing.names)
-        solver = ProjectedGradient(self.descent(share), lazy=True)
+        solver = ProjectedGradient(self.optimisation.descent(share), lazy=True)
         return self.stage(name, problem, solver, epochs)
 
     def _target(self, n: int) -> RobustTarget:

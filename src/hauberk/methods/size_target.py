@@ -28,6 +28,7 @@ from hauberk.method import Compression
 from hauberk.ops.sizes import size_bytes
 from hauberk.parametrize import coded
 from hauberk.problem import Constraint, Problem
+from hauberk.recipe import Packaging
 from hauberk.slimming.slim import shrink, slim
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
@@ -56,12 +57,11 @@ class SizeTarget(Compression):
     size: str = "2%"
     most_bits: int = 8
     codebook_epochs: int = 5
+    packaging: Packaging = Packaging()
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        super().__post_init__()
         size_bytes(self.size, 1 << 30)
-        ByteBudget(1, codec(self.half), self.most_bits)
+        ByteBudget(1, codec(self.packaging.half), self.most_bits)
         if self.codebook_epochs < 0:
             given = self.codebook_epochs
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
@@ -70,33 +70,35 @@ class SizeTarget(Compression):
         """The falling budget, half of it by angles; the codebooks; what is still over."""
         objective, names = self.objective(threat), coded(model, self.select(model))
         example = sample.images(slice(1))
-        blind = Packing(model, names, self.most_bits, self.half)
-        lazy = ProjectedGradient(self.descent(0.5), lazy=True)
+        blind = Packing(model, names, self.most_bits, self.packaging.half)
+        lazy = ProjectedGradient(self.optimisation.descent(0.5), lazy=True)
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
             return Problem(objective, sets, select=lambda _: names)
 
-        whole = dense_bytes(model.state_dict()) if self.slim else None
+        whole = dense_bytes(model.state_dict()) if self.packaging.slim else None
 
         def prices() -> Prices:
-            shipped = slim(model, example) if self.slim else model
-            return Prices.of(shipped, sample, names, self.half, whole)
+            shipped = slim(model, example) if self.packaging.slim else model
+            return Prices.of(shipped, sample, names, self.packaging.half, whole)
 
         def left_bits(share: float) -> int:
             return self._left_bits(prices(), share)
 
         def seeing() -> Packing:
-            return replace(blind, harms=measured(blind, objective, sample, self.reuse))
+            return replace(
+                blind, harms=measured(blind, objective, sample, self.training_attack.reuse)
+            )
 
-        first = self.epochs // 2
+        first = self.optimisation.epochs // 2
         if first:
             plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
         packing = seeing() if first else blind
         plan = packing.budget(left_bits(1.0)).plan(packing.detached)
         sparser = problem({"budget": packing.sparser(plan)})
-        yield self.stage("sparser", sparser, lazy, self.epochs - first)
-        if self.slim:
+        yield self.stage("sparser", sparser, lazy, self.optimisation.epochs - first)
+        if self.packaging.slim:
             shrink(model, example)
 
         packing, margin = seeing(), _MARGIN
@@ -105,7 +107,7 @@ class SizeTarget(Compression):
             model.load_state_dict(before)
             plan = packing.budget(left_bits(margin)).fitted_plan(packing.detached)
             both = problem(packing.codebooks(plan))
-            trained = ProjectedGradient(self.descent(0.15), lazy=True)
+            trained = ProjectedGradient(self.optimisation.descent(0.15), lazy=True)
             yield self.stage(leg, both, trained, self.codebook_epochs)
             now = prices()
             used = 8 * (now.file_bytes - now.rest_bytes) / self._left_bits(now, 1.0)
@@ -113,7 +115,7 @@ class SizeTarget(Compression):
             if used >= _USED or longest:
                 break
             margin *= _MARGIN / used
-        if self.slim:
+        if self.packaging.slim:
             shrink(model, example)
         limit, excess = left_bits(1.0), 1
         while excess > 0:  # the writer fills whole bytes: once more for a few of them

@@ -81,15 +81,15 @@ def compress(
     data, method = load_data(data), method or ATMC()
     run = replace(run or Run(), out=Path(out) if out else None)
     check_fit(model, data)
-    if method.teacher == "self" and not pretrained and not any(method.dense(threat)):
+    if method.distillation.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
             f"teacher was given as self to {type(method).__name__}, whose network is not trained "
             "before it starts; give the file of a trained one, or start from one (--from)."
         )
-    teacher = _teacher(method.teacher, model, data, run.place())
+    teacher = _teacher(method.distillation.teacher, model, data, run.place())
     if teacher:
         run = replace(run, identity=f"{run.identity} teacher={teacher.digest()}")
-    if method.slim:
+    if method.packaging.slim:
         _rehearse_slim(model, data)
     if run.folder:
         files.ready(run.folder)
@@ -123,15 +123,16 @@ class _Course:
     dense: nn.Module
 
     def legs(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
-        """The dense training, where it is wanted; then the method's own stages, taught or not."""
+        """The dense training, where it is wanted; then the method's stages, distilled or not."""
         if not pretrained:
             if not run.resume:  # what cannot be is said at once
                 next(self._own(copy.deepcopy(self.working)), None)
             yield from self.method.dense(self.threat)
             self.dense.load_state_dict(self.working.state_dict())
         stages = self._own(self.working)
-        if self.method.teacher:  # self is copied now: the first stage may change the network
-            stages = self.method.taught(stages, teacher or Teacher(self.working, run.place()))
+        if self.method.distillation.teacher:
+            # self is copied now: the first stage may change the network
+            stages = self.method.distilled(stages, teacher or Teacher(self.working, run.place()))
         yield from stages
 
     def _own(self, model: nn.Module) -> Iterator[Stage]:
@@ -148,10 +149,10 @@ class _Course:
 
         What leaves with dead channels is folded into biases, which are rounded after that.
         """
-        net, slimmed = self.working, self.method.slim
+        net, slimmed = self.working, self.method.packaging.slim
         if slimmed:
             net = slim(net, torch.zeros(1, *self.data.shape))
-        if self.method.half:
+        if self.method.packaging.half:
             round_half(net)
         whole = dense_bytes(self.dense.state_dict()) if slimmed else None
         return encode(net, self.data, named, whole)
