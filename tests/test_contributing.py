@@ -63,7 +63,7 @@ def test_the_attack(made: dict[str, object]) -> None:
 def test_the_solver(made: dict[str, object]) -> None:
     solver = made["QuadraticPenalty"](50.0, hb.solvers.Descent(lr=0.05, average=0.0, clip=100.0))
     model, problem = Point(), Problem(Quadratic(), {"box": Box(0.5)})
-    assert solve(Stage("qp", problem, solver, 200, 8), model, no_data(), Run()).ok
+    assert solve(Stage("qp", problem, solver, 60, 8), model, no_data(), Run()).ok
     torch.testing.assert_close(model.w.detach(), kkt(), atol=0.05, rtol=0)
     bound = Bound(lambda m, b: m.w.sum(), lambda m: 0.0, 1.0)
     with pytest.raises(ValueError, match="bounds"):

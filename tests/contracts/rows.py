@@ -278,8 +278,8 @@ WRAPPERS: list[Callable[[Supervised], Objective]] = [  # objectives that are mad
 STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
 SOLVERS = [
     ProjectedGradient(STEEP),
-    ADMM(frozenset({"box"}), rho=300.0, rounds=480, descent=STEEP),
-    ADMM(frozenset({"box"}), rho=60.0, growth=8.0, rounds=480, descent=STEEP),
+    ADMM(frozenset({"box"}), rho=300.0, rounds=96, descent=STEEP),
+    ADMM(frozenset({"box"}), rho=60.0, growth=8.0, rounds=96, descent=STEEP),
     DualAscent(STEEP),
 ]
 

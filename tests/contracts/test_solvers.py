@@ -22,7 +22,7 @@ from tests.helpers.qp import Point, Quadratic, kkt, no_data
 def test_reaches_the_kkt_point_of_a_box_constrained_qp(solver: Solver) -> None:
     model = Point()
     problem = Problem(Quadratic(), {"box": Box(0.5)})
-    solution = solve(Stage("qp", problem, solver, 300, 8), model, no_data(), Run())
+    solution = solve(Stage("qp", problem, solver, 60, 8), model, no_data(), Run())
     assert solution.ok
     assert model.w.abs().max() <= 0.5
     torch.testing.assert_close(model.w.detach(), kkt(), atol=5e-3, rtol=0)
