@@ -12,6 +12,8 @@ import pytest
 import hauberk as hb
 from tests.helpers.command import refused
 
+pytestmark = pytest.mark.slow
+
 EXTRAS = (
     "datasets", "onnx", "onnxruntime", "onnxscript", "pyarrow", "ray", "scipy", "sklearn",
     "tensorboard",

@@ -18,6 +18,8 @@ from tests.helpers.sweeps import NAMES, sameness, table, words
 
 from hauberk.cli.sweep import ray
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'hauberk[ray]'")
 
 

@@ -27,6 +27,8 @@ from hauberk.cli.sweep.table import load as load_table
 from hauberk.evaluation import Evaluation
 from hauberk.training import loop
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ CASES = [(*row, hb.Linf(0.1)) for row in METHODS]
 CASES += [(*row, hb.Union((hb.Linf(0.1), hb.L1(0.5)))) for row in UNDER_A_UNION]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "kept", "threat"), CASES, ids=lambda v: type(v).__name__)
 def test_meets_its_budget_and_the_file_computes_the_same(
     method: Method, kept: int, threat: hb.threat.Threat, tmp_path: Path

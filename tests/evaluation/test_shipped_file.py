@@ -28,6 +28,8 @@ from hauberk.threat import Threat
 from hauberk.training.stage import Stage
 from hauberk.verbs.compress import Compressed
 
+pytestmark = pytest.mark.slow
+
 THREAT = hb.Linf(0.1)
 HIDDEN = ["conv1.weight", "conv2.weight", "fc1.weight"]
 

@@ -28,6 +28,7 @@ def pruned(spec: str, data: Data, **settings: object) -> Compressed:
     return hb.compress(hb.models.build(spec), data, method=method, threat=hb.Linf(0.1))
 
 
+@pytest.mark.slow
 def test_a_wide_lenet_shrinks_to_the_shapes_of_a_narrow_one(tmp_path: Path) -> None:
     made = pruned("lenet:4", noise(1, 28, 28), pattern="filter", shrink_to_width=1)
     assert shapes(made.model) == shapes(hb.models.build("lenet:1"))
@@ -57,12 +58,14 @@ def test_several_cuts_end_where_one_would(slim: bool) -> None:
         assert halves == pytest.approx([1 / 2, 1 / 4, 1 / 8], abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["filter", "bn-filter"])
 def test_a_residual_net_gets_thinner_through_its_sums(pattern: str) -> None:
     made = pruned("resnet18:2", noise(3, 32, 32), pattern=pattern, shrink_to_width=1)
     assert shapes(made.model) == shapes(hb.models.build("resnet18:1"))
 
 
+@pytest.mark.slow
 def test_vgg_loses_half_of_each_layers_filters() -> None:
     made = pruned("vgg16:2", noise(3, 32, 32), pattern="filter", keep=0.5)
     assert shapes(made.model) == shapes(hb.models.build("vgg16:1"))

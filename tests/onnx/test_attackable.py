@@ -19,6 +19,8 @@ from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
 from hauberk.threats import Linf
 
+pytestmark = pytest.mark.slow
+
 THREAT = Linf(0.15)
 
 

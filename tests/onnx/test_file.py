@@ -26,6 +26,8 @@ from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
 from onnx import TensorProto, helper
 
+pytestmark = pytest.mark.slow
+
 SPECS = ("caffe-lenet", "lenet:1", "digits-cnn", "resnet18:1", "wrn:10,1")
 
 

@@ -24,6 +24,8 @@ from hauberk.onnx.int8 import quantize, ranges
 from hauberk.onnx.session import Session
 from onnx import numpy_helper
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {"digits-cnn": (1, 8, 8), "resnet18:1": (3, 32, 32), "wrn:10,1": (3, 32, 32)}
 
 

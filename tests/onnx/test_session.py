@@ -29,6 +29,8 @@ from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
 from hauberk.threats import Linf
 
+pytestmark = pytest.mark.slow
+
 PROOF = Evaluation(
     Linf(0.05),
     "linf:0.05",

@@ -21,6 +21,8 @@ from hauberk.ops.random import generator, normal_like, uniform_like
 from hauberk.runtime.launch import wanted
 from hauberk.runtime.processes import ALONE, Group, joined
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 

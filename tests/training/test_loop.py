@@ -79,6 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [30, 70])
 def test_a_run_killed_with_9_resumes_to_the_same_bits(
     whole: Path, tmp_path: Path, steps: int
@@ -97,6 +98,7 @@ def test_a_run_killed_with_9_resumes_to_the_same_bits(
     assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -> None:
     stopped = tmp_path / "stopped"
     victim = _start(tmp_path, stopped)
@@ -111,6 +113,7 @@ def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_signal_in_a_stage_s_last_step_ends_the_run_too(tmp_path: Path) -> None:
     class Stops(Watcher):
         def step(self, metrics: Mapping[str, float] | None) -> None:
@@ -251,6 +254,7 @@ def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
     torch.testing.assert_close(second[0], 0.1 * second[1].float(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, in its compiler
 def test_a_compiled_network_learns_the_same() -> None:
     def trained(compiled: bool) -> nn.Module:

@@ -139,6 +139,7 @@ def made(out: Path, given: Data, **run: Any) -> bytes:
     return small.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_streamed_run_gives_the_same_file(tmp_path: Path) -> None:
     resident = made(tmp_path / "a", data())
     assert made(tmp_path / "b", data(0)) == resident and not readers()
