@@ -1,7 +1,9 @@
 """What is minimised: the inner maximisation happens inside."""
 
 from hauberk.objectives.adversarial import Adversarial
+from hauberk.objectives.distances import Distance, MeanSquared, Perceptual
 from hauberk.objectives.distill import Distilled, Teacher
+from hauberk.objectives.gan import Adversary, Imitation
 from hauberk.objectives.multi_threat import (
     AVERAGE,
     WORST,
@@ -21,12 +23,17 @@ __all__ = [
     "AVERAGE",
     "WORST",
     "Adversarial",
+    "Adversary",
     "Audit",
+    "Distance",
     "Distilled",
     "Hard",
     "Held",
+    "Imitation",
+    "MeanSquared",
     "Natural",
     "PerSample",
+    "Perceptual",
     "Rate",
     "Shared",
     "Supervised",
