@@ -47,7 +47,7 @@ from hauberk.attacks import (
     margin,
 )
 from hauberk.evaluation import Evaluation, clean
-from hauberk.evaluation.frozen_copy import seal
+from hauberk.evaluation.frozen_copy import freeze
 from hauberk.ops.random import generator
 from hauberk.plots import threat_weights
 
@@ -152,7 +152,7 @@ def fooled(data: hb.Data, names: Sequence[str]) -> dict[str, Any]:
     last of each loss, min-max, is compared with the others image by image.
     """
     place = hb.Run().place()
-    nets = [seal(hb.load(TABLE.file(name)).to(place)) for name in names]
+    nets = [freeze(hb.load(TABLE.file(name)).to(place)) for name in names]
     first = data.test.first(ENSEMBLE_IMAGES).to(place)
     right = torch.stack([clean(net, first) for net in nets]).all(0)
     x, y = first.images(right), first.y[right]

@@ -11,7 +11,7 @@ from typing import Any
 import hauberk as hb
 from benchmarks.table import Entry, Table
 from hauberk.cli.console import bars, say
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.recipe import settings
 from hauberk.runtime.device import bf16_in_software
 from hauberk.verbs import compress
@@ -44,7 +44,7 @@ def measure(table: Table, name: str, data: hb.Data) -> None:
     opened = read(path)
     source = hb.load(table.file(entry.source)) if entry.source else None
     rows = {
-        key: prove(opened, data, protocol, source=source, name=name).json()
+        key: evaluate_file(opened, data, protocol, source=source, name=name).json()
         for key, protocol in table.protocols.items()
     }
     first, *others = rows

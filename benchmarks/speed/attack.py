@@ -29,8 +29,8 @@ import hauberk as hb
 from benchmarks.speed.contest import SHIPPED, alternate, digits, over, parse, parser, publish
 from hauberk.cli.console import bars
 from hauberk.dataset import Examples
-from hauberk.evaluation import under_attack
-from hauberk.evaluation.frozen_copy import seal
+from hauberk.evaluation import Subject, under_attack
+from hauberk.evaluation.frozen_copy import freeze
 from hauberk.ops.random import generator
 from hauberk.verbs import compress
 
@@ -65,7 +65,7 @@ class Task:
 
 def limit(task: Task) -> Callable[[], None]:
     """K input gradients of bare PyTorch, parameters frozen, in the layout that runs fastest."""
-    net = seal(task.net).inner
+    net = freeze(task.net).inner
     x = task.x.clone(memory_format=torch.channels_last)
 
     def run() -> None:
@@ -79,7 +79,7 @@ def limit(task: Task) -> Callable[[], None]:
 
 def ours(task: Task) -> Callable[[], Tensor]:
     """Our attack."""
-    sealed, threat = seal(task.net), hb.Linf(task.eps)
+    sealed, threat = freeze(task.net), hb.Linf(task.eps)
 
     def loss(x: Tensor) -> Tensor:
         return F.cross_entropy(sealed(x), task.y, reduction="none")
@@ -156,10 +156,13 @@ def measure(task: Task, repeats: int) -> dict[str, Any]:
     peers = [name for name in attacks if name != "hauberk"]
     examples = Examples(task.x, task.y)
     ours, threat = replace(task.pgd, track=True), hb.Linf(task.eps)
-    kept = under_attack(task.net, examples, threat, ours, seed=SEED)
-    verdicts = {"hauberk": lambda: under_attack(task.net, examples, threat, ours, seed=SEED)} | {
-        name: verdict(task, attacks[name]) for name in peers
-    }
+
+    def verdict() -> Tensor:
+        subject = Subject.of(task.net, examples, threat, seed=SEED)
+        return under_attack(subject, ours)
+
+    kept = verdict()
+    verdicts = {"hauberk": verdict} | {name: verdict(task, attacks[name]) for name in peers}
     judged = alternate(verdicts, repeats, warm=False)
     n = len(task.y)
     return {

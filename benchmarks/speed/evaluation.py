@@ -20,7 +20,7 @@ from torch import Tensor
 import hauberk as hb
 from benchmarks.arguments import DATA
 from benchmarks.speed.contest import SHIPPED, alternate, digits, over, parse, parser, publish
-from hauberk.evaluation import autoattack
+from hauberk.evaluation import Subject, autoattack
 
 SEED, EPS = 0, 76 / 255
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     answers: dict[str, Tensor] = {}
 
     def ours() -> None:
-        answers["hauberk"] = autoattack(net, examples, hb.Linf(EPS), seed=SEED).robust
+        answers["hauberk"] = autoattack(Subject.of(net, examples, hb.Linf(EPS), seed=SEED)).robust
 
     def official() -> None:
         with torch.random.fork_rng(devices=[]):

@@ -27,7 +27,7 @@ from benchmarks.speed.contest import digits, parse, parser, publish
 from hauberk.cli.console import bars
 from hauberk.data.load import load
 from hauberk.dataset import Data
-from hauberk.evaluation import autoattack
+from hauberk.evaluation import Subject, autoattack
 from hauberk.evaluation.accuracy import clean
 from hauberk.evaluation.cost import macs
 from hauberk.objectives import Adversarial
@@ -114,7 +114,7 @@ def pipeline(data: Data, epochs: int, images: int) -> dict[str, Any]:
         place, test = run.place(), data.test.first(images)
         net, test = small.model.to(place), test.to(place)
         start = now()
-        robust = autoattack(net, test, THREAT, seed=SEED).robust
+        robust = autoattack(Subject.of(net, test, THREAT, seed=SEED)).robust
         return {
             "epochs": {"dense": epochs, "sparse": epochs, "codebook": method.codebook_epochs},
             "seconds": digits(taken),

@@ -33,7 +33,7 @@ from hauberk.cli.console import bars
 from hauberk.cli.resolve import threat as parsed
 from hauberk.data.load import load
 from hauberk.dataset import Data
-from hauberk.evaluation import autoattack, clean
+from hauberk.evaluation import Subject, autoattack, clean
 from hauberk.objectives import Adversarial
 from hauberk.objectives.adversarial import warmed
 from hauberk.ops.random import uniform_like
@@ -101,7 +101,7 @@ def measure(name: str, method: hb.DA, given: argparse.Namespace, data: Data) -> 
         seconds = clock() - start
     examples = data.test.first(given.images).to(place)
     net = net.to(place)
-    robust = autoattack(net, examples, threat, seed=SEED).robust
+    robust = autoattack(Subject.of(net, examples, threat, seed=SEED)).robust
     return {
         "epochs": method.optimisation.epochs,
         "seconds": digits(seconds),

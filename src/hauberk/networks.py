@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hauberk import models
 from hauberk.artifact import About, Artifact
 from hauberk.dataset import Data
+from hauberk.runtime.packages import gist
 
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -38,32 +39,31 @@ def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict
 
 
 def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
-    """How many outputs the model has; data whose shape or classes it cannot take are refused.
+    """The number of outputs of a model that fits the data.
 
     Args:
-        model: that is tried.
-        data: for which.
-        who: it is, in the sentence.
+        model: it is left untouched.
+        data: whose images it must take and whose classes it must tell apart.
+        who: names the model in errors.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: it does not take the images, or has fewer outputs than there are classes.
     """
     example = torch.zeros(2, *data.shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    trial = copy.deepcopy(model).eval()
     try:
         with torch.no_grad():
-            logits = trial(example.to(device))
-    except RuntimeError as error:
+            logits = copy.deepcopy(model).eval()(example.to(device))
+    except Exception as error:  # a user's module may fail in any way
         shape = " × ".join(map(str, data.shape))
-        why = str(error).splitlines()[0]
         raise ValueError(
-            f"The {who} cannot take the images of {data.name}, which are {shape} ({why}); "
-            f"give a {who} for this shape, or other data."
+            f"The {who} cannot take the images of {data.name}, which are {shape} "
+            f"({gist(error)}); give a {who} for this shape, or other data."
         ) from error
-    if logits.ndim != 2 or logits.shape[1] < data.classes:
+    outputs = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < data.classes:
         raise ValueError(
-            f"The {who} gives outputs of shape {tuple(logits.shape[1:])} and {data.name} has "
-            f"{data.classes} classes; give a {who} with at least one output per class."
+            f"The {who} gives outputs of shape {outputs} and {data.name} has {data.classes} "
+            f"classes; give a {who} with at least one output per class."
         )
     return int(logits.shape[1])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.evaluation import under_attack
+from hauberk.evaluation import Subject, under_attack
 from hauberk.ops.random import generator
 from hauberk.threats import L1, Linf
 
@@ -39,7 +39,7 @@ def test_a_search_ends_in_the_set_and_only_what_is_in_it_counts(attack: PGD) -> 
 
     asked: list[float] = []
     ten = Examples(torch.full((10, 1, 6, 6), 0.5), torch.zeros(10, dtype=torch.long))
-    assert under_attack(Wary(), ten, L1(2.0), attack, seed=0).all()
+    assert under_attack(Subject.of(Wary(), ten, L1(2.0)), attack).all()
     assert max(asked) > 4, "it came from outside"
 
 

@@ -16,7 +16,7 @@ import hauberk as hb
 from hauberk.cli.inspect import as_json
 from hauberk.data import load
 from hauberk.evaluation import Evaluation
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation.shipped_file import evaluate_file, read
 
 X = np.random.default_rng(0).integers(0, 256, (60, 5, 4), np.uint8)
 WORDS = [NAMES[i % 3] for i in range(60)]
@@ -112,7 +112,7 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     assert b'"labels":"[\\"ant\\",\\"bee\\",\\"cow\\"]"' in made.path.read_bytes()
     assert not isinstance(method, hb.SizeTarget) or made.artifact.nbytes <= 2000
     assert as_json(made.artifact, "")["labels"] == list(NAMES)
-    proof = Evaluation(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.attacks.FGSM()}, check_limit=0)
+    evaluation = Evaluation(hb.Linf(0.01), "linf:0.01", {"fgsm": hb.attacks.FGSM()}, check_limit=0)
     turned = data.under(("cow", "ant", "bee"), 3)
-    rows = [prove(read(made.path), d, proof, source=None, model=small()) for d in (data, turned)]
+    rows = [evaluate_file(read(made.path, small()), d, evaluation) for d in (data, turned)]
     assert rows[0].clean == rows[1].clean

@@ -8,9 +8,9 @@ from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.evaluation import clean, under_attack
+from hauberk.evaluation import Subject, clean, under_attack
 from hauberk.evaluation.accuracy import margin
-from hauberk.evaluation.frozen_copy import seal
+from hauberk.evaluation.frozen_copy import freeze
 from hauberk.evaluation.proportion import Proportion
 from hauberk.threats import L1, L2, Linf
 
@@ -33,7 +33,7 @@ def test_linear_net_has_the_exact_worst_case() -> None:
     ):
         reach = threat.radius() * norm
         exact, near = value.abs() > reach, (value.abs() - reach).abs() < 0.02 * reach
-        found = under_attack(net, examples, threat, PGD(30), seed=0, batch_size=64)
+        found = under_attack(Subject.of(net, examples, threat, batch_size=64), PGD(30))
         assert 30 < int(exact.sum()) < 290 and not ((found != exact) & ~near).any()
 
 
@@ -47,7 +47,7 @@ def test_the_model_is_left_untouched(
     grads = [p.grad.clone() for p in net.parameters()]
     strides = [p.stride() for p in net.parameters()]
     few = examples.first(30)
-    under_attack(net, few, Linf(0.1), PGD(3), seed=0, batch_size=batch_size)
+    under_attack(Subject.of(net, few, Linf(0.1), batch_size=batch_size), PGD(3))
     assert net.training and all(p.requires_grad for p in net.parameters())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     for p, grad, stride in zip(net.parameters(), grads, strides, strict=True):
@@ -57,12 +57,12 @@ def test_the_model_is_left_untouched(
 def test_seeds_and_restarts(honest: nn.Module, examples: Examples) -> None:
     few, threat, attack = examples.first(200), Linf(0.1), PGD(2)
     world = torch.get_rng_state()
-    one = under_attack(honest, few, threat, attack, seed=0)
+    one = under_attack(Subject.of(honest, few, threat), attack)
     assert torch.equal(world, torch.get_rng_state())
-    assert torch.equal(one, under_attack(honest, few, threat, attack, seed=0))
+    assert torch.equal(one, under_attack(Subject.of(honest, few, threat), attack))
     seen: list[tuple[int, int, str]] = []
     many = under_attack(
-        honest, few, threat, attack, seed=0, restarts=4,
+        Subject.of(honest, few, threat), attack, restarts=4,
         progress=lambda done, total, note: seen.append((done, total, note)),
     )  # fmt: skip
     assert bool((many <= one).all()) and int(many.sum()) <= int(one.sum())
@@ -70,14 +70,14 @@ def test_seeds_and_restarts(honest: nn.Module, examples: Examples) -> None:
     assert seen[-1][:2] == (800, 800) and all(a <= b for a, b, _ in seen)
     assert seen[-1][2] == f"attack, {Proportion.of(many)} left"
     with pytest.raises(ValueError, match="restarts"):
-        under_attack(honest, few, threat, attack, seed=0, restarts=0)
+        under_attack(Subject.of(honest, few, threat), attack, restarts=0)
 
 
 def test_what_fools_on_the_way_counts_and_leaves(honest: nn.Module, examples: Examples) -> None:
     """The verdict in pieces is that of every point of the whole way, at fewer gradients."""
     few, threat, steps = examples.first(100), Linf(0.15), 40
     asked: list[int] = []
-    net = seal(honest)
+    net = freeze(honest)
 
     class Counting(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -86,7 +86,7 @@ def test_what_fools_on_the_way_counts_and_leaves(honest: nn.Module, examples: Ex
             return out
 
     found = under_attack(
-        Counting(), few, threat, PGD(steps, random_start=False, track=True), seed=0
+        Subject.of(Counting(), few, threat), PGD(steps, random_start=False, track=True)
     )
     correct = clean(honest, few)
     x, y = few.images(correct), few.y[correct]
@@ -102,14 +102,14 @@ def test_what_fools_on_the_way_counts_and_leaves(honest: nn.Module, examples: Ex
     assert int(found.sum()) * steps < sum(asked) < 0.9 * int(correct.sum()) * steps
 
 
-def test_sealing_keeps_logits_and_gives_contiguous_gradients(examples: Examples) -> None:
+def test_freezing_keeps_logits_and_gives_contiguous_gradients(examples: Examples) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).eval()
     x = examples.images(slice(4)).expand(-1, 3, -1, -1).contiguous().requires_grad_()
-    assert torch.allclose(seal(net)(x), net(x), atol=1e-6)
-    (grad,) = torch.autograd.grad(seal(net)(x).sum(), x)
+    assert torch.allclose(freeze(net)(x), net(x), atol=1e-6)
+    (grad,) = torch.autograd.grad(freeze(net)(x).sum(), x)
     (plain,) = torch.autograd.grad(net(x).sum(), x)
     assert grad.is_contiguous() and torch.allclose(grad, plain, atol=1e-6)
-    assert seal(seal(net)) is not net and isinstance(seal(net), type(seal(seal(net))))
+    assert freeze(freeze(net)) is not net and isinstance(freeze(net), type(freeze(freeze(net))))
 
 
 def test_nan_logits_are_no_success(examples: Examples) -> None:

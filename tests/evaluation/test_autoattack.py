@@ -11,7 +11,7 @@ from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.evaluation import autoattack, clean, square, under_attack
+from hauberk.evaluation import Subject, autoattack, clean, square, under_attack
 from hauberk.threat import Threat
 from hauberk.threats import L1, L2, Linf
 
@@ -31,12 +31,12 @@ def test_it_is_no_weaker_than_pgd_and_leaves_no_trace(
     sys.settrace(tracer)
     try:
         verdict = autoattack(
-            honest, few, Linf(0.05), seed=0, progress=lambda *step: notes.append(step[2])
+            Subject.of(honest, few, Linf(0.05)), progress=lambda *step: notes.append(step[2])
         )
         assert sys.gettrace() is tracer
     finally:
         sys.settrace(old)
-    pgd = under_attack(honest, few, Linf(0.05), PGD(40), seed=0)
+    pgd = under_attack(Subject.of(honest, few, Linf(0.05)), PGD(40))
     assert int(verdict.robust.sum()) <= int(pgd.sum()) + 1
     assert 0 < int(verdict.robust.sum()) <= int(clean(honest, few).sum())
     assert torch.equal(world, torch.get_rng_state())
@@ -62,8 +62,8 @@ def random_task(classes: int, shape: tuple[int, ...]) -> tuple[nn.Module, Exampl
 @pytest.mark.usefixtures("short_autoattack")
 def test_few_classes(classes: int, threat: Threat, shape: tuple[int, ...]) -> None:
     net, few = random_task(classes, shape)
-    verdict = autoattack(net, few, threat, seed=0)
-    pgd = under_attack(net, few, threat, PGD(40), seed=0)
+    verdict = autoattack(Subject.of(net, few, threat))
+    pgd = under_attack(Subject.of(net, few, threat), PGD(40))
     assert bool((verdict.robust <= pgd).all()) and verdict.warnings == ()
 
 
@@ -73,22 +73,22 @@ def test_inputs_of_any_shape_are_searched(threat: Threat, shape: tuple[int, ...]
     net, few = random_task(4, shape)
     if shape == (3, 2, 2) and not isinstance(threat, Linf):
         with pytest.raises(ValueError, match="5 rows"):
-            square(net, few, threat, seed=0)
+            square(Subject.of(net, few, threat))
         return
-    assert len(square(net, few, threat, seed=0, queries=40, batch_size=4)) == 6
+    assert len(square(Subject.of(net, few, threat, batch_size=4), queries=40)) == 6
 
 
 def test_nothing_correct_means_nothing_to_attack(honest: nn.Module, examples: Examples) -> None:
     wrong = Examples(examples.x[:5], (examples.y[:5] + 1) % 10)
     correct = clean(honest, wrong)
-    assert not correct.any() and not autoattack(honest, wrong, Linf(0.1), seed=0).robust.any()
+    assert not correct.any() and not autoattack(Subject.of(honest, wrong, Linf(0.1))).robust.any()
 
 
 def test_square_needs_no_gradient(honest: nn.Module, examples: Examples) -> None:
     few = examples.first(40)
     blind = nn.Sequential(Rounded(), honest)
-    sees = under_attack(blind, few, Linf(0.15), PGD(10, random_start=False), seed=0)
-    assert int(square(blind, few, Linf(0.15), seed=0, queries=300).sum()) < int(sees.sum())
+    sees = under_attack(Subject.of(blind, few, Linf(0.15)), PGD(10, random_start=False))
+    assert int(square(Subject.of(blind, few, Linf(0.15)), queries=300).sum()) < int(sees.sum())
 
 
 class Rounded(nn.Module):
@@ -105,4 +105,4 @@ def test_other_threats_are_one_sentence(honest: nn.Module, examples: Examples) -
 
     for attack in (autoattack, square):
         with pytest.raises(ValueError, match="knows Linf, L2 and L1"):
-            attack(honest, examples.first(2), Other(), seed=0)
+            attack(Subject.of(honest, examples.first(2), Other()))

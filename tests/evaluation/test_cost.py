@@ -4,15 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from hauberk.evaluation import Timing, dense_bytes, latency, macs
+from hauberk.artifact import dense_bytes
+from hauberk.evaluation import Timing, latency, macs
 
 
 def test_bytes_count_every_float_once() -> None:
     net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
-    assert dense_bytes(net) == 4 * (27 + 3 + 3 + 3 + 3 + 3)
+    assert dense_bytes(net.state_dict()) == 4 * (27 + 3 + 3 + 3 + 3 + 3)
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     tied[1].weight = tied[0].weight
-    assert dense_bytes(tied) == 4 * (16 + 4 + 4)
+    assert dense_bytes(tied.state_dict()) == 4 * (16 + 4 + 4)
 
 
 @pytest.mark.parametrize(

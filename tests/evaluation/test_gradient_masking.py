@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hauberk.dataset import Examples
-from hauberk.evaluation import Check, run_checks
+from hauberk.evaluation import Check, Subject, run_checks
 from hauberk.threats import L2, Linf
 
 
@@ -26,7 +26,7 @@ class Loud(nn.Module):
 
 
 def checked(net: nn.Module, examples: Examples, **more: object) -> dict[str, Check]:
-    results = run_checks(net, examples.first(60), Linf(0.1), seed=0, queries=300, **more)
+    results = run_checks(Subject.of(net, examples.first(60), Linf(0.1)), queries=300, **more)
     assert [r.name for r in results] == [
         "more_steps", "gradients", "black_box", "transfer", "large_radius",
     ]  # fmt: skip
@@ -42,7 +42,7 @@ def test_an_honest_net_passes(honest: nn.Module, examples: Examples) -> None:
 
 
 def test_an_honest_net_passes_under_l2(honest: nn.Module, examples: Examples) -> None:
-    results = run_checks(honest, examples.first(40), L2(0.4), seed=0, queries=200)
+    results = run_checks(Subject.of(honest, examples.first(40), L2(0.4)), queries=200)
     assert all(check.passed is not False for check in results), results
 
 
@@ -69,12 +69,12 @@ def test_a_saturated_softmax_is_caught(honest: nn.Module, examples: Examples) ->
 def test_noise_in_the_gradient_is_no_crime_but_zero_radius_is_no_check(
     honest: nn.Module, examples: Examples
 ) -> None:
-    tiny = run_checks(honest, examples.first(10), Linf(1e-30), seed=0, queries=5)
+    tiny = run_checks(Subject.of(honest, examples.first(10), Linf(1e-30)), queries=5)
     assert {c.name: c.passed for c in tiny}["large_radius"] is None
 
 
 @pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
 def test_json(honest: nn.Module, examples: Examples, device: str) -> None:
     net = copy.deepcopy(honest).to(device)
-    (first, *_) = run_checks(net, examples.first(9).to(device), Linf(0.1), seed=0, queries=9)
+    (first, *_) = run_checks(Subject.of(net, examples.first(9).to(device), Linf(0.1)), queries=9)
     assert set(first.json()) == {"passed", "sentence", "values"}

@@ -10,18 +10,19 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
+from hauberk.artifact import dense_bytes
 from hauberk.attacks import FGSM, PGD
 from hauberk.dataset import Examples
 from hauberk.evaluation import (
     Check,
+    Classifier,
     Evaluation,
     Proportion,
     Report,
     Row,
-    Shipped,
+    Subject,
     Timing,
     autoattack,
-    dense_bytes,
     provenance,
     run_checks,
     square,
@@ -98,15 +99,15 @@ def test_equal_sizes_are_set_apart_in_order() -> None:
 
 
 @pytest.mark.usefixtures("short_autoattack")
-def test_a_proof_is_whole(honest: nn.Module, examples: Examples) -> None:
-    proof = Evaluation(
+def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
+    evaluation = Evaluation(
         Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, limit=60, check_limit=20, autoattack=True,
         autoattack_limit=8,
     )  # fmt: skip
-    shipped = Shipped("a.hbk", 1234, honest, dense_bytes(honest))
+    classifier = Classifier("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
     notes: set[str] = set()
-    found = proof(
-        shipped, examples, dense=honest, source=honest, name="x",
+    found = evaluation(
+        classifier, examples, dense=honest, source=honest, name="x",
         progress=lambda done, total, note: notes.add(note),
     )  # fmt: skip
     assert found.attack == "autoattack" and found.robust.n == found.clean.n == 8
@@ -121,9 +122,9 @@ def test_a_proof_is_whole(honest: nn.Module, examples: Examples) -> None:
     assert json.loads(json.dumps(found.json()))["file"] == "a.hbk"
 
 
-def test_a_bare_proof_is_small(honest: nn.Module, examples: Examples) -> None:
+def test_a_bare_evaluation_is_small(honest: nn.Module, examples: Examples) -> None:
     found = Evaluation(Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, check_limit=0)(
-        Shipped("a.hbk", 1234, honest, 10), examples
+        Classifier("a.hbk", 1234, 10, honest), examples
     )
     assert (found.attack, found.robust.n, found.clean_split) == ("pgd:5", len(examples), None)
     assert found.checks == () and found.latency_ms == {} and found.warnings == ()
@@ -136,28 +137,28 @@ def test_empty_proofs_are_refused(honest: nn.Module, examples: Examples) -> None
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, check_limit=-1),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, queries=0),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)})(
-            Shipped("a", 1, honest, 1), examples.first(0)
+            Classifier("a", 1, 1, honest), examples.first(0)
         ),
     ):
         with pytest.raises(ValueError, match=r"\.$"):
             bad()
 
 
-def test_a_union_is_proved_member_by_member(honest: nn.Module, examples: Examples) -> None:
+def test_a_union_is_evaluated_member_by_member(honest: nn.Module, examples: Examples) -> None:
     """The row is robust where every member is withstood; it names each member's own share."""
     union = Union((Linf(0.06), L2(0.5), L1(1.5)))
     attacks = {"pgd:5": PGD(5, random_start=False, track=True), "fgsm": FGSM(track=True)}
-    proof = Evaluation(union, str(union), attacks, limit=80, check_limit=0)
-    shipped = Shipped("a.hbk", 1234, honest, dense_bytes(honest))
-    found = proof(shipped, examples, name="x")
+    evaluation = Evaluation(union, str(union), attacks, limit=80, check_limit=0)
+    classifier = Classifier("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
+    found = evaluation(classifier, examples, name="x")
     assert found.attack == "pgd:5" and set(found.members) == set(attacks)
     few = examples.first(80)
-    masks = [under_attack(honest, few, m, attacks["pgd:5"], seed=0) for m in union.members]
+    masks = [under_attack(Subject.of(honest, few, m), attacks["pgd:5"]) for m in union.members]
     shares = found.members["pgd:5"]
     assert [shares[str(m)] for m in union.members] == [Proportion.of(mask) for mask in masks]
     assert found.robust == Proportion.of(masks[0] & masks[1] & masks[2])
     assert found.robust.successes < min(share.successes for share in shares.values())
-    whole = under_attack(honest, few, union, attacks["pgd:5"], seed=0)
+    whole = under_attack(Subject.of(honest, few, union), attacks["pgd:5"])
     assert torch.equal(whole, masks[0] & masks[1] & masks[2])
     assert found.json()["members"]["pgd:5"]["l2:0.5"]["n"] == 80
     text = Report([found]).markdown()
@@ -172,20 +173,24 @@ def test_autoattack_takes_a_union_s_members_one_by_one(
     honest: nn.Module, examples: Examples
 ) -> None:
     union = Union((Linf(0.05), L2(0.4)))
-    proof = Evaluation(union, str(union), {}, autoattack=True, limit=6, check_limit=0)
-    found = proof(Shipped("a.hbk", 1234, honest, dense_bytes(honest)), examples)
+    evaluation = Evaluation(union, str(union), {}, autoattack=True, limit=6, check_limit=0)
+    found = evaluation(
+        Classifier("a.hbk", 1234, dense_bytes(honest.state_dict()), honest), examples
+    )
     assert set(found.members["autoattack"]) == {"linf:0.05", "l2:0.4"}
     assert found.robust.successes <= min(s.successes for s in found.members["autoattack"].values())
     with pytest.raises(ValueError, match="one at a time"):
-        autoattack(honest, examples.first(2), union, seed=0)
-    checks = {c.name: c for c in run_checks(honest, examples.first(20), union, seed=0, queries=20)}
+        autoattack(Subject.of(honest, examples.first(2), union))
+    checks = {
+        c.name: c for c in run_checks(Subject.of(honest, examples.first(20), union), queries=20)
+    }
     assert checks["black_box"].passed is not None and checks["large_radius"].passed
 
 
 def test_square_searches_every_member(honest: nn.Module, examples: Examples) -> None:
     few, members = examples.first(30), (Linf(0.1), L2(0.8))
-    each = [square(honest, few, m, seed=0, queries=60) for m in members]
-    both = square(honest, few, Union(members), seed=0, queries=60)
+    each = [square(Subject.of(honest, few, m), queries=60) for m in members]
+    both = square(Subject.of(honest, few, Union(members)), queries=60)
     assert torch.equal(both & each[0], both) and int(both.sum()) <= int(each[0].sum())
     assert int(both.sum()) <= int((each[0] & each[1]).sum()) + 2
     assert not torch.equal(each[0], each[0] & each[1]), "the second member finds nothing more"

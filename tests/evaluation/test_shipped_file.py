@@ -16,8 +16,8 @@ from hauberk.allocation.costs import Prices
 from hauberk.artifact import dense_bytes
 from hauberk.constraints import PerTensor, Sparsity
 from hauberk.dataset import Data, Examples
-from hauberk.evaluation import Evaluation, Shipped
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation import Classifier, Evaluation
+from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.method import Compression
 from hauberk.ops.groups import Filter
 from hauberk.problem import Problem
@@ -123,8 +123,10 @@ def test_the_slim_file_is_the_same_net_made_smaller(
 
 
 def test_the_report_counts_what_is_left(made: dict[bool, Compressed], data: Data) -> None:
-    proof = Evaluation(THREAT, "linf:0.1", {"fgsm": hb.attacks.FGSM()}, check_limit=0, timing=False)
-    rows = {slim: _prove(one.path, data, proof) for slim, one in made.items()}
+    evaluation = Evaluation(
+        THREAT, "linf:0.1", {"fgsm": hb.attacks.FGSM()}, check_limit=0, timing=False
+    )
+    rows = {slim: _row(one.path, data, evaluation) for slim, one in made.items()}
     assert rows[True].macs.dense < 0.4 * rows[False].macs.dense
     assert rows[True].clean == rows[False].clean
     assert rows[True].dense_bytes == rows[False].dense_bytes
@@ -136,19 +138,19 @@ def test_latency_is_compared_with_the_full_size(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def proof(shipped: Shipped, examples: Examples, **given: Any) -> None:
+    def evaluation(shipped: Classifier, examples: Examples, **given: Any) -> None:
         seen.update(given, shipped=shipped)
 
-    _prove(made[True].path, data, proof, model=model)
+    _row(made[True].path, data, evaluation, model=model)
     assert seen["shipped"].model.fc1.weight.shape == (64, 32 * 16)
     assert seen["shipped"].dense_bytes == 4 * 141_930
     assert seen["dense"].fc1.weight.shape == (128, 1024)
     assert all(p.count_nonzero() == p.numel() for p in seen["dense"].parameters())
 
 
-def _prove(path: Path | None, data: Data, proof: Any, model: nn.Module | None = None) -> Any:
+def _row(path: Path | None, data: Data, evaluation: Any, model: nn.Module | None = None) -> Any:
     assert path is not None
-    return prove(read(path), data, proof, source=None, model=model, device=torch.device("cpu"))
+    return evaluate_file(read(path, model), data, evaluation, device=torch.device("cpu"))
 
 
 @dataclass(frozen=True, kw_only=True)

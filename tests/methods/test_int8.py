@@ -11,7 +11,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import PGD
-from hauberk.evaluation import under_attack
+from hauberk.evaluation import Subject, under_attack
 from hauberk.parametrize import Rounded
 
 THREAT = hb.Linf(0.1)
@@ -23,7 +23,7 @@ def dense() -> nn.Module:
 
 
 def robust(net: nn.Module) -> float:
-    seen = under_attack(net, toy().test, THREAT, PGD(20, track=True), seed=0)
+    seen = under_attack(Subject.of(net, toy().test, THREAT), PGD(20, track=True))
     return float(seen.double().mean())
 
 

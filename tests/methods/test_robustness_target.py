@@ -16,7 +16,7 @@ import hauberk as hb
 from hauberk.allocation.search import Descending, RobustTarget, Trimming
 from hauberk.attacks import PGD
 from hauberk.cli import main
-from hauberk.evaluation import Proportion, under_attack
+from hauberk.evaluation import Proportion, Subject, under_attack
 from hauberk.methods import robustness_target
 from hauberk.problem import Infeasible
 from hauberk.verbs import compress
@@ -43,7 +43,7 @@ def compressed(share: float, out: Path | None = None, **settings: object) -> Com
 def held_out(made: Compressed) -> Proportion:
     """By the same attack, from the decoded file."""
     attack = PGD(QUICK["judge_steps"], track=True)
-    return Proportion.of(under_attack(made.model, toy().validation, THREAT, attack, seed=0))
+    return Proportion.of(under_attack(Subject.of(made.model, toy().validation, THREAT), attack))
 
 
 def test_the_decoded_file_meets_the_target_and_is_small() -> None:

@@ -13,7 +13,7 @@ from hauberk.artifact import Artifact
 from hauberk.attacks import PGD
 from hauberk.data import load
 from hauberk.dataset import Examples
-from hauberk.evaluation import Evaluation, clean, run_checks, shipped_file, under_attack
+from hauberk.evaluation import Evaluation, Subject, clean, run_checks, shipped_file, under_attack
 from hauberk.onnx.attackable import Judged
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
@@ -56,7 +56,7 @@ def test_the_checks_find_out_a_masked_net(
     few = examples.first(60)
     verdicts = {
         c.name: c.passed
-        for c in run_checks(masked, few, THREAT, seed=0, source=honest, queries=150)
+        for c in run_checks(Subject.of(masked, few, THREAT), source=honest, queries=150)
     }
     assert verdicts["gradients"] is False
     assert verdicts["transfer"] is False
@@ -68,9 +68,9 @@ def test_the_deployed_file_is_attacked_through_its_rounding(
     masked: nn.Module, file: OnnxFile, examples: Examples
 ) -> None:
     few = examples.first(150)
-    fooled = under_attack(masked, few, THREAT, PGD(20, track=True), seed=0)
+    fooled = under_attack(Subject.of(masked, few, THREAT), PGD(20, track=True))
     judged = Judged(Session(file.content), file.twin())
-    seen = under_attack(judged, few, THREAT, PGD(20, track=True), seed=0)
+    seen = under_attack(Subject.of(judged, few, THREAT), PGD(20, track=True))
     assert share(clean(judged, few)) > 0.8
     assert share(fooled) > share(seen) + 0.3, (share(fooled), share(seen))
 
@@ -84,12 +84,14 @@ def test_eight_bits_are_proved_like_floats(honest: nn.Module, tmp_path: Path) ->
     images = data.train.first(300).images()
     OnnxFile.encode_int8(artifact, net, images).save(tmp_path / "net.onnx")
     OnnxFile.encode(artifact, net).save(tmp_path / "float.onnx")
-    proof = Evaluation(
+    evaluation = Evaluation(
         Linf(0.05), "linf:0.05", {"pgd:10": PGD(10, track=True)},
         limit=100, check_limit=60, queries=100,
     )  # fmt: skip
     rows = [
-        shipped_file.prove(shipped_file.read(tmp_path / f"{name}.onnx"), data, proof, source=net)
+        shipped_file.evaluate_file(
+            shipped_file.read(tmp_path / f"{name}.onnx"), data, evaluation, source=net
+        )
         for name in ("net", "float")
     ]
     assert rows[0].attack == "pgd:10 + transfer + square"

@@ -17,6 +17,7 @@ from hauberk.data import load
 from hauberk.dataset import Examples
 from hauberk.evaluation import (
     Evaluation,
+    Subject,
     clean,
     latency,
     shipped_file,
@@ -31,7 +32,7 @@ from hauberk.threats import Linf
 
 pytestmark = pytest.mark.slow
 
-PROOF = Evaluation(
+EVALUATION = Evaluation(
     Linf(0.05),
     "linf:0.05",
     {"pgd:3": PGD(3, track=True)},
@@ -109,8 +110,8 @@ def test_a_search_without_gradients_asks_the_session_alone(
     few, blind = examples.first(20), Judged(session, Nowhere())
     threat = Linf(0.1)
     assert torch.equal(clean(blind, few), clean(session, few))
-    found = square(blind, few, threat, seed=0, queries=20)
-    assert torch.equal(found, square(session, few, threat, seed=0, queries=20))
+    found = square(Subject.of(blind, few, threat), queries=20)
+    assert torch.equal(found, square(Subject.of(session, few, threat), queries=20))
     with pytest.raises(AssertionError):
         blind(few.images().requires_grad_())
 
@@ -142,13 +143,10 @@ def pair(artifact: Artifact, file: OnnxFile, tmp_path: Path) -> tuple[Path, Path
     return paths
 
 
-def test_the_onnx_is_proved_like_the_hbk(pair: tuple[Path, Path], twin: nn.Module) -> None:
+def test_the_onnx_is_evaluated_like_the_hbk(pair: tuple[Path, Path], twin: nn.Module) -> None:
     data = load("digits")
     ours, theirs = (
-        shipped_file.prove(
-            shipped_file.read(path), data, PROOF, source=None, model=copy.deepcopy(twin)
-        )
-        for path in pair
+        shipped_file.evaluate_file(shipped_file.read(path, twin), data, EVALUATION) for path in pair
     )
     assert theirs.clean == ours.clean and theirs.clean_split == ours.clean_split
     assert theirs.bytes == pair[1].stat().st_size and theirs.dense_bytes == ours.dense_bytes
@@ -166,11 +164,11 @@ def test_an_example_is_robust_where_it_withstands_both(
 ) -> None:
     data = load("digits")
     few = data.test.first(60)
-    white = under_attack(Judged(session, twin), few, PROOF.threat, PGD(3, track=True), seed=1)
-    black = square(session, few, PROOF.threat, seed=1, queries=30)
-    row = shipped_file.prove(
-        shipped_file.read(pair[1]), data, PROOF, source=None, model=copy.deepcopy(twin)
+    white = under_attack(
+        Subject.of(Judged(session, twin), few, EVALUATION.threat, seed=1), PGD(3, track=True)
     )
+    black = square(Subject.of(session, few, EVALUATION.threat, seed=1), queries=30)
+    row = shipped_file.evaluate_file(shipped_file.read(pair[1], twin), data, EVALUATION)
     shares = [share.successes for share in row.attacks.values()]
     assert shares == [int(mask.sum()) for mask in (white & black, white, black)]
     assert 0 < shares[0] <= min(shares[1:]) < row.clean.successes
@@ -180,18 +178,18 @@ def test_what_is_transferred_from_the_dense_net_counts(
     pair: tuple[Path, Path], twin: nn.Module, session: Session
 ) -> None:
     data = load("digits")
-    row = shipped_file.prove(
-        shipped_file.read(pair[1]), data, PROOF, source=twin, model=copy.deepcopy(twin)
+    row = shipped_file.evaluate_file(
+        shipped_file.read(pair[1], twin), data, EVALUATION, source=twin
     )
     assert list(row.attacks) == ["pgd:3 + transfer + square", "pgd:3", "transfer", "square"]
-    moved = transferred(session, twin, data.test.first(60), PROOF.threat, seed=1)
+    moved = transferred(Subject.of(session, data.test.first(60), EVALUATION.threat, seed=1), twin)
     assert row.attacks["transfer"].successes == int(moved.sum())
     assert row.robust.successes <= min(row.attacks[n].successes for n in list(row.attacks)[1:])
 
 
 def test_a_net_of_nobody_s_needs_no_module(pair: tuple[Path, Path]) -> None:
     """The graph says all; only the dense net to time beside is missing."""
-    row = shipped_file.prove(shipped_file.read(pair[1]), load("digits"), PROOF, source=None)
+    row = shipped_file.evaluate_file(shipped_file.read(pair[1]), load("digits"), EVALUATION)
     assert row.attack == "pgd:3 + square" and not row.latency_ms and row.macs is not None
 
 
@@ -202,7 +200,7 @@ def test_a_changed_file_is_refused(file: OnnxFile, tmp_path: Path) -> None:
     path = tmp_path / "edited.onnx"
     path.write_bytes(model.SerializeToString(deterministic=True))
     with pytest.raises(ValueError, match=r"edited\.onnx was damaged or changed[^\n]+\.$"):
-        shipped_file.prove(shipped_file.read(path), load("digits"), PROOF, source=None)
+        shipped_file.evaluate_file(shipped_file.read(path), load("digits"), EVALUATION)
 
 
 def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -213,6 +211,6 @@ def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
     )
     OnnxFile.encode(artifact, net).save(tmp_path / "any.onnx")
     with pytest.raises(ValueError, match="takes images of 1 × 9 × 9"):
-        shipped_file.prove(
-            shipped_file.read(tmp_path / "any.onnx"), load("digits"), PROOF, source=None, model=net
+        shipped_file.evaluate_file(
+            shipped_file.read(tmp_path / "any.onnx", net), load("digits"), EVALUATION
         )

@@ -19,7 +19,7 @@ import hauberk as hb
 from hauberk.data import load
 from hauberk.dataset import Data, settled
 from hauberk.evaluation import Evaluation
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.runtime import memory
 from hauberk.runtime.memory import mapped
 from hauberk.runtime.signals import Interrupted
@@ -161,14 +161,14 @@ def test_a_failing_disk_ends_the_run_with_its_own_error(
     assert not readers()
 
 
-def test_the_proof_streams_too(tmp_path: Path) -> None:
+def test_the_evaluation_streams_too(tmp_path: Path) -> None:
     made(tmp_path, data())
-    proof = Evaluation(
+    evaluation = Evaluation(
         hb.Linf(0.1), "linf:0.1", {"pgd": hb.PGD(3, track=True)}, limit=20, timing=False
     )
     rows = [
-        prove(
-            read(tmp_path / "model.hbk"), given, proof, source=conv(), model=conv(), device=CPU
+        evaluate_file(
+            read(tmp_path / "model.hbk", conv()), given, evaluation, source=conv(), device=CPU
         ).json()
         for given in (data(), data(0))
     ]

@@ -20,7 +20,7 @@ from torch import nn
 from hauberk.allocation.costs import round_half
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.evaluation import Proportion, under_attack
+from hauberk.evaluation import Proportion, Subject, under_attack
 from hauberk.problem import Infeasible
 from hauberk.threat import Threat
 
@@ -112,7 +112,8 @@ class Judge:
         if self.half:
             round_half(shipped)
         attack = PGD(self.steps, track=True)
-        mask = under_attack(shipped, self.examples.to(place), self.threat, attack, seed=0)
+        subject = Subject.of(shipped, self.examples.to(place), self.threat)
+        mask = under_attack(subject, attack)
         return Proportion.of(mask)
 
 

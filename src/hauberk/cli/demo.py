@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from hauberk.cli.console import bars, say
 from hauberk.cli.run_folder import publish
 from hauberk.data import load as load_data
 from hauberk.evaluation import Evaluation, Report, Row
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.method import Method
 from hauberk.methods import AL0, AP, ATMC, DA
 from hauberk.runtime import files
@@ -118,7 +117,7 @@ def make(out: Path, name: str, seed: int) -> Row:
             source, data, method=LADDER[name], threat=THREAT, pretrained=True, run=Run(seed=seed)
         )
         made.artifact.save(path)
-    proof = Evaluation(
+    evaluation = Evaluation(
         THREAT,
         str(THREAT),
         {"pgd:40": PGD(40, track=True)},
@@ -127,7 +126,7 @@ def make(out: Path, name: str, seed: int) -> Row:
         check_limit=100,
         seed=seed,
     )
-    return replace(prove(read(path), data, proof, source=source), name=name)
+    return evaluate_file(read(path), data, evaluation, source=source, name=name)
 
 
 def _path(out: Path, name: str) -> Path:

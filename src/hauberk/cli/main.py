@@ -149,20 +149,20 @@ def _evaluate(words: list[str]) -> None:
     from hauberk.cli.resolve import place
     from hauberk.cli.settings import network
     from hauberk.evaluation import Report
-    from hauberk.evaluation.shipped_file import prove, read
+    from hauberk.evaluation.shipped_file import evaluate_file, read
     from hauberk.runtime.processes import ALONE
     from hauberk.verbs.load import load
 
     evaluation = asked.evaluation.evaluation(
         asked.threat, asked.seed, restarts=asked.restarts, checks=asked.checks
     )
-    opened = read(asked.file)  # a bad file is named before the data are read
     own = network(asked.model, asked.seed)
+    opened = read(asked.file, own)  # a bad file is named before the data are read
     source = load(asked.dense, copy.deepcopy(own)) if asked.dense else None
     data, device = asked.data.read(), place(asked.device, ALONE)
     with bars(asked.file.name) as bar:
-        row = prove(
-            opened, data, evaluation, source=source, model=own, device=device, progress=bar.seen
+        row = evaluate_file(
+            opened, data, evaluation, source=source, device=device, progress=bar.seen
         )
     if asked.json:
         print(json.dumps(row.json()))

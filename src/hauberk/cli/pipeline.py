@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,7 +22,7 @@ from hauberk.cli.run_folder import keep_rows, publish
 from hauberk.cli.run_spec import RunSpec
 from hauberk.dataset import Data
 from hauberk.evaluation import Evaluation, Report, Row
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.methods import DA
 from hauberk.plots import threat_weights
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
@@ -155,13 +154,12 @@ class _Proving:
 
     def _measured(self, name: str, path: Path) -> Row:
         with self.shown(name) as bar:
-            return prove(
-                read(path),
+            return evaluate_file(
+                read(path, self.given.own),
                 self.given.data,
                 self.proof,
                 source=self.source,
                 name=name,
-                model=copy.deepcopy(self.given.own),
                 device=self.place,
                 progress=bar.seen,
             )

@@ -1,17 +1,21 @@
-"""The proof of a shipped file: accuracy, robustness, gradient masking, cost, and the report."""
+"""Evaluation: accuracy, robustness, checks for gradient masking, cost, and the report."""
 
 from __future__ import annotations
 
-from hauberk.evaluation.accuracy import Progress, clean, silent, transferred, under_attack
+from hauberk.evaluation.accuracy import Progress, silent, transferred, under_attack
 from hauberk.evaluation.autoattack import Verdict, autoattack, square
-from hauberk.evaluation.cost import Macs, Timing, dense_bytes, latency, macs
-from hauberk.evaluation.evaluation import Evaluation, Shipped
+from hauberk.evaluation.classifier import Classifier
+from hauberk.evaluation.cost import Macs, Timing, latency, macs
+from hauberk.evaluation.evaluation import Evaluation
 from hauberk.evaluation.gradient_masking import Check, run_checks
 from hauberk.evaluation.proportion import Mask, Proportion
 from hauberk.evaluation.report import Report, Row, provenance
+from hauberk.evaluation.seeds import spread
+from hauberk.evaluation.subject import Subject, clean
 
 __all__ = [
     "Check",
+    "Classifier",
     "Evaluation",
     "Macs",
     "Mask",
@@ -19,17 +23,17 @@ __all__ = [
     "Proportion",
     "Report",
     "Row",
-    "Shipped",
+    "Subject",
     "Timing",
     "Verdict",
     "autoattack",
     "clean",
-    "dense_bytes",
     "latency",
     "macs",
     "provenance",
     "run_checks",
     "silent",
+    "spread",
     "square",
     "transferred",
     "under_attack",

@@ -1,8 +1,8 @@
-"""Who is right, example by example, on clean and on attacked inputs.
+"""Which examples stay correct under an attack, and under attacks transferred from another net.
 
-correct_i = [ argmax f(x_i) = y_i ],   robust_i = min_{r, k} [ argmax f(x_i^{r,k}) = y_i ],
-x_i^{r,k} = the k-th point that the attack asks about from random start r, its answer the last; the
-answer alone, where the attack does not track; in a union of threats, of all its members
+robust_i = min_{r, k} [ argmax f(x_i^{r,k}) = y_i ],  x_i^{r,k} = the k-th point that the attack
+queries from random start r (the last alone, if the attack does not track); over all parts of a
+union of threats
 """
 
 from __future__ import annotations
@@ -17,182 +17,113 @@ from torch.nn import functional as F
 
 from hauberk.attack import Attack
 from hauberk.attacks import PGD, losses
-from hauberk.dataset import Examples
-from hauberk.evaluation.frozen_copy import Sealed, seal
+from hauberk.evaluation.frozen_copy import FrozenCopy, freeze
 from hauberk.evaluation.proportion import Mask, Proportion
+from hauberk.evaluation.subject import Subject, agrees, right
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels, SampleLoss
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called with what is done, the total, and a few words on what runs."""
+"""Called with the work done, the total, and a few words on what runs."""
 
 
 def silent(done: int, total: int, note: str) -> None:
-    """The progress that nobody watches."""
-
-
-def clean(model: nn.Module, examples: Examples, batch_size: int = 500) -> Mask:
-    """Which examples the network classifies correctly.
-
-    Args:
-        model: to logits (batch, class); it is left untouched.
-        examples: on the device of the model.
-        batch_size: examples at a time.
-    """
-    sealed = seal(model)
-    return torch.cat([agrees(sealed, x, y) for x, y in examples.batches(batch_size)])
+    """No-op progress callback."""
 
 
 def under_attack(
-    model: nn.Module,
-    examples: Examples,
-    threat: Threat,
-    attack: Attack,
-    *,
-    seed: int,
-    batch_size: int = 500,
-    restarts: int = 1,
-    progress: Progress = silent,
+    subject: Subject, attack: Attack, *, restarts: int = 1, progress: Progress = silent
 ) -> Mask:
     """Which examples stay correct in the worst of all restarts (and on the clean image).
 
-    The attack maximises the cross-entropy. Where it tracks, an example is fooled by any point on
-    the way, and leaves the batch soon after. Equal seed and batch size give equal verdicts.
+    The attack maximises the cross-entropy. If it tracks, an example is fooled by any point on the
+    way, and leaves the batch soon after.
 
     Args:
-        model: to logits (batch, class); it is left untouched.
-        examples: on the device of the model.
-        threat: what the adversary may do.
+        subject: the classifier, examples, threat and seed.
         attack: how it searches.
-        seed: of the random starts.
-        batch_size: examples at a time.
         restarts: independent starts for each example, at least 1.
-        progress: told of examples done, and of how many are still robust, with its interval.
+        progress: called with the examples done, and a note on how many are still robust.
 
     Raises:
-        ValueError: no restart at all.
+        ValueError: fewer than one restart.
     """
     if restarts < 1:
-        raise ValueError(f"An evaluation was given {restarts} restarts: give at least 1.")
-    sealed = seal(model)
-    robust = clean(sealed, examples, batch_size)
-    rounds = [(restart, member) for restart in range(restarts) for member in threat.parts()]
-    total = len(rounds) * len(examples)
-    for number, (restart, member) in enumerate(rounds):
-        left = robust.nonzero()[:, 0]
-        for start in range(0, len(left), batch_size):
-            part = left[start : start + batch_size]
-            rng = generator(seed, "evaluate", restart, start)
-            robust[part] = _withstand(sealed, examples, part, member, attack, rng)
-            progress(
-                number * len(examples) + start + len(part),
-                total,
-                f"attack, {Proportion.of(robust)} left",
-            )
+        raise ValueError(f"restarts was given as {restarts}; give at least 1.")
+    robust, count = subject.clean.clone(), len(subject.examples)
+    rounds = [(restart, part) for restart in range(restarts) for part in subject.threat.parts()]
+    total = len(rounds) * count
+    for number, (restart, threat) in enumerate(rounds):
+        for start, places in subject.in_batches(robust):
+            rng = generator(subject.seed, "evaluate", restart, start)
+            robust[places] = _withstand(subject, places, threat, attack, rng)
+            done = number * count + start + len(places)
+            progress(done, total, f"attack, {Proportion.of(robust)} left")
     progress(total, total, f"attack, {Proportion.of(robust)} left")
     return robust
 
 
 def _withstand(
-    sealed: Sealed,
-    examples: Examples,
-    part: Tensor,
-    threat: Threat,
-    attack: Attack,
-    rng: torch.Generator,
+    subject: Subject, places: Tensor, threat: Threat, attack: Attack, rng: torch.Generator
 ) -> Mask:
-    """Which of the examples ``part`` are right where the attack ends, and wherever it tracks."""
+    """Which examples are correct where the attack ends, and at every point that it tracks."""
+    model, y = subject.model, subject.examples.y[places]
+    x, x_adv = subject.examples.images(places), None
     legs = attack.legs(threat)
     if not legs:
-        answer = adversarial(sealed, examples, part, threat, attack, rng)
-        return agrees(sealed, answer, examples.y[part])
-    robust = torch.ones_like(part, dtype=torch.bool)
-    left = robust.nonzero()[:, 0]  # places in ``part``
-    x, x_adv = examples.images(part), None
+        return agrees(model, attack(cross_entropy(model, y), x, threat, rng), y)
+    robust = torch.ones_like(y, dtype=torch.bool)
+    left = robust.nonzero()[:, 0]
     for leg in legs:
-        watched = _Watched(sealed, examples.y[part[left]], threat, x)
-        x_adv = leg(watched, x, threat, rng, x_adv)
-        robust[left] = watched.right
-        left, x, x_adv = left[watched.right], x[watched.right], x_adv[watched.right]
+        tracked = _Tracked(model, y[left], threat, x)
+        x_adv = leg(tracked, x, threat, rng, x_adv)
+        robust[left] = tracked.right
+        left, x, x_adv = left[tracked.right], x[tracked.right], x_adv[tracked.right]
         if not len(left):
             return robust
     assert x_adv is not None
-    robust[left] = agrees(sealed, x_adv, examples.y[part[left]])
+    robust[left] = agrees(model, x_adv, y[left])
     return robust
 
 
-class _Watched:
-    """The cross-entropy, and who was right at every point of the set that it was asked about.
+class _Tracked:
+    """The cross-entropy, which notes the examples that are correct at every point it is asked for.
 
-    Whether a point is one is looked at where searches come from outside alone: it takes its time.
+    Only threats whose search starts outside the set are tested for membership, which takes time.
     """
 
-    def __init__(self, model: nn.Module, y: Labels, threat: Threat, centre: Images) -> None:
+    def __init__(self, model: FrozenCopy, y: Labels, threat: Threat, centre: Images) -> None:
         self.model, self.y, self.threat, self.centre = model, y, threat, centre
         self.right = torch.ones_like(y, dtype=torch.bool)
 
     def __call__(self, x: Images) -> Tensor:
         logits: Tensor = self.model(x)
-        right = _right(logits.detach(), self.y)
+        correct = right(logits.detach(), self.y)
         if self.threat.widest() > 1:
-            right |= ~self.threat.inside(x, self.centre)
-        self.right &= right
+            correct |= ~self.threat.inside(x, self.centre)
+        self.right &= correct
         return F.cross_entropy(logits, self.y, reduction="none")
 
 
-def transferred(
-    model: nn.Module,
-    source: nn.Module,
-    examples: Examples,
-    threat: Threat,
-    *,
-    seed: int,
-    batch_size: int = 500,
-) -> Mask:
-    """Which examples the network classifies correctly where PGD-50 on ``source`` led them.
+def transferred(subject: Subject, source: nn.Module) -> Mask:
+    """Which examples stay correct at the points that PGD-50 on another net finds.
 
     Args:
-        model: to logits (batch, class); asked for no gradient.
-        source: the net that is attacked, such as the dense one.
-        examples: on the device of both.
-        threat: what the adversary may do.
-        seed: of the random starts.
-        batch_size: examples at a time.
+        subject: the classifier, which is not asked for a gradient.
+        source: the net that is attacked, such as the dense one, on the same device.
     """
-    sealed, sealed_source = seal(model), seal(source)
-    survives = torch.ones(len(examples), dtype=torch.bool, device=examples.y.device)
-    starts = range(0, len(examples), batch_size)
-    for member, start in itertools.product(threat.parts(), starts):
-        part = torch.arange(start, min(start + batch_size, len(examples)))
-        part = part.to(examples.y.device)
-        rng = generator(seed, "transfer", start)
-        attack = PGD(50, track=True)
-        x_adv = adversarial(sealed_source, examples, part, member, attack, rng)
-        survives[part] &= agrees(sealed, x_adv, examples.y[part])
+    frozen, examples = freeze(source), subject.examples
+    every = torch.ones_like(subject.clean)
+    survives = every.clone()
+    for threat, (start, places) in itertools.product(
+        subject.threat.parts(), list(subject.in_batches(every))
+    ):
+        rng = generator(subject.seed, "transfer", start)
+        loss = cross_entropy(frozen, examples.y[places])
+        x_adv = PGD(50, track=True)(loss, examples.images(places), threat, rng)
+        survives[places] &= agrees(subject.model, x_adv, examples.y[places])
     return survives
-
-
-def adversarial(
-    sealed: Sealed,
-    examples: Examples,
-    part: Tensor,
-    threat: Threat,
-    attack: Attack,
-    rng: torch.Generator,
-) -> Images:
-    """The attacked inputs for the examples ``part``."""
-    return attack(cross_entropy(sealed, examples.y[part]), examples.images(part), threat, rng)
-
-
-def agrees(model: nn.Module, x: Images, y: Labels) -> Mask:
-    """Whether the network gives ``y`` for each of ``x``; NaN logits count as wrong."""
-    with torch.no_grad():
-        return _right(model(x), y)
-
-
-def _right(logits: Tensor, y: Labels) -> Mask:
-    return (logits.argmax(1) == y) & ~logits.isnan().any(1)
 
 
 def cross_entropy(model: nn.Module, y: Labels) -> SampleLoss:

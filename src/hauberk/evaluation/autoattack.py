@@ -1,11 +1,11 @@
-"""The official AutoAttack, behind the one door through which the rest of the house sees it.
+"""Adapter around the authors' AutoAttack implementation.
 
     robust_i = no attack of {APGD-CE, APGD-T, FAB-T, Square} fools the network on x_i
 
 Source: F. Croce and M. Hein (2020), arXiv 2003.01690, in the authors' code as packaged in
 pyautoattack. Departures: targeted attacks aim at no more classes than there are; with fewer than
-four classes, where the targeted difference-of-logits loss does not exist, APGD-T gives way to
-APGD-DLR (three classes) or falls out (two).
+four classes, where the targeted difference-of-logits loss does not exist, APGD-T is replaced by
+APGD-DLR (three classes) or left out (two).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.dataset import Examples
-from hauberk.evaluation.accuracy import Progress, clean, silent
-from hauberk.evaluation.frozen_copy import Sealed, seal
+from hauberk.evaluation.accuracy import Progress, silent
+from hauberk.evaluation.frozen_copy import FrozenCopy
 from hauberk.evaluation.proportion import Mask, Proportion
+from hauberk.evaluation.subject import Subject
 from hauberk.threat import Threat
 from hauberk.threats import L1, L2, Linf
 from hauberk.types import Images
@@ -38,40 +38,27 @@ class Verdict:
 
     Attributes:
         robust: for each example, whether it is correct and withstood every attack.
-        warnings: the official code's own doubts, such as points with zero gradient.
+        warnings: of the official code, such as points with zero gradient.
     """
 
     robust: Mask
     warnings: tuple[str, ...]
 
 
-def autoattack(
-    model: nn.Module,
-    examples: Examples,
-    threat: Threat,
-    *,
-    seed: int,
-    batch_size: int = 500,
-    progress: Progress = silent,
-) -> Verdict:
+def autoattack(subject: Subject, *, progress: Progress = silent) -> Verdict:
     """The standard version on every example that the network classifies correctly.
 
-    Global random state, tracing hooks and log levels are left as they were.
+    Global random state, tracing hooks and log levels are restored.
 
     Args:
-        model: to logits (batch, class); it is left untouched.
-        examples: on the device of the model.
-        threat: `Linf`, `L2` or `L1`.
-        seed: of every attack in it.
-        batch_size: examples at a time.
-        progress: told of batches done, and of how many are still robust, with its interval.
+        subject: the classifier, examples, seed and threat: `Linf`, `L2` or `L1`.
+        progress: called with the batches done, and a note on how many are still robust.
 
     Raises:
-        ValueError: a threat that AutoAttack does not know.
+        ValueError: a threat that AutoAttack does not support.
     """
-    norm, eps = _known(threat, examples.shape), threat.radius()
-    sealed = seal(model)
-    robust = clean(sealed, examples, batch_size)
+    examples, robust = subject.examples, subject.clean.clone()
+    norm, eps = _known(subject.threat, examples.shape), subject.threat.radius()
     left = robust.nonzero()[:, 0]
     if len(left) == 0:
         return Verdict(robust, ())
@@ -79,60 +66,48 @@ def autoattack(
     held = examples.served(examples.x.device)  # the official code takes its batches to the device
     x, y = _as_maps(held.images(left)), held.y[left.to(held.y.device)]
     with torch.no_grad():
-        classes = sealed(examples.images(left[:1])).shape[1]
-    count = _Count(len(left), len(examples))
+        classes = subject.model(examples.images(left[:1])).shape[1]
+    count, maps = _Count(len(left), len(examples)), _Maps(subject.model, examples.shape)
     with _undisturbed(device), _listening(progress, count) as warnings:
-        official = _official(_Maps(sealed, examples.shape), norm, eps, classes, seed, device)
-        _, y_adv = official.run_standard_evaluation(x, y, batch_size=batch_size)
+        official = _official(maps, norm, eps, classes, subject.seed, device)
+        _, y_adv = official.run_standard_evaluation(x, y, batch_size=subject.batch_size)
     robust[left] = (y_adv == y).to(device)
     return Verdict(robust, tuple(dict.fromkeys(warnings)))
 
 
-def square(
-    model: nn.Module,
-    examples: Examples,
-    threat: Threat,
-    *,
-    seed: int,
-    queries: int = 5000,
-    batch_size: int = 500,
-    progress: Progress = silent,
-) -> Mask:
-    """Which examples stay correct under Square alone: random search, no gradient asked.
+def square(subject: Subject, *, queries: int = 5000, progress: Progress = silent) -> Mask:
+    """Which examples stay correct under Square alone: a random search that asks for no gradient.
 
     Source: Andriushchenko et al. (2020), arXiv 1912.00049, in the official code.
 
     Args:
-        model: to logits (batch, class); it is left untouched.
-        examples: on the device of the model.
-        threat: `Linf`, `L2` or `L1`, or a union of them.
-        seed: of the random search.
+        subject: the classifier, examples, seed and threat: `Linf`, `L2`, `L1` or a union of them.
         queries: forward passes for each example.
-        batch_size: examples at a time.
-        progress: told of batches done.
+        progress: called with the examples done.
+
+    Raises:
+        ValueError: a threat that the official code does not support.
     """
-    sealed = seal(model)
-    robust = clean(sealed, examples, batch_size)
-    for member in threat.parts():
-        left = robust.nonzero()[:, 0]
-        for start in range(0, len(left), batch_size):
-            part = left[start : start + batch_size]
-            robust[part] = _unsearched(sealed, examples, part, member, seed, queries)
-            progress(start + len(part), len(left), "Square")
+    robust = subject.clean.clone()
+    for threat in subject.threat.parts():
+        total = int(robust.sum())
+        for start, places in subject.in_batches(robust):
+            robust[places] = _withstand_square(subject, places, threat, queries)
+            progress(start + len(places), total, "Square")
     return robust
 
 
-def _unsearched(
-    sealed: Sealed, examples: Examples, part: Tensor, threat: Threat, seed: int, queries: int
-) -> Mask:
-    """Which of the examples ``part`` withstand Square within one norm's ball."""
+def _withstand_square(subject: Subject, places: Tensor, threat: Threat, queries: int) -> Mask:
+    """Which of some examples withstand Square within one norm's ball."""
     from pyautoattack.square import SquareAttack
 
+    examples = subject.examples
     norm, eps = _known(threat, examples.shape), threat.radius()
-    maps, x, y = _Maps(sealed, examples.shape), _as_maps(examples.images(part)), examples.y[part]
+    maps, y = _Maps(subject.model, examples.shape), examples.y[places]
+    x = _as_maps(examples.images(places))
     with _undisturbed(x.device), torch.no_grad():
         search = SquareAttack(
-            maps, norm, queries, eps, seed=seed, resc_schedule=False, device=x.device
+            maps, norm, queries, eps, seed=subject.seed, resc_schedule=False, device=x.device
         )
         answers: Tensor = maps(search.perturb(x, y)).argmax(1)
     return answers == y
@@ -160,7 +135,7 @@ def _refused(threat: Threat, shape: tuple[int, ...]) -> str | None:
 
 
 def _norm(threat: Threat) -> str | None:
-    """The official name of the threat's norm: the one place that asks for the type."""
+    """The official name of the threat's norm; `None` for a threat that it does not support."""
     official = {Linf: "Linf", L2: "L2", L1: "L1"}
     return next((name for kind, name in official.items() if isinstance(threat, kind)), None)
 
@@ -193,9 +168,9 @@ def _attacks(classes: int) -> Sequence[str]:
 
 
 class _Maps(nn.Module):
-    """The network as the official code wants it: inputs are always (channel, height, width)."""
+    """The network as the official code expects it: inputs are (channel, height, width)."""
 
-    def __init__(self, model: Sealed, shape: tuple[int, ...]) -> None:
+    def __init__(self, model: FrozenCopy, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.model, self.shape = model, shape
 
@@ -213,7 +188,7 @@ def _as_maps(x: Images) -> Images:
 
 @contextmanager
 def _undisturbed(device: torch.device) -> Iterator[None]:
-    """The official code seeds the global generators and drops tracers: put them back."""
+    """Restore the global generators and the tracer, which the official code changes."""
     trace = sys.gettrace()
     cuda = [device] if device.type == "cuda" else []
     try:
@@ -236,24 +211,24 @@ class _Count:
 
 @contextmanager
 def _listening(progress: Progress, count: _Count) -> Iterator[list[str]]:
-    """Turns the official log, its only word on progress, into calls and a list of warnings."""
+    """Turn the official log, which alone reports progress, into calls and a list of warnings."""
     logger = logging.getLogger("auto-attack")
     warnings: list[str] = []
-    ear = _Ear(progress, count, warnings.append)
+    reader = _LogReader(progress, count, warnings.append)
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    logger.addHandler(ear)
+    logger.addHandler(reader)
     try:
         yield warnings
     finally:
-        logger.removeHandler(ear)
+        logger.removeHandler(reader)
         logger.setLevel(level)
         logger.propagate = propagate
 
 
-class _Ear(logging.Handler):
-    """Hears ``apgd-ce - 1/2 - 3 out of 50 successfully perturbed``."""
+class _LogReader(logging.Handler):
+    """Reads ``apgd-ce - 1/2 - 3 out of 50 successfully perturbed``."""
 
     def __init__(self, progress: Progress, count: _Count, warn: Callable[[str], Any]) -> None:
         super().__init__()
@@ -262,7 +237,7 @@ class _Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
-            # with three classes it doubts a loss that we do not let it use
+            # with three classes it warns of a loss that is not used here
             if "targeted DLR" not in text:
                 self.warn(text.removesuffix(" See flags_doc.md for details."))
             return

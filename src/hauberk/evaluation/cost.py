@@ -1,11 +1,11 @@
-"""What a network costs: bytes, multiplications, milliseconds."""
+"""What a network costs: multiplications and milliseconds."""
 
 from __future__ import annotations
 
 import copy
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.evaluation.frozen_copy import Sealed, layout
+from hauberk.evaluation.frozen_copy import FrozenCopy, memory_format
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -38,7 +38,7 @@ class Macs:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds for one batch, beside the dense net's in the same run.
+    """Milliseconds for one batch, and the dense net's in the same run.
 
     Attributes:
         median: of the network.
@@ -57,6 +57,15 @@ class Timing:
         """Time of the network over time of the dense net."""
         return self.median / self.dense_median
 
+    @staticmethod
+    def from_json(found: Mapping[str, float]) -> Timing:
+        """The timing that `json` wrote.
+
+        Raises:
+            KeyError: it is no such object.
+        """
+        return Timing(found["median"], found["p05"], found["p95"], found["dense_median"])
+
     def json(self) -> dict[str, float]:
         """``{"median", "p05", "p95", "dense_median", "ratio"}``, in milliseconds."""
         return {
@@ -68,17 +77,11 @@ class Timing:
         }
 
 
-def dense_bytes(model: nn.Module) -> int:
-    """Bytes of all parameters and floating-point buffers as float32, shared ones once."""
-    floats = [*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())]
-    return 4 * sum(tensor.numel() for tensor in floats)
-
-
 def macs(model: nn.Module, input_shape: tuple[int, ...]) -> Macs:
     """Counts the multiplications of one input of ``input_shape``, by running one.
 
-    Every weight of a layer is used once at each position of its output (of its input, where the
-    convolution is transposed). Matrix products outside such layers are not seen.
+    Every weight of a layer is used once at each position of its output (of its input in a
+    transposed convolution). Matrix products outside such layers are not counted.
     """
     dense = sparse = 0
 
@@ -114,7 +117,7 @@ def latency(
     """Forward time of ``model`` and of ``reference``, in alternation, by ``batch1``, ``batch64``.
 
     Both run as copies in eval mode, in the memory format that is fastest for each; the warm-up is
-    outside the clock, and a GPU is waited for.
+    not timed, and a GPU is synchronised.
 
     Args:
         model: the network that is measured.
@@ -124,7 +127,7 @@ def latency(
         repeats: timed calls of each.
         threads: of the CPU; ``None`` leaves torch's own number.
     """
-    pair = Sealed(model).inner, Sealed(reference).inner
+    pair = FrozenCopy(model).inner, FrozenCopy(reference).inner
     with _threads(threads), torch.inference_mode():
         return {
             f"batch{size}": _alternate(*pair, (size, *input_shape), repeats) for size in batches
@@ -137,7 +140,7 @@ def _alternate(
     inputs = {net: _input(net, shape) for net in (model, reference)}
     times: dict[nn.Module, list[float]] = {model: [], reference: []}
     for repeat in range(-5, repeats):
-        # who goes first changes, so that neither always finds the other's caches
+        # alternate who goes first, so that neither always finds the other's caches
         for net in (model, reference) if repeat % 2 else (reference, model):
             took = _call_ms(net, inputs[net])
             if repeat >= 0:
@@ -154,7 +157,7 @@ def _alternate(
 
 def _input(net: nn.Module, shape: tuple[int, ...]) -> Tensor:
     x = torch.rand(shape, device=_device(net))
-    return x.contiguous(memory_format=layout(net)) if x.ndim == 4 else x
+    return x.contiguous(memory_format=memory_format(net)) if x.ndim == 4 else x
 
 
 def _call_ms(net: nn.Module, x: Tensor) -> float:

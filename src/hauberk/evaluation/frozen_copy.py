@@ -1,4 +1,4 @@
-"""A network under examination: a copy that measuring cannot change."""
+"""The frozen copy of a network that is evaluated; the original is never changed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from hauberk.types import Images
 
 
-class Sealed(nn.Module):
-    """A frozen copy of a network, in eval mode, in the memory format that runs fastest.
+class FrozenCopy(nn.Module):
+    """A copy of a network in eval mode, without parameter gradients, in the fastest memory format.
 
-    The original keeps its mode, statistics, gradients and layout. Images go through the copy in
-    the format of `layout`; their gradients come back contiguous.
+    The original keeps its mode, statistics, gradients and layout. Images pass through the copy in
+    the format of `memory_format`; their gradients are contiguous.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.inner = copy.deepcopy(model).eval().requires_grad_(False)
-        self.layout = layout(model)
+        self.format = memory_format(model)
         for tensor in (*self.inner.parameters(), *self.inner.buffers()):
             tensor.grad = None
             if tensor.ndim == 4:
@@ -29,21 +29,21 @@ class Sealed(nn.Module):
 
     def forward(self, x: Images) -> Tensor:
         """Logits (batch, class)."""
-        turned = x.ndim == 4 and self.layout is torch.channels_last
+        turned = x.ndim == 4 and self.format is torch.channels_last
         logits: Tensor = self.inner(_channels_last(x) if turned else x)
         return logits
 
 
-def seal(model: nn.Module) -> Sealed:
-    """The sealed copy of a network, or the network itself where it is sealed already."""
-    return model if isinstance(model, Sealed) else Sealed(model)
+def freeze(model: nn.Module) -> FrozenCopy:
+    """The frozen copy of a network; the network itself if it is one already."""
+    return model if isinstance(model, FrozenCopy) else FrozenCopy(model)
 
 
-def layout(model: nn.Module) -> torch.memory_format:
+def memory_format(model: nn.Module) -> torch.memory_format:
     """The memory format of images that runs fastest.
 
-    Channels-last where filters slide over them (1.4 to 2 times faster for small convolutional nets
-    on CPUs); as they are where there are none, as in an ONNX Runtime session.
+    Channels-last for networks with two-dimensional convolutions (1.4 to 2 times faster for small
+    ones on CPUs), contiguous for others, such as an ONNX Runtime session.
     """
     filters = any(tensor.ndim == 4 for tensor in model.parameters())
     return torch.channels_last if filters else torch.contiguous_format
@@ -55,11 +55,11 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """Same values, channels last; the gradient contiguous, for attacks that take views of it."""
+    """The same values, channels last; the gradient is contiguous, for attacks that view it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        # a copy even where the layout fits already: what is returned must not alias the input
+        # copy even if the layout fits already: the output must not alias the input
         return x.clone(memory_format=torch.channels_last)
 
     @staticmethod

@@ -21,16 +21,17 @@ from hauberk.runtime.packages import version
 if TYPE_CHECKING:
     from rich.table import Table
 
+_NO_FILE = "It is in no file; its bytes are those of its float32 state dict."
 _HEADS = ("", "bytes", "of dense", "clean", "robust", "under", "ms 1 / 64", "checks")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured on one file.
+    """The measurements of one classifier.
 
     Attributes:
-        file: the path.
-        bytes: of the file.
+        file: the path, or the name of a module that is in no file.
+        bytes: of the file; of the float32 state dict of such a module.
         dense_bytes: of the dense net in float32.
         threat: as the user writes it, ``linf:0.1``.
         attack: the one behind ``robust``, as the user writes it; ``pgd:40 + square`` for the worst
@@ -39,13 +40,15 @@ class Row:
         robust: under ``attack``.
         name: of the row in a table.
         attacks: every attack's own result, by name.
-        members: of a union of threats: by attack, the result in each member; an example counts in
-            ``attacks`` and ``robust`` where it withstands all.
-        clean_split: on the whole split, where fewer examples were attacked.
+        members: for a union of threats, by attack, the result in each member; an example counts in
+            ``attacks`` and ``robust`` if it withstands all.
+        clean_split: on the whole split, if fewer examples were attacked.
         latency_ms: by batch, such as ``batch1``.
         macs: multiplications of one input.
         checks: for gradient masking.
-        warnings: the official code's own doubts.
+        warnings: what limits the figures, such as points with zero gradient in AutoAttack.
+        in_file: whether ``bytes`` are a file's; else they are those of a float32 state dict.
+        white_box: whether the attacks got the gradient; else they were Square and transfer.
     """
 
     file: str
@@ -63,6 +66,8 @@ class Row:
     macs: Macs | None = None
     checks: Sequence[Check] = ()
     warnings: Sequence[str] = ()
+    in_file: bool = True
+    white_box: bool = True
 
     @property
     def ratio(self) -> float:
@@ -70,7 +75,7 @@ class Row:
         return self.bytes / self.dense_bytes
 
     def json(self) -> dict[str, Any]:
-        """The object that ``evaluate --json`` prints; what was not measured is left out."""
+        """The object that ``evaluate --json`` prints, without what was not measured."""
         optional = {
             "name": self.name,
             "clean_split": self.clean_split and self.clean_split.json(),
@@ -94,11 +99,42 @@ class Row:
             "attacks": {name: share.json() for name, share in self.attacks.items()},
             "latency_ms": {name: timing.json() for name, timing in self.latency_ms.items()},
             "checks": {check.name: check.json() for check in self.checks},
+            "bytes_of": "file" if self.in_file else "float32 state dict",
+            "white_box": self.white_box,
             **{key: value for key, value in optional.items() if value},
         }
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], name: str | None = None) -> Row:
+        """The row that `json` wrote; ``name`` replaces its own.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such object.
+        """
+        split, work = found.get("clean_split"), found.get("macs")
+        members = found.get("members", {})
+        return cls(
+            file=found["file"],
+            bytes=found["bytes"],
+            dense_bytes=found["dense_bytes"],
+            threat=found["threat"],
+            attack=found["attack"],
+            clean=Proportion.from_json(found["clean"]),
+            robust=Proportion.from_json(found["robust"]),
+            name=name or found.get("name"),
+            attacks=_proportions(found.get("attacks", {})),
+            members={attack: _proportions(each) for attack, each in members.items()},
+            clean_split=Proportion.from_json(split) if split else None,
+            latency_ms={k: Timing.from_json(t) for k, t in found.get("latency_ms", {}).items()},
+            macs=Macs(work["dense"], work["sparse"]) if work else None,
+            checks=[Check.from_json(k, check) for k, check in found.get("checks", {}).items()],
+            warnings=found.get("warnings", ()),
+            in_file=found.get("bytes_of", "file") == "file",
+            white_box=found.get("white_box", True),
+        )
+
     def cells(self, digits: int = 1) -> tuple[str, ...]:
-        """One table line, clean on the whole split; intervals with so many ``digits``."""
+        """One table line, clean on the whole split; intervals with ``digits`` decimals."""
         every = {self.attack: self.robust, **self.attacks, **self._in_members()}
         ran = [check for check in self.checks if check.passed is not None]
         return (
@@ -123,7 +159,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Rows that belong together, and where they come from."""
+    """Rows that belong together, and their provenance."""
 
     rows: Sequence[Row]
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -156,11 +192,12 @@ class Report:
         return table
 
     def findings(self) -> list[str]:
-        """One sentence for each check that failed and each warning."""
+        """One line for each row that is in no file, each failed check and each warning."""
         return [
             f"{row.name or row.file}: {sentence}"
             for row in self.rows
             for sentence in (
+                *(() if row.in_file else (_NO_FILE,)),
                 *(check.sentence for check in row.checks if check.passed is False),
                 *row.warnings,
             )
@@ -178,7 +215,14 @@ class Report:
 
 
 def provenance(*, command: str, seed: int, data: str, device: str = "cpu") -> dict[str, Any]:
-    """Versions, machine, command, seed and date of a run."""
+    """Versions, machine, command, seed and date of a run.
+
+    Args:
+        command: that reproduces the report.
+        seed: of every random start.
+        data: name of the data set.
+        device: that computed.
+    """
     packages = ("hauberk", "torch", "numpy", "pyautoattack")
     return {
         "command": command,
@@ -193,6 +237,10 @@ def provenance(*, command: str, seed: int, data: str, device: str = "cpu") -> di
     }
 
 
+def _proportions(found: Mapping[str, Any]) -> dict[str, Proportion]:
+    return {name: Proportion.from_json(share) for name, share in found.items()}
+
+
 def _percent(share: Proportion, digits: int) -> str:
     low, high = (f"{100 * end:.{digits}f}" for end in share.ci95)
     return f"{100 * share.accuracy:.1f} ({low}–{high})"
@@ -203,7 +251,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _about(rows: Sequence[Row]) -> str:
-    """What all rows share, in words."""
+    """The threats and the number of examples, for a caption."""
     threats = " and ".join(dict.fromkeys(row.threat for row in rows))
     counts = {share.n for row in rows for share in (row.robust, *row.attacks.values())}
     span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))

@@ -1,139 +1,222 @@
-"""A run folder: the file that ships, the other rows' files, the report, the picture."""
+"""Read anything that classifies, from a file or in memory, and evaluate it."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from hauberk import networks
-from hauberk.artifact import About, Artifact
-from hauberk.dataset import Data, settled
-from hauberk.evaluation import Evaluation, Progress, Row, Shipped, silent
+from hauberk.artifact import Artifact, dense_bytes, fill_plain
+from hauberk.artifact.state_dicts import is_plain
+from hauberk.dataset import Data, Examples, settled
+from hauberk.evaluation.accuracy import Progress, silent
+from hauberk.evaluation.classifier import Classifier
+from hauberk.evaluation.evaluation import Evaluation
+from hauberk.evaluation.report import Row
 from hauberk.onnx.attackable import agree
 from hauberk.onnx.export import trace
-from hauberk.onnx.file import OnnxFile
+from hauberk.onnx.file import OnnxFile, content_of, is_ours
+from hauberk.onnx.foreign import ForeignFile
 from hauberk.onnx.session import Session
 from hauberk.training.run import Run
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that ships, read and checked.
+    """Something that classifies, read and checked before any data are.
 
     Attributes:
-        path: of the file.
-        holds: what it says of itself.
-        replay: the graph of an ``.onnx`` in torch.
-        session: the same in ONNX Runtime.
+        classifier: the network, on the CPU.
+        dense: the same network at full size without zeros, which latency is compared with; ``None``
+            if its architecture is not known, or nothing was compressed.
+        input_shape: of one image, if the file fixes it: (channel, height, width).
+        labels: names of the classes by index, if the file has them.
+        classes: outputs, if the file says so.
+        int8: whether it computes in 8 bits.
+        foreign: whether it is an ``.onnx`` that hauberk did not write.
     """
 
-    path: Path
-    holds: Artifact | OnnxFile
-    replay: nn.Module | None = None
-    session: Session | None = None
-
-    @property
-    def about(self) -> About:
-        """What the file says of the network."""
-        return self.holds.about
-
-    @property
-    def int8(self) -> bool:
-        """Whether the file computes in eight bits."""
-        return isinstance(self.holds, OnnxFile) and self.holds.int8
-
-    def nets(self, model: nn.Module | None) -> tuple[nn.Module, nn.Module | None]:
-        """What the file computes, as torch, and the dense net of the same shape, where known."""
-        if self.replay is not None and model is None and self.about.architecture is None:
-            return self.replay, None
-        empty = networks.blank(self.about, self.path) if model is None else model
-        dense = _dense(empty)  # before the file resizes it
-        if isinstance(self.holds, Artifact):
-            return self.holds.fill(empty), dense
-        assert self.replay is not None
-        return self.replay, dense
+    classifier: Classifier
+    dense: nn.Module | None = None
+    input_shape: tuple[int, ...] | None = None
+    labels: tuple[str, ...] = ()
+    classes: int | None = None
+    int8: bool = False
+    foreign: bool = False
 
 
-def read(path: Path) -> Opened:
-    """An ``.hbk``, or an ``.onnx`` that hauberk exported: with its session and its twin in torch.
+def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened:
+    """Open an ``.hbk``, anyone's ``.onnx``, plain weights of ``model``, or a module.
+
+    An ``.onnx`` runs in ONNX Runtime, and is replayed in torch for its gradient if it can be.
+
+    Args:
+        what: a path, or a module to logits (batch, class) for images in [0, 1].
+        model: the module that the weights are of; for an ``.hbk`` that names no architecture, the
+            module to fill; for such an ``.onnx``, the dense net that it is timed against. It is
+            left untouched.
 
     Raises:
-        ValueError: a damaged or foreign file, or ``hauberk[onnx]`` is missing.
+        ValueError: a damaged file, a graph that is no image classifier or might run code or
+            without bounds, weights that do not fit ``model``, or ``hauberk[onnx]`` is missing.
         OSError: a file that cannot be read.
     """
+    model = copy.deepcopy(model)
+    if isinstance(what, nn.Module):
+        return _module(what)
+    path = Path(what)
+    if is_plain(path):
+        return _weights(path, model)
     if path.suffix.lower() != ".onnx":
-        return Opened(path, Artifact.load(path))
-    file, name = OnnxFile.load(path), str(path)
-    return Opened(path, file, file.twin(name), Session(file.content, name=name))
+        return _artifact(path, model)
+    content = content_of(path)
+    return (
+        _exported(path, content, model)
+        if is_ours(content, str(path))
+        else _foreign(path, content, model)
+    )
 
 
-def prove(
+def _module(net: nn.Module) -> Opened:
+    size = dense_bytes(net.state_dict())
+    return Opened(Classifier(type(net).__name__, size, size, copy.deepcopy(net), in_file=False))
+
+
+def _weights(path: Path, model: nn.Module | None) -> Opened:
+    if model is None:
+        raise ValueError(
+            f"{path} holds weights alone; name the network that they are of (--model NAME or "
+            "package.module:function, in Python model=MyNet())."
+        )
+    net = fill_plain(model, path).eval()
+    size, whole = path.stat().st_size, dense_bytes(net.state_dict())
+    return Opened(Classifier(str(path), size, whole, net))
+
+
+def _artifact(path: Path, model: nn.Module | None) -> Opened:
+    artifact = Artifact.load(path)
+    empty = networks.blank(artifact.about, path) if model is None else model
+    dense = _full_size(empty)  # before the file resizes it
+    net, about = artifact.fill(empty), artifact.about
+    classifier = Classifier(str(path), artifact.nbytes, artifact.dense_bytes, net)
+    return Opened(classifier, dense, None, about.labels, about.classes)
+
+
+def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
+    file = OnnxFile.from_bytes(content, str(path))
+    if model is None and file.about.architecture is not None:
+        model = networks.blank(file.about, path)
+    session = Session(content, name=str(path))
+    net = file.twin(str(path))
+    return Opened(
+        Classifier(str(path), file.nbytes, file.dense_bytes, net, session),
+        None if model is None else _full_size(model),
+        file.about.input_shape,
+        file.about.labels,
+        file.about.classes,
+        file.int8,
+    )
+
+
+def _foreign(path: Path, content: bytes, model: nn.Module | None) -> Opened:
+    file = ForeignFile.from_bytes(content, str(path))
+    session, found = file.session(), file.replay()
+    net, blind = (None, found) if isinstance(found, str) else (found, "")
+    return Opened(
+        Classifier(str(path), len(content), file.dense_bytes, net, session, blind=blind),
+        None if model is None else _full_size(model),
+        file.input_shape,
+        int8=file.int8,
+        foreign=True,
+    )
+
+
+def evaluate_file(
     opened: Opened,
     data: Data,
-    proof: Evaluation,
+    evaluation: Evaluation,
     *,
-    source: nn.Module | None,
+    source: nn.Module | None = None,
     name: str | None = None,
-    model: nn.Module | None = None,
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Row:
-    """Everything that is claimed of a file, measured on what it decodes to.
-
-    An ``.onnx`` is asked and timed in ONNX Runtime, beside the dense net in ONNX Runtime.
+    """The row of something that classifies, on the test split.
 
     Args:
-        opened: the file, from `read`.
+        opened: from `read`.
         data: its test split is attacked.
-        proof: how.
+        evaluation: how.
         source: the dense net, from which attacks are transferred, if it is at hand.
         name: of the row.
-        model: a module to fill, or to take for the dense net of an ``.onnx``, where the file names
-            no architecture.
-        device: where to compute.
-        progress: told of each step's share of its own work.
+        device: where to compute; by default CUDA if available, else the CPU.
+        progress: called with each step's fraction of its own work.
+
+    Raises:
+        ValueError: data that do not fit, or a threat that an attack does not support.
     """
     place = device or Run().place()
-    decoded, dense = opened.nets(model)
-    if opened.session is not None:
-        _check_shape(opened, data)
-    data = data.under(opened.holds.about.labels, opened.holds.about.classes)
-    networks.check_fit(decoded, data)
-    decoded, dense = decoded.to(place), dense and dense.to(place)
+    if opened.classes is not None:
+        data = data.under(opened.labels, opened.classes)
+    _check_shape(opened, data)
+    networks.check_fit(opened.classifier.model or opened.classifier.timed, data)
     examples = settled(data.test, place)
-    if opened.session is not None:
-        agree(opened.session, decoded, examples, int8=opened.int8)
-        if dense is not None:
-            dense = Session(trace(dense, data.shape).SerializeToString())
-    size, whole = opened.path.stat().st_size, opened.holds.dense_bytes
-    return proof(
-        Shipped(str(opened.path), size, decoded, whole, opened.session),
+    classifier = _agreeing(_on(opened.classifier, place), opened, examples)
+    dense = opened.dense
+    if dense is not None and opened.classifier.session is not None:
+        dense = Session(trace(dense, data.shape).SerializeToString())
+    return evaluation(
+        classifier,
         examples,
-        dense=dense,
+        dense=dense and dense.to(place),
         source=None if source is None else copy.deepcopy(source).to(place),
         name=name,
         progress=progress,
     )
 
 
+def _on(classifier: Classifier, place: torch.device) -> Classifier:
+    net = classifier.model
+    return classifier if net is None else replace(classifier, model=net.to(place))
+
+
+def _agreeing(classifier: Classifier, opened: Opened, examples: Examples) -> Classifier:
+    """The classifier, without the replay of a foreign graph if that computes something else.
+
+    Raises:
+        ValueError: the replay of a file that hauberk wrote does.
+    """
+    if classifier.session is None or classifier.model is None:
+        return classifier
+    try:
+        agree(classifier.session, classifier.model, examples, int8=opened.int8)
+    except ValueError:
+        if not opened.foreign:
+            raise
+        return replace(
+            classifier, model=None, blind="its replay in torch gives other logits on these data"
+        )
+    return classifier
+
+
 def _check_shape(opened: Opened, data: Data) -> None:
-    """Refuse data of other images than a session takes."""
-    if data.shape != opened.about.input_shape:
-        shapes = data.shape, opened.about.input_shape
-        have, want = (" × ".join(map(str, shape)) for shape in shapes)
+    """Refuse data of another shape than a graph takes."""
+    if opened.input_shape not in (None, data.shape):
+        shapes = data.shape, opened.input_shape
+        have, want = (" × ".join(map(str, shape or ())) for shape in shapes)
         raise ValueError(
-            f"{opened.path} takes images of {want} and those of {data.name} are {have}; "
+            f"{opened.classifier.name} takes images of {want} and those of {data.name} are {have}; "
             "give data of the shape that the network was trained on."
         )
 
 
-def _dense(model: nn.Module) -> nn.Module:
-    """The same net at full size with no weight zero: what latency is compared with."""
-    twin = copy.deepcopy(model)
-    for p in twin.parameters():
+def _full_size(model: nn.Module) -> nn.Module:
+    """The same net with no weight zero: what latency is compared with."""
+    dense = copy.deepcopy(model)
+    for p in dense.parameters():
         nn.init.normal_(p, std=0.01)
-    return twin
+    return dense

@@ -22,10 +22,11 @@ from hauberk.artifact import format
 from hauberk.artifact.artifact import Artifact
 from hauberk.artifact.format import About, ArtifactError
 from hauberk.onnx.agreement import Agreement
+from hauberk.onnx.call import Unknown
 from hauberk.onnx.compact import compact
-from hauberk.onnx.export import BATCH, INPUT, OUTPUT, complaint, facts, trace
+from hauberk.onnx.export import BATCH, INPUT, OUTPUT, trace
+from hauberk.onnx.guards import complaint, facts
 from hauberk.onnx.int8 import quantize, ranges
-from hauberk.onnx.operators import Unknown
 from hauberk.onnx.replay import Replay
 from hauberk.onnx.session import Session
 from hauberk.ops.random import generator
@@ -138,7 +139,7 @@ class OnnxFile:
             ArtifactError: empty, cut off, damaged, or not ours.
             ValueError: the extra is missing.
         """
-        graph = _parse(content, name)
+        graph = parsed(content, name)
         every = {note.key: note.value for note in graph.metadata_props}
         notes = {key: text for key, text in every.items() if isinstance(text, str)}  # else no UTF-8
         if _CHECKSUM not in notes:
@@ -159,7 +160,7 @@ class OnnxFile:
             ArtifactError: empty, cut off, damaged, or not ours.
             OSError: it is missing, cannot be read, or is too large.
         """
-        return cls.from_bytes(files.read(Path(path), "an .onnx file", _LARGEST_FILE), str(path))
+        return cls.from_bytes(content_of(Path(path)), str(path))
 
     def save(self, path: str | Path) -> None:
         """Put the file at ``path``, whole or not at all.
@@ -176,7 +177,7 @@ class OnnxFile:
             ArtifactError: an operator that is not known here, or weights that are no numbers.
         """
         try:
-            twin = Replay(_parse(self.content, name)).eval()
+            twin = Replay(parsed(self.content, name)).eval()
         except Unknown as error:
             raise ArtifactError(f"{name} uses the operator {error}; {_OURS}.") from error
         if not twin.finite():
@@ -216,6 +217,24 @@ def _fits(model: nn.Module) -> None:
         )
 
 
+def content_of(path: Path) -> bytes:
+    """All of an ``.onnx`` file.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is too large.
+    """
+    return files.read(path, "an .onnx file", _LARGEST_FILE)
+
+
+def is_ours(content: bytes, name: str) -> bool:
+    """Whether hauberk wrote a file, as its metadata say.
+
+    Raises:
+        ArtifactError: no ONNX file, or a damaged one; ``name`` stands in the message.
+    """
+    return any(note.key == _CHECKSUM for note in parsed(content, name).metadata_props)
+
+
 def _refuse(fault: str | None) -> None:
     if fault:
         raise ValueError(
@@ -224,7 +243,13 @@ def _refuse(fault: str | None) -> None:
         )
 
 
-def _parse(content: bytes, name: str) -> ModelProto:
+def parsed(content: bytes, name: str) -> ModelProto:
+    """The model that a file's bytes are; ``name`` stands in errors.
+
+    Raises:
+        ArtifactError: no ONNX file, or a damaged one.
+        ValueError: the extra is missing.
+    """
     need("onnx", "onnx", "onnxruntime")
     from google.protobuf.message import DecodeError
 
@@ -233,7 +258,7 @@ def _parse(content: bytes, name: str) -> ModelProto:
     try:
         graph: ModelProto = ModelProto.FromString(content)
     except DecodeError:
-        raise ArtifactError(f"{name} is no ONNX file, or a damaged one; {_OURS}.") from None
+        raise ArtifactError(f"{name} is no ONNX file, or a damaged one; give another.") from None
     return graph
 
 

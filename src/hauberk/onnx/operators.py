@@ -1,15 +1,14 @@
-"""ONNX's standard operators as torch modules of their constants; rounding lets gradients by.
+"""ONNX's standard operators as torch modules; rounding passes gradients straight through.
 
     y = op(x, constants),   ∂ round(x) / ∂x := 1,   ∂ clamp(x) / ∂x := 1 where a quantiser clamps
 
-An attack must not be blinded by steps (Athalye, Carlini and Wagner 2018, arXiv 1802.00420, §4.1).
-An operator that is not in `MAKERS` is refused, and so is a setting of it that is not handled.
+Steps must not hide the gradient from an attack (Athalye, Carlini and Wagner 2018, arXiv 1802.00420,
+§4.1). An operator that is not in `MAKERS`, or a setting of it that is not handled, is `Unknown`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -18,70 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hauberk.onnx.call import Apply, Call, Unknown
 from hauberk.ops.straight_through import through
 
 _LARGEST_PADDING = 1 << 12
-
-
-class Unknown(ValueError):
-    """An operator, or a use of one, that torch is not taught here."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One node of a graph.
-
-    Attributes:
-        kind: the operator.
-        settings: its attributes.
-        constants: of its inputs, those that do not depend on the images; None for the others and
-            for those that are left out.
-        present: which inputs are given.
-    """
-
-    kind: str
-    settings: Mapping[str, Any]
-    constants: Sequence[Tensor | None]
-    present: Sequence[bool]
-
-    def constant(self, place: int) -> Tensor:
-        """An input that must not depend on the images."""
-        found = self.constants[place] if place < len(self.constants) else None
-        if found is None:
-            raise Unknown(f"{self.kind} with a varying input {place}")
-        return found
-
-    def optional(self, place: int) -> Tensor | None:
-        """The same, where it may be left out."""
-        given = place < len(self.present) and self.present[place]
-        return self.constant(place) if given else None
-
-    def numbers(self, place: int) -> tuple[int, ...]:
-        """A constant input's whole numbers."""
-        return tuple(int(n) for n in self.constant(place).flatten().tolist())
-
-    def only(self, **allowed: object) -> None:
-        """Refuse settings with other values than these."""
-        for name, value in allowed.items():
-            if self.settings.get(name, value) != value:
-                raise Unknown(f"{self.kind} with {name}")
-
-
-class Apply(nn.Module):
-    """A function of some inputs and some constants, in the order in which a node lists them."""
-
-    def __init__(self, function: Callable[..., Tensor], constants: Sequence[Tensor | None]) -> None:
-        super().__init__()
-        self.function = function
-        self.places = len(constants)
-        for place, constant in enumerate(constants):
-            self.register_buffer(f"constant{place}", constant, persistent=False)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """``function`` of the inputs in the places that no constant takes."""
-        rest = iter(inputs)
-        own = [getattr(self, f"constant{place}") for place in range(self.places)]
-        return self.function(*(next(rest) if c is None else c for c in own))
 
 
 def _step(x: Tensor, *, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -200,8 +139,15 @@ def _spatial_mean(x: Tensor) -> Tensor:
     return x.mean(tuple(range(2, x.ndim)), keepdim=True)
 
 
+def _axes(call: Call) -> tuple[int, ...]:
+    """The axes of a reduction: an attribute before opset 13 to 18, an input since then."""
+    if "axes" in call.settings:
+        return tuple(int(axis) for axis in call.settings["axes"])
+    return call.numbers(1) if len(call.present) > 1 and call.present[1] else ()
+
+
 def _reduce(call: Call) -> nn.Module:
-    axes = call.numbers(1) if len(call.present) > 1 and call.present[1] else ()
+    axes = _axes(call)
     if not axes:
         raise Unknown(f"{call.kind} without axes")
     function: dict[str, Callable[..., Tensor]] = {
@@ -213,13 +159,42 @@ def _reduce(call: Call) -> nn.Module:
     return Apply(partial(function[call.kind], dim=axes, keepdim=kept), [None])
 
 
+def _shape(call: Call) -> nn.Module:
+    call.only(start=0)
+    if "end" in call.settings:
+        raise Unknown("Shape with an end")
+    return Apply(_shape_of, [None])
+
+
+def _shape_of(x: Tensor) -> Tensor:
+    return torch.tensor(x.shape, device=x.device)
+
+
+def _gather(call: Call) -> nn.Module:
+    axis, index = int(call.settings.get("axis", 0)), call.constant(1)
+    if call.constants[0] is not None or index.ndim > 1:
+        raise Unknown("Gather in an unusual form")
+    return Apply(partial(_gathered, axis=axis), [None, index])
+
+
+def _gathered(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    found = x.index_select(axis, index.flatten() % x.shape[axis])
+    return found if index.ndim else found.squeeze(axis)
+
+
 def _reshape(call: Call) -> nn.Module:
     zeros = bool(call.settings.get("allowzero", 0))
+    if call.constants[1] is None:
+        return Apply(partial(_reshaped_to, zeros=zeros), call.constants)
     return Apply(partial(_reshaped, shape=call.numbers(1), zeros=zeros), [None])
 
 
 def _reshaped(x: Tensor, shape: tuple[int, ...], zeros: bool) -> Tensor:
     return x.reshape([x.shape[i] if n == 0 and not zeros else n for i, n in enumerate(shape)])
+
+
+def _reshaped_to(x: Tensor, shape: Tensor, zeros: bool) -> Tensor:
+    return _reshaped(x, tuple(int(n) for n in shape), zeros)
 
 
 def _flatten(call: Call) -> nn.Module:
@@ -232,13 +207,14 @@ def _transpose(call: Call) -> nn.Module:
 
 
 def _squeeze(call: Call) -> nn.Module:
-    return Apply(partial(torch.squeeze, dim=call.numbers(1)), [None])
+    return Apply(partial(torch.squeeze, dim=_axes(call)), [None])
 
 
 def _unsqueeze(call: Call) -> nn.Module:
-    if len(call.numbers(1)) != 1:
+    axes = _axes(call)
+    if len(axes) != 1:
         raise Unknown("Unsqueeze of several axes")
-    return Apply(partial(torch.unsqueeze, dim=call.numbers(1)[0]), [None])
+    return Apply(partial(torch.unsqueeze, dim=axes[0]), [None])
 
 
 def _concat(call: Call) -> nn.Module:
@@ -250,10 +226,9 @@ def _concatenated(*parts: Tensor, axis: int) -> Tensor:
 
 
 def _clip(call: Call) -> nn.Module:
-    low, high = call.optional(1), call.optional(2)
+    given = {"min": call.optional(1), "max": call.optional(2)}  # attributes before opset 11
     ends = {
-        "min": None if low is None else float(low),
-        "max": None if high is None else float(high),
+        name: call.settings.get(name) if end is None else float(end) for name, end in given.items()
     }
     return Apply(partial(torch.clamp, **ends), [None])
 
@@ -302,6 +277,12 @@ def _levels(call: Call) -> tuple[Tensor, Tensor]:
     return scale.reshape(()), zero.reshape(()).float()
 
 
+def _dropout(call: Call) -> nn.Module:
+    if call.optional(2) is not None and bool(call.constant(2)):
+        raise Unknown("Dropout in training mode")
+    return Apply(_same, [None])
+
+
 def _plain(function: Callable[..., Tensor]) -> Callable[[Call], nn.Module]:
     return lambda call: Apply(function, call.constants)
 
@@ -324,6 +305,8 @@ MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
         "AveragePool": _pool,
         "GlobalAveragePool": _plain(_spatial_mean),
         **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax"), _reduce),
+        "Shape": _shape,
+        "Gather": _gather,
         "Reshape": _reshape,
         "Flatten": _flatten,
         "Transpose": _transpose,
@@ -337,6 +320,7 @@ MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
         "Softmax": _softmax,
         "QuantizeLinear": _quantizer,
         "DequantizeLinear": _dequantizer,
+        "Dropout": _dropout,
         "Identity": _plain(_same),
         "Relu": _plain(F.relu),
         "Sigmoid": _plain(torch.sigmoid),

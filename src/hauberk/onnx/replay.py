@@ -1,9 +1,9 @@
-"""An ONNX graph as a torch module with gradients: the function of the file, not of its maker.
+"""An ONNX graph replayed in torch, with gradients.
 
     values[out] = op(values[in], constants)   node by node
 
-What does not depend on the images is computed once, by ONNX Runtime itself: the weights that
-attacks see are to the bit those that the runtime multiplies with.
+Values that do not depend on the images are computed once, by ONNX Runtime: attacks see the weights
+that the runtime multiplies with, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,30 +14,32 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.onnx.export import INPUT, OUTPUT
-from hauberk.onnx.operators import MAKERS, Call, Unknown
+from hauberk.onnx.call import Call, Unknown
+from hauberk.onnx.operators import MAKERS
 from hauberk.onnx.session import constants
 from hauberk.types import Images
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, ValueInfoProto
 
 Watch = Callable[[str, Tensor], None]
 
 
 class Replay(nn.Module):
-    """Logits of an ONNX graph, by torch; rounding lets gradients by."""
+    """Logits of an ONNX graph, by torch; rounding passes gradients straight through."""
 
     def __init__(self, model: ModelProto) -> None:
-        """Read a graph that `hauberk.onnx.export.complaint` finds nothing wrong with.
+        """Read a graph with one input and one output that `hauberk.onnx.guards` accepts.
 
         Raises:
-            Unknown: it has an operator that torch is not taught here.
-            ValueError: ONNX Runtime cannot compute its constants.
+            Unknown: an operator that has no replay here.
+            ValueError: ONNX Runtime cannot compute the constants.
         """
         super().__init__()
-        live = list(_live(model))
-        known = _constants(model, live)
+        (source,) = inputs_of(model)
+        self.input, self.output = source.name, model.graph.output[0].name
+        live = list(_live(model, self.input))
+        known = _constants(model, live, self.input)
         self.steps = nn.ModuleList(_made(node, known) for node in live)
         self.inputs = [[n for n in node.input if n and n not in known] for node in live]
         self.outputs = [node.output[0] for node in live]
@@ -49,9 +51,9 @@ class Replay(nn.Module):
 
         Args:
             x: images.
-            watch: told of every value that depends on them, by its name in the graph.
+            watch: called with each value that depends on them and its name in the graph.
         """
-        values = {INPUT: x}
+        values = {self.input: x}
         for step, inputs, output, dead in zip(
             self.steps, self.inputs, self.outputs, self.dead, strict=True
         ):
@@ -59,9 +61,9 @@ class Replay(nn.Module):
                 for name in dead:
                     watch(name, values[name])
             values[output] = step(*(values[name] for name in inputs))
-            for name in dead:  # a value that nothing asks for again gives its memory back
+            for name in dead:  # no later node needs them: free the memory
                 del values[name]
-        return values[OUTPUT]
+        return values[self.output]
 
     def finite(self) -> bool:
         """Whether all weights are numbers."""
@@ -69,18 +71,24 @@ class Replay(nn.Module):
         return all(bool(torch.isfinite(tensor).all()) for tensor in held)
 
 
-def _live(model: ModelProto) -> Iterator[NodeProto]:
+def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
+    """The inputs of a graph; old files list their weights as inputs, too, which do not count."""
+    held = {tensor.name for tensor in model.graph.initializer}
+    return [port for port in model.graph.input if port.name not in held]
+
+
+def _live(model: ModelProto, source: str) -> Iterator[NodeProto]:
     """The nodes that depend on the images, in order."""
-    reached = {INPUT}
+    reached = {source}
     for node in model.graph.node:
         if reached.intersection(node.input):
             reached.update(node.output)
             yield node
 
 
-def _constants(model: ModelProto, live: list[NodeProto]) -> Mapping[str, Tensor]:
-    """What the live nodes ask for and no image changes."""
-    made = {INPUT} | {name for node in live for name in node.output}
+def _constants(model: ModelProto, live: list[NodeProto], source: str) -> Mapping[str, Tensor]:
+    """The inputs of live nodes that no image changes."""
+    made = {source} | {name for node in live for name in node.output}
     asked = {name for node in live for name in node.input if name} - made
     return constants(model, sorted(asked))
 

@@ -1,4 +1,4 @@
-"""A graph in ONNX Runtime, as a module: ``x ↦ f(x)`` as the runtime computes it on the CPU."""
+"""An ONNX graph executed by ONNX Runtime on the CPU, as a module: ``x ↦ f(x)``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _FATAL = 4
-"""The runtime's level of log messages that end the process: it says nothing below."""
+"""ONNX Runtime's log level for messages that end the process; it is silent below."""
 
 
 class Session(nn.Module):
@@ -25,20 +25,26 @@ class Session(nn.Module):
     """
 
     def __init__(
-        self, content: bytes, *, name: str = "The ONNX file", threads: int | None = None
+        self,
+        content: bytes,
+        *,
+        name: str = "The ONNX file",
+        threads: int | None = None,
+        single: bool = False,
     ) -> None:
         """Load a graph with one input and one output.
 
         Args:
             content: a serialised ONNX model with its weights inside.
-            name: stands in errors.
+            name: of the file, for errors.
             threads: of the CPU; ``None`` takes torch's own number.
+            single: whether the graph takes exactly one image at a time.
 
         Raises:
             ValueError: ONNX Runtime is not installed, or refuses the graph.
         """
         super().__init__()
-        self.name = name
+        self.name, self.single = name, single
         try:
             self._session = _opened(content, threads)
             (self._input,) = (tensor.name for tensor in self._session.get_inputs())
@@ -54,6 +60,8 @@ class Session(nn.Module):
         Raises:
             ValueError: the runtime fails, or does not give one row for each input.
         """
+        if self.single and len(x) != 1:
+            return torch.cat([self(image) for image in torch.split(x, 1)])
         images = x.detach().to("cpu", torch.float32).contiguous().numpy()
         try:
             (logits,) = self._session.run(None, {self._input: images})
@@ -86,7 +94,11 @@ def _opened(content: bytes, threads: int | None) -> Any:
 
 
 def constants(model: ModelProto, names: Sequence[str]) -> Mapping[str, Tensor]:
-    """The values of ``names`` in a graph, which do not depend on its input, by ONNX Runtime.
+    """The values of ``names`` in a graph, none of which depends on its input, by ONNX Runtime.
+
+    Args:
+        model: the graph.
+        names: of initializers and of values that nodes compute from them.
 
     Raises:
         ValueError: the runtime refuses their part of the graph.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -11,14 +12,14 @@ from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.evaluation import Evaluation, Report, provenance
 from hauberk.evaluation.named_attacks import named
-from hauberk.evaluation.shipped_file import prove, read
+from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.threat import Threat
 from hauberk.training.run import Run
 from hauberk.verbs.load import load
 
 
 def evaluate(
-    what: str | Path,
+    what: str | Path | nn.Module,
     data: Given,
     *,
     threat: Threat,
@@ -35,12 +36,15 @@ def evaluate(
     """The report of one classifier on the test split; robust accuracy is an empirical upper bound.
 
     Args:
-        what: an ``.hbk`` file or an ``.onnx`` file.
+        what: an ``.hbk`` file; an ``.onnx`` file by any exporter, which ONNX Runtime executes;
+            plain weights of ``model`` (``.safetensors``, ``.pt``, ``.pth``); or a module to logits
+            (batch, class) for images in [0, 1], which is copied, not changed.
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
         attack: ``pgd:STEPS``, ``fgsm`` or ``autoattack``.
-        model: the module to fill, where the file names no architecture.
-        dense: the dense net, as a module or a file, from which attacks are transferred.
+        model: the module to fill, if the file names no architecture.
+        dense: the dense net, as a module or a file, from which attacks are transferred: a check,
+            and for an ``.onnx`` also an attack.
         limit: attack only the first so many test examples; all by default.
         restarts: random starts of the attack; an example is robust if it withstands all.
         checks: whether to look for gradient masking, on up to 200 examples.
@@ -49,7 +53,8 @@ def evaluate(
         device: where to compute; by default CUDA if available, else the CPU.
 
     Raises:
-        ValueError: a damaged file, data that do not fit, or an unknown attack.
+        ValueError: a damaged file, a graph that is no image classifier, weights or data that do not
+            fit, an unknown attack, or a missing package.
         OSError: a file that cannot be read.
     """
     chosen = named(attack)
@@ -64,11 +69,11 @@ def evaluate(
         seed=seed,
         batch_size=batch_size,
     )
-    opened = read(Path(what))
+    opened = read(what, model)
     if isinstance(dense, str | Path):
-        dense = load(dense, model)
+        dense = load(dense, copy.deepcopy(model))
     data, place = load_data(data), Run().place() if device is None else torch.device(device)
-    row = prove(opened, data, evaluation, source=dense, model=model, device=place)
-    command = f'hauberk.evaluate("{what}", "{data.name}", threat={threat}, attack="{attack}")'
+    row = evaluate_file(opened, data, evaluation, source=dense, device=place)
+    command = f'hauberk.evaluate("{row.file}", "{data.name}", threat={threat}, attack="{attack}")'
     origin = provenance(command=command, seed=seed, data=data.name, device=str(place))
     return Report([row], origin)

@@ -1,0 +1,49 @@
+"""Anything that classifies, ready to be evaluated: a file, what it computes, and who answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from hauberk.onnx.attackable import Judged
+from hauberk.onnx.session import Session
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network and where it comes from.
+
+    Attributes:
+        name: path of the file, or name of a module that is in no file.
+        nbytes: of the file; of the float32 state dict of a module that is in no file.
+        dense_bytes: of the dense net in float32.
+        model: the network in torch, which gives attacks the gradient; ``None`` for an ONNX graph
+            that torch cannot replay.
+        session: the file in ONNX Runtime, if it is an ``.onnx``: it then gives every answer and is
+            what is timed.
+        in_file: whether ``nbytes`` are those of a file.
+        blind: why attacks get no gradient, as a clause, where ``model`` is ``None``.
+    """
+
+    name: str
+    nbytes: int
+    dense_bytes: int
+    model: nn.Module | None
+    session: Session | None = None
+    in_file: bool = True
+    blind: str = ""
+
+    @property
+    def judged(self) -> nn.Module:
+        """What answers: with the model's gradient, if there is one."""
+        if self.session is None or self.model is None:
+            return self.timed
+        return Judged(self.session, self.model)
+
+    @property
+    def timed(self) -> nn.Module:
+        """What is timed: the session of an ``.onnx``, else the model."""
+        net = self.session or self.model
+        assert net is not None
+        return net

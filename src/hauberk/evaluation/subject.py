@@ -1,0 +1,102 @@
+"""What every evaluation needs: a frozen classifier, examples, a threat, and the seed of the search.
+
+clean_i = [ argmax f(x_i) = y_i ]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.dataset import Examples
+from hauberk.evaluation.frozen_copy import FrozenCopy, freeze
+from hauberk.evaluation.proportion import Mask
+from hauberk.threat import Threat
+from hauberk.types import Images, Labels
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A classifier under evaluation; `Subject.of` makes one.
+
+    Attributes:
+        model: frozen copy of the network, to logits (batch, class).
+        examples: those that are attacked, on the device of the model.
+        threat: what the adversary may do.
+        clean: which examples are classified correctly without an attack.
+        seed: of every random start.
+        batch_size: examples at a time. Equal seeds and batch sizes give equal results.
+    """
+
+    model: FrozenCopy
+    examples: Examples
+    threat: Threat
+    clean: Mask
+    seed: int = 0
+    batch_size: int = 500
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        examples: Examples,
+        threat: Threat,
+        *,
+        seed: int = 0,
+        batch_size: int = 500,
+    ) -> Subject:
+        """Freeze a copy of the network and classify the clean examples.
+
+        Args:
+            model: to logits (batch, class); it is left untouched.
+            examples: those to attack, on the device of the model.
+            threat: what the adversary may do.
+            seed: of every random start.
+            batch_size: examples at a time.
+        """
+        frozen = freeze(model)
+        return cls(frozen, examples, threat, clean(frozen, examples, batch_size), seed, batch_size)
+
+    def first(self, limit: int | None) -> Subject:
+        """The same on the first ``limit`` examples (all of them for ``None``)."""
+        return replace(self, examples=self.examples.first(limit), clean=self.clean[:limit])
+
+    def within(self, threat: Threat) -> Subject:
+        """The same under another threat."""
+        return replace(self, threat=threat)
+
+    def in_batches(self, wanted: Mask) -> Iterator[tuple[int, Tensor]]:
+        """The indices of the wanted examples, a batch at a time.
+
+        Yields:
+            How many came before the batch, and its indices.
+        """
+        places = wanted.nonzero()[:, 0]
+        for start in range(0, len(places), self.batch_size):
+            yield start, places[start : start + self.batch_size]
+
+
+def clean(model: nn.Module, examples: Examples, batch_size: int = 500) -> Mask:
+    """Which examples the network classifies correctly.
+
+    Args:
+        model: to logits (batch, class); it is left untouched.
+        examples: on the device of the model.
+        batch_size: examples at a time.
+    """
+    frozen = freeze(model)
+    return torch.cat([agrees(frozen, x, y) for x, y in examples.batches(batch_size)])
+
+
+def agrees(model: nn.Module, x: Images, y: Labels) -> Mask:
+    """Whether the network answers ``y`` for each of ``x``; NaN logits count as wrong."""
+    with torch.no_grad():
+        return right(model(x), y)
+
+
+def right(logits: Tensor, y: Labels) -> Mask:
+    """Whether the largest logit is that of ``y``; NaN logits count as wrong."""
+    return (logits.argmax(1) == y) & ~logits.isnan().any(1)

@@ -1,0 +1,102 @@
+"""What an ONNX graph may hold: no code, no loops, no other files, no value too large for memory.
+
+A graph may come from anyone. Each guard returns what is wrong, as the end of a sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hauberk.onnx.export import BATCH, INPUT, OUTPUT
+from hauberk.runtime.packages import gist
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+_LARGEST_VALUE = 1 << 28
+"""Numbers in one value of a graph, for one image: a gigabyte of float32."""
+
+
+def complaint(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
+    """How ``model`` differs from what `hauberk.onnx.export.trace` gives; ``None`` if it does not.
+
+    Args:
+        model: a parsed ONNX model, from anyone.
+        input_shape: of one input: (channel, height, width).
+    """
+    return unsafe(model) or _ports(model, input_shape) or refused(model)
+
+
+def unsafe(model: ModelProto) -> str | None:
+    """Why a graph may not be run: foreign code, unbounded work, files besides its own."""
+    return _operators(model) or _tensors(model)
+
+
+def facts(model: ModelProto) -> tuple[int, int, bool]:
+    """Operator version, outputs, and whether it rounds, of a graph without complaint."""
+    logits = model.graph.output[0].type.tensor_type
+    return model.opset_import[0].version, logits.shape.dim[1].dim_value, rounds(model)
+
+
+def rounds(model: ModelProto) -> bool:
+    """Whether a graph rounds its activations to whole numbers."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def _operators(model: ModelProto) -> str | None:
+    domains = {part.domain for part in (*model.opset_import, *model.graph.node)}
+    if not domains <= {"", "ai.onnx"} or len(model.opset_import) != 1 or model.functions:
+        return "needs operators that are not ONNX's own"
+    if any(a.HasField("g") or a.graphs for node in model.graph.node for a in node.attribute):
+        return "holds branches or loops"
+    return None
+
+
+def _tensors(model: ModelProto) -> str | None:
+    attributes = [a for node in model.graph.node for a in node.attribute]
+    tensors = [*model.graph.initializer, *(t for a in attributes for t in (a.t, *a.tensors))]
+    if any(t.data_location or t.external_data for t in tensors):
+        return "keeps weights in other files"
+    sparse = any(a.HasField("sparse_tensor") or a.sparse_tensors for a in attributes)
+    if sparse or model.graph.sparse_initializer or model.training_info:
+        return "holds more than a network"
+    return None
+
+
+def _ports(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
+    inputs, outputs = (list(map(_port, side)) for side in (model.graph.input, model.graph.output))
+    if inputs != [(INPUT, BATCH, *input_shape)]:
+        return f"does not take batches of any size of images of shape {tuple(input_shape)}"
+    if [port[:2] for port in outputs] != [(OUTPUT, BATCH)] or len(outputs[0]) != 3:
+        return "does not give one row of logits for each image"
+    return None
+
+
+def _port(port: ValueInfoProto) -> tuple[str | int, ...]:
+    """A float32 port's name and sizes; its name alone, where it is anything else."""
+    tensor = port.type.tensor_type
+    if tensor.elem_type != 1:
+        return (port.name,)
+    return (port.name, *(dim.dim_param or dim.dim_value for dim in tensor.shape.dim))
+
+
+def refused(model: ModelProto) -> str | None:
+    """Why the ONNX checker refuses a graph, or that one of its values is too large."""
+    from onnx import checker, shape_inference
+
+    try:
+        checker.check_model(model)
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        return f"is refused by the ONNX checker ({gist(error)})"
+    except UnicodeDecodeError:  # its sentence quotes a name that is no text
+        return "is refused by the ONNX checker"
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    return None if all(map(_plausible, values)) else "asks for too much memory"
+
+
+def _plausible(value: ValueInfoProto) -> bool:
+    """Whether an honest network might hold a value of this size; unknown sizes count as 1."""
+    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    return min(sizes, default=0) >= 0 and math.prod(n or 1 for n in sizes) <= _LARGEST_VALUE
