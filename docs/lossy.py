@@ -72,7 +72,7 @@ def measured(net: Codec, images: Tensor) -> tuple[float, float]:
     return float(net.bits(z).mean()), float(net.error(z, images).mean())
 
 
-# --8<-- [start:problem]
+# shown in docs/guides/bounds.md from here …
 class Bits(hb.problem.Objective):
     """R alone, minimised under the bound."""
 
@@ -111,7 +111,7 @@ def trained(way: str, target: float, data: hb.Data, epochs: int) -> Codec:
         problem = hb.problem.Problem(Weighted(BETA, target))
     else:
         problem = hb.problem.Problem(Weighted(BETA))
-    # --8<-- [end:problem]
+    # … to here
     made = solve(Stage(way, problem, solver, epochs), net, data, hb.Run())
     assert made.ok, made.sentence
     return net

@@ -1,4 +1,4 @@
-"""The pages of the API reference: which modules each one shows, found in the source."""
+"""What pages show of the source: the modules of the API reference, a part of an example."""
 
 from __future__ import annotations
 
@@ -47,4 +47,12 @@ def listing(room: str) -> str:
     return "\n\n".join(f"::: {module}" for module in modules(room))
 
 
+def lossy() -> str:
+    """The part of docs/lossy.py between its marks; tests run that file, so not its quotation."""
+    text = (ROOT / "docs" / "lossy.py").read_text(encoding="utf-8")
+    code = text.partition("from here …\n")[2].partition("    # … to here\n")[0]
+    return f"```py\n{code.rstrip()}\n```"
+
+
 LISTINGS: dict[str, Table] = {f"api-{room}": partial(listing, room) for room in ROOMS}
+LISTINGS["lossy"] = lossy

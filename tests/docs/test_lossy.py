@@ -20,6 +20,7 @@ def lossy() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_each_target_is_met_within_three_percent_without_a_sweep(lossy: ModuleType) -> None:
     rows = list(lossy.rows((1.0, 2.0, 4.0), ["dual"], epochs=150))
     assert [row["target"] for row in rows] == [1.0, 2.0, 4.0]
@@ -28,6 +29,7 @@ def test_each_target_is_met_within_three_percent_without_a_sweep(lossy: ModuleTy
     assert bits[0] > bits[1] > bits[2] > 1, "a better image takes more bits"
 
 
+@pytest.mark.slow
 def test_the_baselines_miss_what_no_one_swept_for(lossy: ModuleType) -> None:
     rows = list(lossy.rows((4.0,), ["weighted", "hinge"], epochs=60))
     assert {row["way"] for row in rows} == {"weighted", "hinge"}

@@ -26,37 +26,40 @@ PAGES = {
 }
 COMMANDS = {"evaluate": Evaluate, "inspect": Inspect, "export": Export, "data": Show}
 
+FEW = {'"digits"': '"few.npz"', "--data digits": "--data few.npz"}
+"""In place of the embedded digits, 220 of them."""
+
 SHORTER: Mapping[str, Mapping[str, str]] = {
     "README.md": {
         'hb.SizeTarget(size="1%")': 'hb.SizeTarget(size="1%").with_('
-        "epochs=1, dense_epochs=1, codebook_epochs=1)",
-        'attack="autoattack"': 'attack="pgd:5", limit=50',
-        "--size 1%": "--size 1% --epochs 1 --dense-epochs 1 --codebook-epochs 1 --limit 50",
-        "--attack autoattack": "--attack pgd:5 --limit 50",
+        "epochs=1, dense_epochs=1, codebook_epochs=1, most_bits=2)",
+        'attack="autoattack"': 'attack="pgd:5"',
+        "--size 1%": "--size 1% --epochs 1 --dense-epochs 1 --codebook-epochs 1 --most-bits 2",
+        "--attack autoattack": "--attack pgd:5",
     },
     "docs/get-started.md": {
         'threat=threat, out="runs/dense"': 'threat=threat, out="runs/dense", '
         "method=hb.DA().with_(epochs=1)",
-        'hb.SizeTarget(size="1%")': 'hb.SizeTarget(size="1%").with_(epochs=1, codebook_epochs=1)',
-        'attack="pgd:40"': 'attack="pgd:5", limit=50',
+        'hb.SizeTarget(size="1%")': 'hb.SizeTarget(size="1%").with_('
+        "epochs=1, codebook_epochs=1, most_bits=2)",
+        'attack="pgd:40"': 'attack="pgd:5"',
     },
     "docs/guides/machines.md": {
         "threat=hb.Linf(0.1), run": "threat=hb.Linf(0.1), method=hb.DA().with_(epochs=1), run"
     },
-    "docs/guides/report.md": {'attack="pgd:40", limit=100': 'attack="pgd:5", limit=50'},
+    "docs/guides/report.md": {'attack="pgd:40", limit=100': 'attack="pgd:5"'},
 }
-"""What stands in place of a page's own settings here: one epoch, a few steps, a few images."""
+"""What stands in place of a page's own settings here: one epoch, short codebooks, a weak attack."""
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The page's snippets in a language; those that quote another file are tested as that file."""
-    found = re.findall(rf"^```{language}\b[^\n]*\n(.*?)^```$", PAGES[page], re.M | re.S)
-    return [code for code in found if not code.startswith("--8<--")]
+    """The page's snippets in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.M | re.S)
 
 
 def short(page: str, code: str) -> str:
     """The snippet with the settings of `SHORTER`."""
-    for old, new in SHORTER.get(page, {}).items():
+    for old, new in {**SHORTER.get(page, {}), **FEW}.items():
         code = code.replace(old, new)
     return code
 
@@ -75,11 +78,20 @@ def commands(page: str) -> Iterator[list[str]]:
 def folder(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_checks: None
 ) -> Path:
-    """The current directory, with the files that the pages name: a network of untrained weights."""
+    """The current directory, with the files that the pages name: an untrained network."""
     for name in ("dense.hbk", "model.hbk"):
         shutil.copy(start / "dense.hbk", tmp_path / name)
+    shutil.copy(start / "few.npz", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_every_snippet_runs(page: str, folder: Path) -> None:
+    names: dict[str, object] = {"__name__": "snippet"}
+    for number, code in enumerate(blocks(page, "python"), 1):
+        exec(compile(short(page, code), f"{page}, snippet {number}", "exec"), names)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")])
