@@ -1,15 +1,20 @@
 """The laws of a solver; one row in `rows.SOLVERS` admits a new one."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from hauberk.batch import Batch
+from hauberk.ops.random import generator
 from hauberk.problem import Bound, Loss, Objective, Penalty, Problem
-from hauberk.solver import Solver
+from hauberk.solver import Solver, State
 from hauberk.solvers import DualAscent
+from hauberk.training import checkpoint
 from hauberk.training.loop import solve
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
@@ -26,6 +31,41 @@ def test_reaches_the_kkt_point_of_a_box_constrained_qp(solver: Solver) -> None:
     assert solution.ok
     assert model.w.abs().max() <= 0.5
     torch.testing.assert_close(model.w.detach(), kkt(), atol=5e-3, rtol=0)
+
+
+def _go(solver: Solver, problem: Problem, model: Point, state: State, steps: Iterable[int]) -> None:
+    for step in steps:
+        x, y = torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)
+        batch = Batch(x, y, generator(0, step), progress=step / 40, step=step)
+        solver.step(problem, model, batch, state)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 17])
+@pytest.mark.parametrize(
+    "solver",
+    [*SOLVERS, *(replace(s, lazy=True) for s in SOLVERS if hasattr(s, "lazy"))],
+    ids=lambda s: f"{type(s).__name__}",
+)
+def test_a_stopped_run_resumes_to_the_same_bits(solver: Solver, stop: int, tmp_path: Path) -> None:
+    solver = replace(solver, descent=replace(solver.descent, average=0.9))
+    near = Bound(lambda m, b: m.w.square().sum(), lambda m: float(m.w.detach().norm()) ** 2, 0.3)
+    bounds = {"near": near} if isinstance(solver, DualAscent) else {}
+    problem = Problem(Quadratic(), {"box": Box(0.5)}, bounds)
+    whole, stopped, resumed = Point(), Point(), Point()
+    state, first, second = (solver.init(problem, net) for net in (whole, stopped, resumed))
+    _go(solver, problem, whole, state, range(40))
+    _go(solver, problem, stopped, first, range(stop))
+    path = tmp_path / "state.safetensors"
+    checkpoint.save(path, {"model": dict(stopped.state_dict()), "state": first.tree()})
+    tree = checkpoint.load(path)
+    assert tree is not None
+    resumed.load_state_dict(tree["model"])
+    second.load(tree["state"])
+    _go(solver, problem, resumed, second, range(stop, 40))
+    assert torch.equal(resumed.w, whole.w)
+    for net, memory in ((whole, state), (resumed, second)):
+        solver.finish(problem, net, memory)
+    assert torch.equal(resumed.w, whole.w) and whole.w.any()
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")

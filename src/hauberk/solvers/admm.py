@@ -8,7 +8,7 @@ Source: Boyd et al., 2011, §3.1, and §3.4.1 for a ρ that moves (the multiplie
 was); ATMC (arXiv 1902.03538, §3.2); Ye et al., 2019 (arXiv 1903.12561). z and u carry no graph.
 Departure: the penalty is met by its prox after the gradient's step, not by its gradient inside of
 it, as AdamW does with weight decay. Adam would divide the pull by the gradient's own size; here it
-is r = exp(ρ Δt) − 1 for a step that is the share Δt of the stage, whatever the learning rate and
+is r = exp(ρ Δt) − 1 for a step that is the fraction Δt of the stage, whatever the learning rate and
 the number of steps: over a stage w would come e^ρ times nearer to z − u.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,40 +24,29 @@ from torch import Tensor, nn
 
 from hauberk.batch import Batch
 from hauberk.problem import Constraint, Problem
-from hauberk.solver import Metrics, Solver
+from hauberk.solver import Metrics, Solver, State
 from hauberk.solvers.descent import Descent
-from hauberk.solvers.projected_gradient import Projecting, no_bounds, projected_step, proximal
+from hauberk.solvers.projected_gradient import ProjectedState, no_bounds, projected_step, proximal
 from hauberk.types import Weights
 
 
-class Splitting(Projecting):
-    """The descent's memory, ``z`` and ``u`` for each split structure, ρ and the round now."""
+@dataclass
+class ADMMState(State):
+    """The primal state, ``z`` and ``u`` for each split constraint, and the penalty weight now.
 
-    def __init__(
-        self,
-        problem: Problem,
-        model: nn.Module,
-        descent: Descent,
-        split: dict[str, Constraint],
-        rho: float,
-    ) -> None:
-        super().__init__(problem, model, descent, lazy=False)
-        w = {name: p.detach() for name, p in problem.weights(model).items()}
-        self.z = {k: dict(c.at(0.0).project(w)) for k, c in split.items()}
-        self.u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in split}
-        self.rho, self.round = rho, 0
+    Attributes:
+        primal: of the ``w`` steps.
+        z: duplicates by constraint and weight.
+        u: scaled duals, likewise.
+        rho: ρ.
+        round: rounds of ``z`` and ``u`` steps so far.
+    """
 
-    def tree(self) -> dict[str, Any]:
-        """The descent's memory, ``z``, ``u``, ``ρ``, the round."""
-        own = {"z": self.z, "u": self.u, "rho": self.rho, "round": self.round}
-        return {**super().tree(), **own}
-
-    def load(self, tree: dict[str, Any]) -> None:
-        """Take back what `tree` gave."""
-        super().load(tree)
-        self.z = _like(self.z, tree["z"])
-        self.u = _like(self.u, tree["u"])
-        self.rho, self.round = tree["rho"], tree["round"]
+    primal: ProjectedState
+    z: dict[str, dict[str, Tensor]]
+    u: dict[str, dict[str, Tensor]]
+    rho: float
+    round: int = 0
 
     def due(self, progress: float, rounds: int) -> bool:
         """Whether another round has come."""
@@ -66,7 +55,7 @@ class Splitting(Projecting):
 
 
 @dataclass(frozen=True)
-class ADMM(Solver[Splitting]):
+class ADMM(Solver[ADMMState]):
     """Split the named constraints, project onto the others at each step.
 
     Attributes:
@@ -84,7 +73,6 @@ class ADMM(Solver[Splitting]):
     descent: Descent = field(default_factory=Descent)
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         if not self.rho > 0:
             raise ValueError(f"rho was given as {self.rho}; give a positive penalty weight.")
         if not self.growth >= 1:
@@ -92,27 +80,33 @@ class ADMM(Solver[Splitting]):
         if self.rounds < 1:
             raise ValueError(f"rounds was given as {self.rounds}; give a number of 1 or more.")
 
-    def init(self, problem: Problem, model: nn.Module) -> Splitting:
+    def init(self, problem: Problem, model: nn.Module) -> ADMMState:
         """``z = Π(w), u = 0``."""
         no_bounds(self, problem)
-        return Splitting(problem, model, self.descent, self._sets(problem), self.rho)
+        w = {name: p.detach() for name, p in problem.weights(model).items()}
+        sets = self._sets(problem)
+        z = {k: dict(c.at(0.0).project(w)) for k, c in sets.items()}
+        u = {k: {n: torch.zeros_like(t) for n, t in w.items()} for k in sets}
+        primal = ProjectedState.of(problem, model, self.descent, lazy=False)
+        return ADMMState(primal, z, u, self.rho)
 
-    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Splitting) -> Metrics:
+    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: ADMMState) -> Metrics:
         """The ``w`` step and, every few steps, the ``z`` and ``u`` steps."""
         weights = problem.weights(model)
 
         def pull() -> None:
             _pull(weights, state, batch.progress)
 
-        metrics = projected_step(problem, self._joint(problem), model, batch, state, pull)
+        joint = replace(problem, structures=self._joint(problem))
+        metrics = projected_step(self.descent, joint, model, batch, state.primal, pull)
         if state.due(batch.progress, self.rounds):
             _split(weights, state, self._sets(problem), batch.progress)
             _tighten(state, self.rho * self.growth**batch.progress)
         return {**metrics, "residual": _residual(weights, state)}
 
-    def finish(self, problem: Problem, model: nn.Module, state: Splitting) -> None:
+    def finish(self, problem: Problem, model: nn.Module, state: ADMMState) -> None:
         """The averaged weights through every set in turn, the split ones last."""
-        state.settle(model)
+        self.descent.settle(model, state.primal.descent)
         ordered = {**self._joint(problem), **self._sets(problem)}
         proximal(ordered, problem.weights(model), 1.0, 0.0)
 
@@ -132,11 +126,12 @@ class ADMM(Solver[Splitting]):
 
 
 @torch.no_grad()
-def _pull(weights: dict[str, nn.Parameter], state: Splitting, progress: float) -> None:
+def _pull(weights: dict[str, nn.Parameter], state: ADMMState, progress: float) -> None:
     """``w ← argmin ‖w − w⁺‖² + r Σ_k ‖w − (z_k − u_k)‖²``."""
-    if not state.steps:
-        return  # how long a step is, the second one tells
-    r = math.expm1(state.rho * progress / state.steps)
+    steps = state.primal.descent.steps
+    if not steps:
+        return  # the length of a step is known from the second one on
+    r = math.expm1(state.rho * progress / steps)
     for name, p in weights.items():
         for k, z in state.z.items():
             p.add_(z[name] - state.u[k][name], alpha=r)
@@ -145,7 +140,7 @@ def _pull(weights: dict[str, nn.Parameter], state: Splitting, progress: float) -
 
 @torch.no_grad()
 def _split(
-    weights: Weights, state: Splitting, sets: dict[str, Constraint], progress: float
+    weights: Weights, state: ADMMState, sets: dict[str, Constraint], progress: float
 ) -> None:
     """``u ← u + w``, ``z ← Π(u)``, ``u ← u − z``: no copy beside the two but what Π takes."""
     for k, constraint in sets.items():
@@ -158,7 +153,7 @@ def _split(
             t.sub_(state.z[k][name])
 
 
-def _tighten(state: Splitting, rho: float) -> None:
+def _tighten(state: ADMMState, rho: float) -> None:
     """The new ρ; ``ρ u``, the multiplier itself, stays."""
     for tree in state.u.values():
         for t in tree.values():
@@ -167,7 +162,7 @@ def _tighten(state: Splitting, rho: float) -> None:
 
 
 @torch.no_grad()
-def _residual(weights: Weights, state: Splitting) -> Tensor:
+def _residual(weights: Weights, state: ADMMState) -> Tensor:
     """``‖w − z‖ / ‖w‖``, the largest over the split sets: how far from agreement."""
     gaps = [_norm(p.detach() - z[name] for name, p in weights.items()) for z in state.z.values()]
     return torch.stack(gaps).amax() / _norm(p.detach() for p in weights.values()).clamp_min(1e-30)
@@ -177,10 +172,3 @@ def _norm(tensors: Iterable[Tensor]) -> Tensor:
     """One tensor at a time."""
     norm: Tensor = torch.stack([torch.linalg.vector_norm(t) for t in tensors]).norm()
     return norm
-
-
-def _like(old: dict[str, dict[str, Tensor]], new: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
-    return {
-        k: {name: value.to(old[k][name].device) for name, value in tree.items()}
-        for k, tree in new.items()
-    }

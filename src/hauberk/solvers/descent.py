@@ -19,21 +19,24 @@ from hauberk.batch import Batch
 from hauberk.problem import Problem
 from hauberk.solver import Metrics, State
 
-_REST = 1e-12
-"""Of a tensor's largest average, what is below this is the rest of a zero."""
+_RESIDUE = 1e-12
+"""Averaged weights below this fraction of their tensor's maximum are residues of pruned weights."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """How the smooth part steps.
+    """Gradient descent on the smooth part of a problem.
 
     Attributes:
         lr: peak learning rate.
         weight_decay: decoupled weight decay.
-        clip: largest gradient norm that is let through.
-        ramp: share of the stage over which the rate rises; it falls over the rest.
-        average: memory of the weight average, in [0, 1); 0 keeps the last iterate.
+        clip: larger gradient norms are scaled down to this one.
+        ramp: fraction of the stage over which the rate rises; it falls over the rest.
+        average: decay of the weight average, in [0, 1); 0 keeps the last iterate.
         adaptive: AdamW; off is plain gradient descent, for which proximal steps are exact.
+
+    Raises:
+        ValueError: a setting is out of its range.
     """
 
     lr: float = 2e-3
@@ -44,7 +47,6 @@ class Descent:
     adaptive: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         if not self.lr > 0:
             raise ValueError(f"lr was given as {self.lr}; give a positive learning rate.")
         if not 0 <= self.average < 1:
@@ -56,92 +58,88 @@ class Descent:
             return self.lr * (0.04 + 0.96 * progress / self.ramp)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.ramp) / (1 - self.ramp)))
 
+    def init(self, model: nn.Module) -> DescentState:
+        """The state before the first step, for the trainable parameters of ``model``."""
+        kind = torch.optim.AdamW if self.adaptive else torch.optim.SGD
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = kind(trained, lr=self.lr, weight_decay=self.weight_decay)
+        optimizer.zero_grad()
+        return DescentState(optimizer, [t.detach().clone() for t in averaged(model)])
 
-class Descending(State):
-    """The optimiser's moments, and the running average of the whole model state.
+    def step(
+        self,
+        problem: Problem,
+        model: nn.Module,
+        batch: Batch,
+        state: DescentState,
+        pull: Callable[[], None] | None = None,
+    ) -> Metrics:
+        """One gradient step on the objective, in place, on the batch of all processes.
 
-    Args:
-        model: the network whose parameters descend.
-        descent: how.
+        Args:
+            problem: its objective is differentiated.
+            model: its parameters move.
+            batch: this process's rows.
+            state: of the optimiser.
+            pull: is called once the gradients are clipped, just before the step; it may change
+                gradients or weights.
+
+        Returns:
+            ``loss`` and the objective's metrics.
+        """
+        loss = problem.objective(model, batch)
+        torch.autograd.backward(loss.value * batch.fraction)
+        batch.group.all_reduce_([p.grad for p in model.parameters() if p.grad is not None])
+        nn.utils.clip_grad_norm_(model.parameters(), self.clip)
+        if pull:
+            pull()
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.rate(batch.progress)
+        state.optimizer.step()
+        state.optimizer.zero_grad()  # now, so that projections can use the memory
+        return {"loss": loss.value.detach(), **loss.metrics}
+
+    @torch.no_grad()
+    def track(self, model: nn.Module, state: DescentState) -> None:
+        """Move the average towards the weights; a young average forgets faster."""
+        state.steps += 1
+        if self.average:
+            memory = min(self.average, state.steps / (state.steps + 10))
+            torch._foreach_lerp_(state.mean, list(averaged(model)), 1 - memory)
+
+    @torch.no_grad()
+    def settle(self, model: nn.Module, state: DescentState) -> None:
+        """Copy the average into the model, with residues of zeros set to zero.
+
+        The average of a weight that a prox keeps at zero decays but does not reach zero. Such
+        residues are worth nothing, and as denormal numbers they slow a CPU down ten times.
+        """
+        if self.average and state.steps:
+            for mean in filter(torch.Tensor.numel, state.mean):
+                size = mean.abs()
+                mean.masked_fill_(size < _RESIDUE * size.amax(), 0.0)
+            torch._foreach_copy_(list(averaged(model)), state.mean)
+
+
+@dataclass
+class DescentState(State):
+    """The optimiser's moments, and the running average of the model's parameters and buffers.
+
+    Attributes:
+        optimizer: of the trainable parameters.
+        mean: the averages of `averaged`, in its order.
+        steps: steps made.
     """
 
-    def __init__(self, model: nn.Module, descent: Descent) -> None:
-        self.descent = descent
-        kind = torch.optim.AdamW if descent.adaptive else torch.optim.SGD
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer: torch.optim.Optimizer = kind(
-            trained, lr=descent.lr, weight_decay=descent.weight_decay
-        )
-        self.optimizer.zero_grad()
-        self.steps = 0
-        self.mean = [t.detach().clone() for t in averaged(model)]
-
-    def tree(self) -> dict[str, Any]:
-        """Moments, average, count."""
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "mean": self.mean}
-
-    def load(self, tree: dict[str, Any]) -> None:
-        """Take back what `tree` gave."""
-        self.optimizer.load_state_dict(tree["optimizer"])
-        self.steps = tree["steps"]
-        self.mean = [new.to(old.device) for old, new in zip(self.mean, tree["mean"], strict=True)]
-
-    @torch.no_grad()
-    def track(self, model: nn.Module) -> None:
-        """Move the average towards the weights; young averages forget faster."""
-        self.steps += 1
-        if self.descent.average:
-            memory = min(self.descent.average, self.steps / (self.steps + 10))
-            torch._foreach_lerp_(self.mean, list(averaged(model)), 1 - memory)
-
-    @torch.no_grad()
-    def settle(self, model: nn.Module) -> None:
-        """Put the average into the model; what only decays towards zero in it is zero.
-
-        Of a weight that a prox has long put to zero the average keeps a rest. Nothing is lost with
-        it, and a network of such rests works in denormal numbers, ten times as slow on a CPU.
-        """
-        if self.descent.average and self.steps:
-            for mean in filter(torch.Tensor.numel, self.mean):
-                size = mean.abs()
-                mean.masked_fill_(size < _REST * size.amax(), 0.0)
-            torch._foreach_copy_(list(averaged(model)), self.mean)
+    optimizer: torch.optim.Optimizer
+    mean: list[Tensor]
+    steps: int = 0
 
 
 def averaged(model: nn.Module) -> Iterable[Tensor]:
-    """What is averaged: trainable parameters and floating-point buffers (batch-norm's too)."""
+    """The tensors that are averaged: trainable parameters and floating-point buffers."""
     yield from (p for p in model.parameters() if p.requires_grad)
     yield from (b for b in model.buffers() if b.is_floating_point())
-
-
-def descend(
-    problem: Problem,
-    model: nn.Module,
-    batch: Batch,
-    state: Descending,
-    pull: Callable[[], None] | None = None,
-) -> Metrics:
-    """One gradient step on the objective, in place, over the batch of the whole group.
-
-    Args:
-        problem: whose objective is differentiated.
-        model: whose parameters move.
-        batch: where.
-        state: the optimiser.
-        pull: has a last word before the step: on ``.grad``, once the loss's own was clipped, or on
-            where the step starts.
-    """
-    loss = problem.objective(model, batch)
-    torch.autograd.backward(loss.value * batch.fraction)
-    batch.group.all_reduce_([p.grad for p in model.parameters() if p.grad is not None])
-    nn.utils.clip_grad_norm_(model.parameters(), state.descent.clip)
-    if pull:
-        pull()
-    for group in state.optimizer.param_groups:
-        group["lr"] = state.descent.rate(batch.progress)
-    state.optimizer.step()
-    state.optimizer.zero_grad()  # now, so that projections have the room
-    return {"loss": loss.value.detach(), **loss.metrics}
 
 
 @torch.no_grad()

@@ -17,20 +17,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.batch import Batch
 from hauberk.problem import Bound, Infeasible, Loss, Objective, Problem
-from hauberk.solver import Metrics, Solver
+from hauberk.solver import Metrics, Solver, State
 from hauberk.solvers.descent import Descent
-from hauberk.solvers.projected_gradient import Projecting, projected_step, proximal
+from hauberk.solvers.projected_gradient import ProjectedState, projected_step, proximal
 
 
 @dataclass
-class Multiplier:
+class Multiplier(State):
     """One bound's λ, and what it has seen.
 
     Attributes:
@@ -48,26 +47,19 @@ class Multiplier:
     stuck: int = 0
 
 
-class Ascending(Projecting):
-    """The descent's memory, and a multiplier for each bound."""
+@dataclass
+class DualState(State):
+    """The primal state, and a multiplier for each bound.
 
-    def __init__(
-        self, problem: Problem, model: nn.Module, descent: Descent, lazy: bool, start: float
-    ) -> None:
-        super().__init__(problem, model, descent, lazy)
-        self.multipliers = {name: Multiplier(start) for name in problem.bounds}
-        self.look = -1
+    Attributes:
+        primal: of the weights.
+        multipliers: by the name of the bound.
+        look: looks at the strict values so far.
+    """
 
-    def tree(self) -> dict[str, Any]:
-        """The descent's memory, the multipliers, and the looks so far."""
-        multipliers = {k: vars(m) for k, m in self.multipliers.items()}
-        return {**super().tree(), "multipliers": multipliers, "look": self.look}
-
-    def load(self, tree: dict[str, Any]) -> None:
-        """Take back what `tree` gave."""
-        super().load(tree)
-        self.multipliers = {k: Multiplier(**m) for k, m in tree["multipliers"].items()}
-        self.look = tree["look"]
+    primal: ProjectedState
+    multipliers: dict[str, Multiplier]
+    look: int = -1
 
     def due(self, progress: float, looks: int) -> bool:
         """Whether the strict values are to be looked at again."""
@@ -76,7 +68,7 @@ class Ascending(Projecting):
 
 
 @dataclass(frozen=True)
-class DualAscent(Solver[Ascending]):
+class DualAscent(Solver[DualState]):
     """``min R(w)  s.t.  D_k(w) ≤ c_k``, the objective being R and the problem's bounds the D_k.
 
     Attributes:
@@ -102,7 +94,6 @@ class DualAscent(Solver[Ascending]):
     lazy: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         if not self.speed > 0:
             raise ValueError(f"speed was given as {self.speed}; give a positive number.")
         if not 0 <= self.memory < 1:
@@ -118,7 +109,7 @@ class DualAscent(Solver[Ascending]):
                 "to each."
             )
 
-    def init(self, problem: Problem, model: nn.Module) -> Ascending:
+    def init(self, problem: Problem, model: nn.Module) -> DualState:
         """Every multiplier at its start."""
         for name, bound in problem.bounds.items():
             if not 0 < bound.limit < math.inf:
@@ -126,23 +117,24 @@ class DualAscent(Solver[Ascending]):
                     f"The bound {name} was given the limit {bound.limit}; the violation is counted "
                     "in limits: give a positive one."
                 )
-        return Ascending(problem, model, self.descent, self.lazy, self.start)
+        primal = ProjectedState.of(problem, model, self.descent, self.lazy)
+        return DualState(primal, {name: Multiplier(self.start) for name in problem.bounds})
 
-    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Ascending) -> Metrics:
+    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: DualState) -> Metrics:
         """The primal step and, every few steps, the dual one."""
         if state.due(batch.progress, self.looks):
             self._look(problem, model, batch, state)
-        weighed = _Weighed(problem, {k: m.value for k, m in state.multipliers.items()})
-        primal = replace(problem, objective=weighed, bounds={})
-        metrics = projected_step(primal, problem.structures, model, batch, state)
+        weighted = _Weighted(problem, {k: m.value for k, m in state.multipliers.items()})
+        primal = replace(problem, objective=weighted, bounds={})
+        metrics = projected_step(self.descent, primal, model, batch, state.primal)
         return {**metrics, **_seen(state, metrics["loss"])}
 
-    def finish(self, problem: Problem, model: nn.Module, state: Ascending) -> None:
+    def finish(self, problem: Problem, model: nn.Module, state: DualState) -> None:
         """The averaged weights, made feasible for the structures."""
-        state.settle(model)
+        self.descent.settle(model, state.primal.descent)
         proximal(problem.structures, problem.weights(model), 1.0, 0.0)
 
-    def _look(self, problem: Problem, model: nn.Module, batch: Batch, state: Ascending) -> None:
+    def _look(self, problem: Problem, model: nn.Module, batch: Batch, state: DualState) -> None:
         """The dual step, at a speed that falls as the weights' does: else λ would run ahead."""
         speed = self.speed * self.descent.rate(batch.progress) / self.descent.lr
         for name, bound in problem.bounds.items():
@@ -171,7 +163,7 @@ class DualAscent(Solver[Ascending]):
 
 
 @dataclass(frozen=True)
-class _Weighed(Objective):
+class _Weighted(Objective):
     """``(R + Σ λ_k D_k) / (1 + Σ λ_k)``."""
 
     problem: Problem
@@ -186,7 +178,7 @@ class _Weighed(Objective):
         return Loss(value / (1 + sum(self.multipliers.values())), metrics)
 
 
-def _seen(state: Ascending, like: Tensor) -> Metrics:
+def _seen(state: DualState, like: Tensor) -> Metrics:
     """λ and D of the only bound, or of each by its name."""
     alone = len(state.multipliers) == 1
     found: dict[str, float] = {}

@@ -22,72 +22,82 @@ from torch import Tensor, nn
 
 from hauberk.batch import Batch
 from hauberk.problem import Problem, Structure
-from hauberk.solver import Metrics, Solver
-from hauberk.solvers.descent import Descending, Descent, descend, put
+from hauberk.solver import Metrics, Solver, State
+from hauberk.solvers.descent import Descent, DescentState, put
 
 
-class Projecting(Descending):
-    """The descent's memory and, for the lazy form, ``v``."""
+@dataclass
+class ProjectedState(State):
+    """The descent's state and, in the lazy form, ``v``.
 
-    def __init__(self, problem: Problem, model: nn.Module, descent: Descent, lazy: bool) -> None:
-        super().__init__(model, descent)
+    Attributes:
+        descent: moments and average.
+        shadow: ``v``, the unprojected weights by name; empty in the eager form.
+    """
+
+    descent: DescentState
+    shadow: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, problem: Problem, model: nn.Module, descent: Descent, lazy: bool) -> ProjectedState:
+        """The state before the first step.
+
+        Args:
+            problem: its constrained weights are those of ``v``.
+            model: that is trained.
+            descent: how the smooth part steps.
+            lazy: whether there is a ``v``.
+        """
         weights = problem.weights(model) if lazy and problem.structures else {}
-        self.shadow: dict[str, Tensor] = {n: p.detach().clone() for n, p in weights.items()}
-
-    def tree(self) -> dict[str, Any]:
-        """The descent's memory and ``v``."""
-        return {**super().tree(), "shadow": self.shadow}
-
-    def load(self, tree: dict[str, Any]) -> None:
-        """Take back what `tree` gave."""
-        super().load(tree)
-        self.shadow = {n: v.to(self.shadow[n].device) for n, v in tree["shadow"].items()}
+        return cls(descent.init(model), {n: p.detach().clone() for n, p in weights.items()})
 
 
 @dataclass(frozen=True)
-class ProjectedGradient(Solver[Projecting]):
+class ProjectedGradient(Solver[ProjectedState]):
     """``min f(w) + Σ r_i(w)`` over convex or top-k-like sets, by gradient and prox.
 
     Attributes:
         descent: how the smooth part steps.
-        lazy: keep the unprojected weights as the memory.
+        lazy: keep the unprojected weights between steps.
     """
 
     descent: Descent = field(default_factory=Descent)
     lazy: bool = False
 
-    def init(self, problem: Problem, model: nn.Module) -> Projecting:
+    def init(self, problem: Problem, model: nn.Module) -> ProjectedState:
         """Nothing is projected before the first step."""
         no_bounds(self, problem)
-        return Projecting(problem, model, self.descent, self.lazy)
+        return ProjectedState.of(problem, model, self.descent, self.lazy)
 
-    def step(self, problem: Problem, model: nn.Module, batch: Batch, state: Projecting) -> Metrics:
+    def step(
+        self, problem: Problem, model: nn.Module, batch: Batch, state: ProjectedState
+    ) -> Metrics:
         """Gradient, prox, average."""
-        return projected_step(problem, problem.structures, model, batch, state)
+        return projected_step(self.descent, problem, model, batch, state)
 
-    def finish(self, problem: Problem, model: nn.Module, state: Projecting) -> None:
+    def finish(self, problem: Problem, model: nn.Module, state: ProjectedState) -> None:
         """The averaged weights, made feasible."""
-        state.settle(model)
+        self.descent.settle(model, state.descent)
         proximal(problem.structures, problem.weights(model), 1.0, 0.0)
 
 
 def projected_step(
+    descent: Descent,
     problem: Problem,
-    joint: Mapping[str, Structure],
     model: nn.Module,
     batch: Batch,
-    state: Projecting,
+    state: ProjectedState,
     pull: Callable[[], None] | None = None,
 ) -> Metrics:
-    """``w ← prox_joint( pull( w − γ ∇f(w) ) )``, from ``v`` in the lazy form; and the average.
+    """``w ← prox( pull( w − γ ∇f(w) ) )``, from ``v`` in the lazy form; and the average.
 
     Args:
-        problem: whose objective is differentiated.
-        joint: the structures that are met at every step.
-        model: whose parameters move.
-        batch: where.
-        state: the descent's memory.
-        pull: moves the weights once the gradient has: the prox of another penalty.
+        descent: how the smooth part steps.
+        problem: its objective is differentiated, its structures are met.
+        model: its parameters move.
+        batch: the examples of this step.
+        state: is changed.
+        pull: moves the weights after the gradient step: the prox of another penalty.
     """
     weights = problem.weights(model)
 
@@ -95,16 +105,16 @@ def projected_step(
         if state.shadow:  # the gradient was taken at w; the step is made from v
             put(weights, state.shadow)
 
-    metrics = descend(problem, model, batch, state, before)
+    metrics = descent.step(problem, model, batch, state.descent, before)
     if pull:
         pull()
     if state.shadow:
         for n, p in weights.items():
             state.shadow[n].copy_(p.detach())
-    if joint:
-        rate = state.descent.rate(batch.progress)
-        proximal(joint, weights, batch.progress, rate)
-    state.track(model)
+    if problem.structures:
+        rate = descent.rate(batch.progress)
+        proximal(problem.structures, weights, batch.progress, rate)
+    descent.track(model, state.descent)
     return metrics
 
 
@@ -115,14 +125,25 @@ def proximal(
     progress: float,
     step: float,
 ) -> None:
-    """Every structure's prox in turn, in place: one copy of the weights at a time."""
+    """Apply every structure's prox in turn, in place, with one copy of the weights at a time.
+
+    Args:
+        structures: by name, in the order of their application.
+        weights: the constrained parameters; they are changed.
+        progress: fraction of the stage that is done, in [0, 1].
+        step: size of the proximal step.
+    """
     for structure in structures.values():
         detached = {name: p.detach() for name, p in weights.items()}
         put(weights, structure.at(progress).prox(detached, step))
 
 
 def no_bounds(solver: Solver[Any], problem: Problem) -> None:
-    """Refuse a problem whose bounds this solver would ignore."""
+    """Refuse a problem with bounds.
+
+    Raises:
+        ValueError: the problem has bounds, which this solver would ignore.
+    """
     if problem.bounds:
         raise ValueError(
             f"{type(solver).__name__} was given the bounds {', '.join(problem.bounds)}; it "
