@@ -1,11 +1,11 @@
-"""THE page: the one problem that everything here states or solves.
+"""The optimisation problem that every part of hauberk states or solves.
 
     min_w  E_(x,y) [ max_{x' ∈ Δ(x)} loss(f_w, x', y) ]  +  Σ r_i(w)
     s.t.   w ∈ C_1 ∩ C_2 ∩ …          pruning, factorisation, quantisation are sets
            g_k(w) ≤ τ_k               bytes, robust loss, distortion are bounds
 
-What the adversary chooses lives behind `Objective`; what the designer demands lives behind
-`Structure` and `Bound`; a solver sees only those.
+`Objective` holds what the adversary chooses; `Structure` and `Bound` hold what the designer
+demands. A solver sees only these three.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hauberk.types import Scalar, Weights
 
 
 class NotFinite(ValueError):
-    """Weights that are NaN or infinite, which no set holds: a run that diverged."""
+    """NaN or infinite weights, which no set contains: the run diverged."""
 
 
 class Infeasible(ValueError):
-    """No weights were found that meet a bound; the message names the best value that was seen."""
+    """No weights that meet a bound were found; the message names the best value found."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A differentiable scalar and what is worth watching beside it.
+    """The loss and the metrics to log with it.
 
     Attributes:
         value: the scalar that is minimised.
@@ -43,16 +43,16 @@ class Loss:
 
 
 class Objective(ABC):
-    """What is minimised over the weights; the inner maximisation happens inside."""
+    """The function of the weights that is minimised; the inner maximisation happens inside."""
 
     @abstractmethod
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """The loss of ``model`` on ``batch``, differentiable in the model's parameters."""
 
     def memory(self) -> dict[str, Tensor]:
-        """What is carried from step to step, as a stage begins with it; by default nothing.
+        """The initial memory of a stage; empty by default.
 
-        The steps find it as `Batch.memory` and change it in place; it is kept in the checkpoint.
+        Each step receives it as `Batch.memory` and updates it in place; checkpoints store it.
         """
         return {}
 
@@ -62,19 +62,19 @@ class Objective(ABC):
 
 
 class Structure(ABC):
-    """What the designer asks of the weights, as a proximal map."""
+    """A requirement on the weights, given as a proximal map."""
 
     @abstractmethod
     def prox(self, w: Weights, step: float) -> Weights:
         """``argmin_v  step · r(v) + ½ ‖v − w‖²``, on the whole tree."""
 
     def at(self, progress: float) -> Structure:
-        """The structure in force when ``progress`` in [0, 1] of the stage is done."""
+        """The structure in force after the fraction ``progress`` in [0, 1] of the stage."""
         return self
 
 
 class Constraint(Structure):
-    """A closed set of weight trees, with its Euclidean projection."""
+    """A closed set of weight trees with its projection, Euclidean unless its docstring says not."""
 
     @abstractmethod
     def project(self, w: Weights) -> Weights:
@@ -96,19 +96,19 @@ class Constraint(Structure):
         return self.project(w)
 
     def at(self, progress: float) -> Constraint:
-        """The set in force when ``progress`` in [0, 1] of the stage is done."""
+        """The set in force after the fraction ``progress`` in [0, 1] of the stage."""
         return self
 
 
 class Penalty(Structure):
-    """A term added to the loss, solved by its prox and never by a detached norm."""
+    """A term added to the loss; solvers apply its prox, never the gradient of a detached norm."""
 
     @abstractmethod
     def value(self, w: Weights) -> Scalar:
         """``r(w)``."""
 
     def at(self, progress: float) -> Penalty:
-        """The term in force when ``progress`` in [0, 1] of the stage is done."""
+        """The penalty in force after the fraction ``progress`` in [0, 1] of the stage."""
         return self
 
 
@@ -128,16 +128,16 @@ class Bound:
 
 
 def parameters(model: nn.Module) -> Sequence[str]:
-    """Every trainable parameter: the default answer to which weights the structures speak of."""
+    """The names of all trainable parameters: the default selection that structures apply to."""
     return [name for name, p in model.named_parameters() if p.requires_grad]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An objective, the named structures and bounds on it, and the weights they speak of.
+    """An objective, its named structures and bounds, and the weights that they apply to.
 
     Attributes:
-        objective: what is minimised.
+        objective: the function to minimise.
         structures: by name; a solver splits or projects them by name, and logs carry the names.
         bounds: by name.
         select: the names of the parameters that the structures constrain.

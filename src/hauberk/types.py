@@ -1,4 +1,4 @@
-"""The words every room shares: what an image, a label, a weight tree and a batch are."""
+"""The tensor types that every package shares: images, labels, losses, trees of weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Labels: TypeAlias = Int[Tensor, " batch"]
 """Class indices, int64."""
 
 PerSample: TypeAlias = Float[Tensor, " batch"]
-"""One number for each example of a batch."""
+"""One value for each example of a batch."""
 
 Scalar: TypeAlias = Float[Tensor, ""]
 
 SampleLoss: TypeAlias = Callable[[Images], PerSample]
-"""The function an attack maximises: images to one loss per example."""
+"""The function that an attack maximises: images to one loss per example."""
 
 Weights: TypeAlias = Mapping[str, Tensor]
-"""The whole named tree of weights, always: a global budget is then no special case."""
+"""All weights of a network by name, so that a global budget is not a special case."""

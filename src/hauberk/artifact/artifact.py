@@ -1,6 +1,6 @@
 """The file that ships: encode a state, save it, load it, decode it exactly.
 
-``Artifact.nbytes`` is the file's size: indices, codebooks, biases, batch-norm, names and all.
+``Artifact.nbytes`` is the file's size, with indices, codebooks, biases, batch-norm and names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Layer:
         weights: elements of the dense tensor.
         bits: that tell one stored value from another.
         nbytes: its part of the stream, rounded.
-        share: that part over the file's bytes.
+        share: that part as a fraction of the file's bytes.
         position_bytes: of that part: where the non-zeros stand.
         code_bytes: of that part: which value of the codebook each has, or the values themselves.
         codebook_bytes: of that part: the codebook.
@@ -58,7 +58,7 @@ class Layer:
 
     @property
     def over_entropy(self) -> float:
-        """Bytes over the entropy, as a share of it; the codebook counts as it is in both."""
+        """Bytes over the entropy, as a fraction of it; the codebook counts as it is in both."""
         least = self.position_entropy + self.code_entropy + self.codebook_bytes
         total = self.position_bytes + self.code_bytes + self.codebook_bytes
         return total / least - 1 if least else 0.0
@@ -230,11 +230,6 @@ class Artifact:
     def nbytes(self) -> int:
         """The file's size."""
         return len(self.content)
-
-    @property
-    def overhead_bytes(self) -> int:
-        """Header and table: all that is not the coded tensors."""
-        return len(self.content) - len(self._stream)
 
     @property
     def dense_bytes(self) -> int:

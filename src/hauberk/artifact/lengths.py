@@ -40,7 +40,7 @@ _MOST_BITS = 8
 def bits(value: Tensor | Factors) -> float:
     """The length of ``value`` in a file's stream, in bits, exact to rounding.
 
-    Its name and shape, and the file's header, come on top: `Artifact.overhead_bytes`. Half a second
+    Its name and shape, and the file's header, come on top. Half a second
     for 11 M dense weights, less for sparse ones.
 
     Raises:

@@ -1,4 +1,10 @@
-"""The sets that make a network small, each with its exact Euclidean projection."""
+"""The sets that make a network small, each with its Euclidean projection.
+
+The projection is exact except in two sets: that of `Codebook` is a heuristic for tensors of many
+distinct values (`hauberk.ops.kmeans` says from where on), and that of `UniformGrid` finds a local
+optimum for tensors of more than 2²⁰ breakpoints (weights × levels). `Rank` is exact up to
+rounding in the singular value decomposition. `allocation.ByteBudget` minimises angles instead.
+"""
 
 from __future__ import annotations
 

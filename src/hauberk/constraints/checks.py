@@ -1,4 +1,4 @@
-"""What every set refuses: weights that are no numbers, and trees it was not made for."""
+"""Checks shared by all sets: finite weights, and the tree that the set was built for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hauberk.types import Weights
 
 
 def refuse_nonfinite(w: Weights) -> None:
-    """Raise where a weight is NaN or infinite: it has no nearest point in any set.
+    """Raise if a weight is NaN or infinite: it has no nearest point in any set.
 
     Raises:
         NotFinite: naming the first such tensor.
@@ -28,7 +28,7 @@ def refuse_nonfinite(w: Weights) -> None:
 
 
 def refuse_strangers(w: Weights, known: Mapping[str, Tensor]) -> None:
-    """Raise where ``w`` has a tensor that ``known`` lacks or holds in another shape.
+    """Raise if ``w`` has a tensor that ``known`` lacks or has in another shape.
 
     Raises:
         ValueError: naming the first such tensor.

@@ -24,11 +24,11 @@ from hauberk.types import Weights
 
 @dataclass(frozen=True)
 class Codebook(Constraint):
-    """``{w : |{distinct non-zero values of w_l}| ≤ m_l for each tensor l}``, m_l = 2ᵇ mostly.
+    """``{w : |{distinct non-zero values of w_l}| ≤ m_l for each tensor l}``, m_l = 2ᵇ by default.
 
     Attributes:
         bits: b, from 1 to 16.
-        values: how many values a tensor may have that has a number of its own, 1 to 65,536.
+        values: m_l by tensor name, from 1 to 65,536, where it differs from 2ᵇ.
 
     Raises:
         ValueError: for bits outside 1…16.
@@ -45,7 +45,10 @@ class Codebook(Constraint):
                 raise ValueError(f"{name} was given {values} values: give a number in 1…65,536")
 
     def project(self, w: Weights) -> dict[str, Tensor]:
-        """``argmin ‖w' − w‖``: 1-D k-means per tensor, zero fixed (see `hauberk.ops.kmeans`)."""
+        """``argmin ‖w' − w‖``: 1-D k-means per tensor with zero fixed.
+
+        Exact while (distinct values)² · m_l ≤ 2²², else a heuristic; see `hauberk.ops.kmeans`.
+        """
         refuse_nonfinite(w)
         return {name: kmeans(t, self._count(name)) for name, t in w.items()}
 

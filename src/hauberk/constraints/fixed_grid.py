@@ -1,7 +1,7 @@
-"""A grid whose scales are held: ``{w : w = s · q, q whole, |q| ≤ 2^(b−1) − 1}``, s given.
+"""A uniform grid with fixed scales: ``{w : w = s · q, q whole, |q| ≤ 2^(b−1) − 1}``, s given.
 
-The nearest point is rounding: cheap enough for every training step. `UniformGrid`, whose scale is
-free, has to search. Every point of this set is a point of that grid.
+The nearest point is rounding, which is cheap enough for every training step; `UniformGrid`, whose
+scale is free, has to search for it. Every point of this set is also a point of that one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FixedGrid(Constraint):
         return sum(self.grid.bits * t.numel() for t in w.values())
 
     def budget_bits(self, w: Weights) -> int:
-        """The same: every point of the set costs alike."""
+        """The same: every point of the set has the same cost."""
         return self.size_bits(w)
 
     def _nearest(self, name: str, t: Tensor) -> Tensor:

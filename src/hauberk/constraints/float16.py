@@ -30,7 +30,7 @@ class Float16(Constraint):
         return _BITS * sum(t.numel() for t in w.values())
 
     def budget_bits(self, w: Weights) -> int:
-        """The same: every point of the set costs alike."""
+        """The same: every point of the set has the same cost."""
         return self.size_bits(w)
 
 

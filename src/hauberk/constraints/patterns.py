@@ -1,4 +1,4 @@
-"""Pruning patterns by the names that people give them: ``filter``, ``2:4``, ``block:4x4``."""
+"""Pruning patterns by name: ``filter``, ``2:4``, ``block:4x4``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PLAIN: dict[str, Grouping] = {
 
 
 def pattern(text: str) -> Grouping:
-    """The groups that live or die together.
+    """The groups of weights that are pruned together.
 
     Args:
         text: ``irregular``, ``filter``, ``column``, ``channel``, ``block:ROWSxCOLUMNS`` or ``N:M``
             (at most N of M weights in a row).
 
     Raises:
-        ValueError: for a name that is none of these.
+        ValueError: for any other name.
     """
     if text in _PLAIN:
         return _PLAIN[text]

@@ -1,4 +1,4 @@
-"""Any set, layer by layer: ``w_l ∈ C  for each tensor l``, where C alone would share one budget."""
+"""Apply a set to each tensor on its own: ``w_l ∈ C for each l``, so that no budget is shared."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class PerTensor(Constraint):
 
     Attributes:
         constraint: the set that each tensor meets on its own.
-        own: sets of some tensors in its place, by name.
+        own: sets that replace it for some tensors, by name.
     """
 
     constraint: Constraint
     own: Mapping[str, Constraint] = field(default_factory=dict)
 
     def at(self, progress: float) -> PerTensor:
-        """The product of the inner sets' states."""
+        """The product of the inner sets in force at ``progress``."""
         own = {name: c.at(progress) for name, c in self.own.items()}
         return replace(self, constraint=self.constraint.at(progress), own=own)
 

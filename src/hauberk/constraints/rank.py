@@ -23,7 +23,7 @@ class Rank(Constraint):
     """``{w : rank(w_l) ≤ r_l}``.
 
     Attributes:
-        rank: an int is r for every tensor; a float in (0, 1] is a share of min(out, in·k·k),
+        rank: an int is r for every tensor; a float in (0, 1] is a fraction of min(out, in·k·k),
             rounded down, at least 1.
 
     Raises:
@@ -36,7 +36,7 @@ class Rank(Constraint):
         whole = isinstance(self.rank, int) and not isinstance(self.rank, bool)
         if not (self.rank >= 1 if whole else 0 < self.rank <= 1):
             raise ValueError(
-                f"rank {self.rank} is no rank: give an int of 1 or more, or a share in (0, 1]"
+                f"rank {self.rank} is not valid: give an int of 1 or more, or a fraction in (0, 1]"
             )
 
     def project(self, w: Weights) -> dict[str, Tensor]:

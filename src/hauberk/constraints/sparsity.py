@@ -33,9 +33,9 @@ class Sparsity(Constraint):
     is then the plain n-of-m pattern.
 
     Attributes:
-        keep: a float in (0, 1] is a share of all groups, rounded down but at least one
+        keep: a float in (0, 1] is a fraction of all groups, rounded down but at least one
             group; an int counts groups.
-        groups: what lives or dies together.
+        groups: the entries that are pruned together.
         scales: weighs each tensor's norm: the projection is the nearest point in
             ``Σ_l s_l² ‖w'_l − w_l‖²``; `balanced` gives the usual ones. None is the plain norm.
 
@@ -52,12 +52,12 @@ class Sparsity(Constraint):
 
     @torch.no_grad()
     def balanced(self, w: Weights) -> Sparsity:
-        """The same set with scales under which ``w`` is cut where LAMP would cut it.
+        """The same set with scales under which ``w`` is pruned as LAMP would prune it.
 
-        A layer's own scale says nothing of its worth where its neighbours can undo it, and raw
-        magnitudes may then empty a layer. LAMP (Lee et al., 2021, arXiv 2010.07611) scores a group
-        by ``s_g² / Σ s_h²`` over the layer's groups h that are at least as large; the K best of the
-        whole tree say how many a layer keeps.
+        The scale of a layer does not show its importance if its neighbours can compensate for it,
+        and a threshold on raw magnitudes may then remove a whole layer. LAMP (Lee et al., 2021,
+        arXiv 2010.07611) scores a group by ``s_g² / Σ s_h²`` over the layer's groups h that are at
+        least as large; the K best of the whole tree say how many a layer keeps.
         """
         sizes = {name: self._sizes(t) for name, t in w.items()}
         shares = {
@@ -144,15 +144,15 @@ class Sparsity(Constraint):
 
 @dataclass(frozen=True)
 class Annealed(Constraint):
-    """A `Sparsity` whose budget falls to its own over the stage: what is cut early can return.
+    """A `Sparsity` whose budget falls over the stage: groups that were pruned early can return.
 
     ``K(t) = K + (start · G − K)(1 − t/until)³`` of G groups while t < until, then K.
 
     Attributes:
         target: the set at the end.
-        start: share of the groups that live at the beginning, in (0, 1].
-        until: share of the stage after which the target is in force, in (0, 1].
-        progress: t, the share of the stage that is done; `at` sets it.
+        start: fraction of the groups that are kept at the beginning, in (0, 1].
+        until: fraction of the stage after which the target is in force, in (0, 1].
+        progress: t, the fraction of the stage that is done; `at` sets it.
 
     Raises:
         ValueError: for a start or an until outside (0, 1], or a progress outside [0, 1].
@@ -167,7 +167,9 @@ class Annealed(Constraint):
         _check_keep("start", float(self.start))
         _check_keep("until", float(self.until))
         if not 0 <= self.progress <= 1:
-            raise ValueError(f"progress {self.progress} is outside [0, 1]: give a share of a stage")
+            raise ValueError(
+                f"progress {self.progress} is outside [0, 1]: give a fraction of a stage"
+            )
 
     def at(self, progress: float) -> Annealed:
         """The set in force when ``progress`` in [0, 1] of the stage is done."""
@@ -178,7 +180,7 @@ class Annealed(Constraint):
         return self._now(w).project(w)
 
     def size_bits(self, w: Weights) -> int:
-        """As of the target."""
+        """Of the set now in force."""
         return self._now(w).size_bits(w)
 
     def budget_bits(self, w: Weights) -> int:
@@ -198,4 +200,4 @@ def _check_keep(name: str, keep: float | int) -> None:
     if isinstance(keep, bool) or (isinstance(keep, int) and keep < 1):
         raise ValueError(f"{name} {keep} is no count of groups: give an int of 1 or more")
     if not isinstance(keep, int) and not 0 < keep <= 1:
-        raise ValueError(f"{name} {keep} is outside (0, 1]: give the share of groups that stays")
+        raise ValueError(f"{name} {keep} is outside (0, 1]: give the fraction of groups to keep")

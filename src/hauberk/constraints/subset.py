@@ -1,4 +1,4 @@
-"""A set that speaks of a part of the tree: ``{w : w restricted to some names ∈ C}``."""
+"""A set that constrains a part of the tree: ``{w : w restricted to some names ∈ C}``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class On(Constraint):
 
     Attributes:
         constraint: what the named tensors must meet together.
-        names: of tensors; those that a tree lacks are no matter.
+        names: of tensors; names that a tree lacks are ignored.
     """
 
     constraint: Constraint
     names: frozenset[str]
 
     def at(self, progress: float) -> On:
-        """The inner set's state."""
+        """The same with the inner set in force at ``progress``."""
         return replace(self, constraint=self.constraint.at(progress))
 
     def project(self, w: Weights) -> dict[str, Tensor]:

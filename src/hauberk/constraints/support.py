@@ -1,4 +1,4 @@
-"""A fixed zero pattern as a set: ``{w : w_i = 0 wherever m_i = 0}``, for retraining after a cut."""
+"""A fixed zero pattern as a set: ``{w : w_i = 0 where m_i = 0}``, for retraining after pruning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Support(Constraint):
     """``{w : supp(w) ⊆ supp(m)}``.
 
     Attributes:
-        masks: boolean, True where a weight may live; by the tree's names, in its shapes.
+        masks: boolean, True where a weight may be non-zero; by the tree's names, in its shapes.
 
     Raises:
         ValueError: for masks that are not boolean, or a tree with other names or shapes.
@@ -41,15 +41,15 @@ class Support(Constraint):
 
     @torch.no_grad()
     def project(self, w: Weights) -> dict[str, Tensor]:
-        """``argmin ‖w' − w‖``: what may not live becomes zero."""
+        """``argmin ‖w' − w‖``: weights outside the support become zero."""
         refuse_nonfinite(w)
         refuse_strangers(w, self.masks)
         return {n: torch.where(self.masks[n].to(t.device), t, 0) for n, t in w.items()}
 
     def size_bits(self, w: Weights) -> int:
-        """A float for each weight that may live; where they are is known."""
+        """A float for each weight of the support; the positions are known."""
         return FLOAT_BITS * sum(int(torch.count_nonzero(self.masks[name])) for name in w)
 
     def budget_bits(self, w: Weights) -> int:
-        """The same: every point of the set costs alike."""
+        """The same: every point of the set has the same cost."""
         return self.size_bits(w)

@@ -1,8 +1,8 @@
-"""Groups that span layers: filters whose outputs are added live or die together.
+"""Groups that span layers: filters whose outputs are added are pruned together.
 
 ``{w : [w_a | w_b | …] ∈ C for each family (a, b, …)}``, the tensors of a family set side by side as
-one matrix, row by row. A network with residual additions gets thinner only so: a sum's channel is
-gone when it is gone from every term.
+one matrix, row by row. Networks with residual additions need this: a channel of a sum
+disappears only if it disappears from every term.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Tied(Constraint):
     families: Families
 
     def at(self, progress: float) -> Tied:
-        """The inner set's state."""
+        """The same with the inner set in force at ``progress``."""
         return replace(self, constraint=self.constraint.at(progress))
 
     def project(self, w: Weights) -> dict[str, Tensor]:

@@ -3,9 +3,11 @@
     argmin_{s, q} ‖a − s q‖² = ‖a‖² − max_q ⟨a, q⟩² / ⟨q, q⟩,   s = ⟨a, q⟩ / ⟨q, q⟩,   a = |w|
 
 For a given s the nearest point is rounding, q = min(⌊a / s + ½⌋, L), which changes only where
-s = a_i / (k − ½). Small tensors try every such s, in descending order, and so find the best of all;
-large ones try `_TRIES` scales and improve the best by alternation (a local optimum). What integer
-arithmetic multiplies with: Jacob et al. (2018), arXiv 1712.05877, with zero as the middle.
+s = a_i / (k − ½). The projection is exact while a tensor has at most `_EXACT` = 2²⁰ such
+breakpoints (weights × levels): every one is tried. Beyond that it is a heuristic with no bound on
+its gap: the best of `_TRIES` scales is improved by alternation to a local optimum.
+
+Source: Jacob et al. (2018), arXiv 1712.05877, with a zero point of 0.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from hauberk.problem import Constraint
 from hauberk.types import Weights
 
 _EXACT = 1 << 20
-"""Breakpoints of a tensor up to which all of them are tried."""
+"""The projection is exact for tensors of at most this many breakpoints."""
 _TRIES = 96
 _ROUNDS = 4
 _ULPS = 4.0
@@ -56,7 +58,7 @@ class UniformGrid(Constraint):
         return (1 << (self.bits - 1)) - 1
 
     def project(self, w: Weights) -> dict[str, Tensor]:
-        """``argmin ‖w' − w‖`` (exact up to `_EXACT` breakpoints a tensor, else a local one)."""
+        """``argmin ‖w' − w‖``: exact up to `_EXACT` breakpoints a tensor, else a local optimum."""
         refuse_nonfinite(w)
         return {name: self._nearest(t) for name, t in w.items()}
 
@@ -79,11 +81,11 @@ class UniformGrid(Constraint):
         return sum(self.bits * t.numel() + FLOAT_BITS * len(self.rows(t)) for t in w.values())
 
     def budget_bits(self, w: Weights) -> int:
-        """The same: every point of the set costs alike."""
+        """The same: every point of the set has the same cost."""
         return self.size_bits(w)
 
     def rows(self, t: Tensor) -> Tensor:
-        """What has one scale, as rows of float64."""
+        """``t`` in float64 as a matrix each row of which has one scale."""
         wide = t.detach().double()
         apart = self.per_channel and t.ndim > 1 and t.numel() > 0
         return wide.reshape(len(t), -1) if apart else wide.reshape(1, -1)

@@ -1,4 +1,4 @@
-"""Pure tensor functions: no module, no state, no knowledge of networks."""
+"""Pure functions of tensors: no module, and no state but a generator that the caller passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs to name one of many: idealised information content, in bits."""
+"""The ideal information content, in bits, of a choice of some elements among many."""
 
 from __future__ import annotations
 

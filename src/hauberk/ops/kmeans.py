@@ -4,13 +4,14 @@ Sorted values make every cluster an interval, and prefix sums give any interval'
 (Wang & Song 2011, "Ckmeans.1d.dp"). Zero takes part as one more item of infinite weight: the
 interval that holds it has centroid 0, every other one its mean, and the rest of the theory stands.
 
-Exact, by dynamic programming over all boundaries, while (distinct values)² · k ≤ 2²². Beyond that
-a heuristic with no proof of its gap, up to 1023 values: start at boundaries of equal ∫ density^⅓
-(Panter & Dite 1951), then alternate Lloyd's step with a dynamic programme in which each boundary
-moves jointly with all others to one of 17 places between its neighbours, ever finer. Measured: at
-most 0.2% above a lower bound of the optimum (tests, benchmarks/speed/projections.py), and never
-above the best of 12 random starts of Lloyd's method by more than 10⁻⁴. From 1024 values on, where
-the start is asymptotically optimal, Lloyd's method alone. Deterministic on CPU.
+The result is optimal, by dynamic programming over all boundaries, while (distinct values)² · k is
+at most 2²². Beyond that it is a heuristic without a proven bound on its gap. For up to 1023 values:
+start at boundaries of equal ∫ density^⅓ (Panter & Dite 1951), then alternate Lloyd's step with a
+dynamic programme in which each boundary moves jointly with all others to one of 17 places between
+its neighbours, ever finer. Measured: at most 0.2% above a lower bound of the optimum (tests,
+benchmarks/speed/projections.py), and never above the best of 12 random starts of Lloyd's method by
+more than 10⁻⁴. From 1024 values on, where the start is asymptotically optimal, Lloyd's method
+alone. Deterministic on CPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Terms that pull weights to zero, each met by its prox."""
+"""Penalties that shrink weights towards zero, applied through their proximal maps."""
 
 from hauberk.penalties.group_lasso import GroupLasso
 from hauberk.penalties.lasso import Lasso

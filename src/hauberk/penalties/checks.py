@@ -1,4 +1,4 @@
-"""What every penalty refuses."""
+"""Checks of settings that all penalties share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import isfinite
 
 
 def refuse_strength(strength: float) -> None:
-    """Raise where λ is negative, infinite or no number: the prox would not exist.
+    """Raise where λ is negative, infinite or NaN: the prox would not exist.
 
     Raises:
         ValueError: naming it.
@@ -16,7 +16,7 @@ def refuse_strength(strength: float) -> None:
 
 
 def refuse_eps(eps: float) -> None:
-    """Raise where ε would let a dead weight's factor be infinite.
+    """Raise if ε would make the factor of a zero weight infinite.
 
     Raises:
         ValueError: naming it.

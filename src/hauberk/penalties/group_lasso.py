@@ -1,8 +1,8 @@
 """The (reweighted) group lasso: ``r(w) = λ Σ_g P_g ‖w_g‖₂``, with a factor P_g for each group.
 
 Static: P_g = √|g| (Yuan and Lin, 2006). Reweighted: P_g = √|g| / ((s ‖w⁰_g‖)² + ε) at weights w⁰
-that are then held (Zhang et al., 2020, arXiv 2004.05531). Departures: √|g|, and the scale s, one
-for each tensor, which says what counts as large (see `hauberk.penalties.lasso`).
+that are then fixed (Zhang et al., 2020, arXiv 2004.05531). Departures: √|g|, and the scale s, one
+for each tensor, which defines what counts as large (see `hauberk.penalties.lasso`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ class GroupLasso(Frozen):
     Attributes:
         strength: λ, 0 or more.
         factors: P by name, one number for each group in the shape of the tensor's
-            ``Split.view`` with 1 on the axes inside of a group; tensors that have none are free.
-        groups: what is shrunk together, and vanishes together.
+            ``Split.view`` with 1 on the axes inside of a group; tensors without factors are
+            not penalised.
+        groups: the entries that shrink, and vanish, together.
 
     Raises:
-        ValueError: for a strength that is negative or no number, or groups of which a part lives.
+        ValueError: for a strength that is negative or not finite, or a grouping that keeps a
+            part of a group.
     """
 
     groups: Grouping
@@ -55,10 +57,11 @@ class GroupLasso(Frozen):
         scales: Mapping[str, float],
         eps: float,
     ) -> GroupLasso:
-        """``P = √|g| / ((s ‖w_g‖)² + ε)`` on each tensor of ``w``, with its own s, held from then.
+        """``P = √|g| / ((s ‖w_g‖)² + ε)`` on each tensor of ``w``, with its own s, then fixed.
 
         Raises:
-            ValueError: for an ``eps`` that is not positive, or groups of which a part lives.
+            ValueError: for an ``eps`` that is not positive, or a grouping that keeps a part
+                of a group.
         """
         refuse_eps(eps)
         splits = {name: _split(groups, t) for name, t in w.items()}

@@ -3,8 +3,9 @@
 Static: P = 1 (Tibshirani, 1996). Reweighted: P_j = 1 / (s |w⁰_j| + ε) at weights w⁰ that are then
 held, which majorises Σ log(s |w_j| + ε) (Candès, Wakin and Boyd, 2008, arXiv 0711.1612; for
 networks Zhang et al., 2020, arXiv 2004.05531). The scale s, one for each tensor, says what counts
-as large: with those of a cut (`Sparsity.scales`) it is what the cut would keep, as where Candès,
-Wakin and Boyd take the k-th largest magnitude for ε, and the network's scale is no matter.
+as large: with the scales of a one-shot pruning (`Sparsity.scales`) it is what that would keep.
+Candès, Wakin and Boyd use the k-th largest magnitude as ε to the same end. The scale of the network
+then does not matter.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class Lasso(Frozen):
 
     Attributes:
         strength: λ, 0 or more.
-        factors: P by name, each in its tensor's shape; tensors that have none are free.
+        factors: P by name, each in its tensor's shape; tensors without factors are not penalised.
 
     Raises:
-        ValueError: for a strength that is negative or no number.
+        ValueError: for a strength that is negative or not finite.
     """
 
     @classmethod
@@ -42,7 +43,7 @@ class Lasso(Frozen):
     def reweighted(
         cls, strength: float, w: Weights, scales: Mapping[str, float], eps: float
     ) -> Lasso:
-        """``P = 1 / (s |w| + ε)`` on each tensor of ``w``, with its own s, which is then held.
+        """``P = 1 / (s |w| + ε)`` on each tensor of ``w``, with its own s, which is then fixed.
 
         Raises:
             ValueError: for an ``eps`` that is not positive.

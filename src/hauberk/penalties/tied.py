@@ -25,7 +25,7 @@ class TiedPenalty(Penalty):
     families: Families
 
     def at(self, progress: float) -> TiedPenalty:
-        """The inner penalty's state."""
+        """The same with the inner penalty in force at ``progress``."""
         return replace(self, penalty=self.penalty.at(progress))
 
     def value(self, w: Weights) -> Scalar:

@@ -1,4 +1,4 @@
-"""What the penalties share: ``r(w) = λ Σ_j P_j ‖w_j‖`` with factors P that are held."""
+"""The base of the penalties: ``r(w) = λ Σ_j P_j ‖w_j‖`` with fixed factors P."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from hauberk.types import Scalar, Weights
 
 @dataclass(frozen=True, eq=False)
 class Frozen(Penalty):
-    """A weighted sum of norms; which norms, the penalty says.
+    """A weighted sum of norms; each subclass defines the norms.
 
     Attributes:
         strength: λ, 0 or more.
-        factors: P by name; tensors that have none are free.
+        factors: P by name; tensors without factors are not penalised.
 
     Raises:
-        ValueError: for a strength that is negative or no number.
+        ValueError: for a strength that is negative or not finite.
     """
 
     strength: float
     factors: Weights
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         refuse_strength(self.strength)
 
     @abstractmethod
