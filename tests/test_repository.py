@@ -55,3 +55,8 @@ def test_one_address_is_used_everywhere() -> None:
             text = path.read_text()
             for found in re.findall(r"https://github\.com/[\w.-]*hauberk[\w.-]*/[\w-]+", text):
                 assert found == address, path
+
+
+def test_no_file_names_a_folder_beside_the_checkout() -> None:
+    beside = b"../" + b"shared"
+    assert [path for path in tracked() if beside in path.read_bytes()] == []

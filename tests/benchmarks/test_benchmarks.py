@@ -162,7 +162,7 @@ def test_a_record_names_no_folder_of_this_machine() -> None:
     assert own_command(["python", "--data", "hub:ylecun/mnist"]).endswith(" hub:ylecun/mnist")
     for path in FOLDER.rglob("*"):
         if path.suffix in {".py", ".json", ".md", ".csv"}:
-            assert "../shared" not in path.read_text(), path
+            assert "/shared/data" not in path.read_text(), path
 
 
 THREAT = hb.Linf(0.1)

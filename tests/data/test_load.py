@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.helpers.pictures import encoded, write
 from hauberk.data import load
 from hauberk.data.holdout import stratified
 
-MNIST = Path("shared/data/mnist-test.parquet")
+MNIST = Path(os.environ.get("MNIST", "mnist"))  # a Parquet file of it, where there is one
 
 
 @pytest.fixture
