@@ -119,19 +119,9 @@ def published() -> list[Published]:
 def drawn(row: dict[str, Any]) -> Row:
     """A finished row for the picture: under the paper's attack, as the paper's points are."""
 
-    def share(found: dict[str, Any]) -> Proportion:
-        return Proportion(round(found["accuracy"] * found["n"]), found["n"])
-
-    return Row(
-        file=row["file"],
-        bytes=row["bytes"],
-        dense_bytes=row["dense_bytes"],
-        threat=row["threat"],
-        attack="the paper's attack",
-        clean=share(row.get("clean_split") or row["clean"]),
-        robust=share(row["paper_attack"]),
-        name=row["name"],
-    )
+    clean = Proportion.from_json(row.get("clean_split") or row["clean"])
+    robust = Proportion.from_json(row["paper_attack"])
+    return replace(Row.from_json(row), attack="the paper's attack", clean=clean, robust=robust)
 
 
 def publish() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import mean, stdev
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from hauberk.evaluation import spread
 
 
 def by_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -16,11 +17,6 @@ def by_seeds(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         if seeds and "failed" not in row:
             found.setdefault(name, []).append(row)
     return found
-
-
-def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and standard deviation; one value has no deviation."""
-    return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None}
 
 
 def whole_split(row: Mapping[str, Any]) -> float:

@@ -11,10 +11,10 @@ from typing import Any
 import hauberk as hb
 from benchmarks.table import Entry, Table
 from hauberk.cli.console import bars, say
-from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.recipe import settings
 from hauberk.runtime.device import bf16_in_software
 from hauberk.verbs import compress
+from hauberk.verbs.pipeline import Pipeline
 
 
 def train(table: Table, name: str, data: hb.Data) -> None:
@@ -41,10 +41,9 @@ def measure(table: Table, name: str, data: hb.Data) -> None:
     entry, path = table.entries[name], table.file(name)
     if table.finished(name) or not entry.measured:
         return
-    opened = read(path)
     source = hb.load(table.file(entry.source)) if entry.source else None
     rows = {
-        key: evaluate_file(opened, data, protocol, source=source, name=name).json()
+        key: Pipeline(data, protocol).row(name, path, source).json()
         for key, protocol in table.protocols.items()
     }
     first, *others = rows

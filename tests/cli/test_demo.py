@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from hauberk import demo
+from hauberk.cli import demo
 
 def busy(out, name, seed):
     part = out / f"{name}.part"

@@ -152,7 +152,7 @@ def test_a_signal_ends_it_and_it_goes_on(
     start: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """SIGINT in the training, which saves first; SIGTERM in the proof, which need not."""
+    """SIGINT in the training, which saves first; SIGTERM in the evaluation, which need not."""
     out, step = tmp_path / "sweep", loop._Training._step
 
     def interrupted(training: loop._Training, batch: Batch) -> str | None:
@@ -166,7 +166,9 @@ def test_a_signal_ends_it_and_it_goes_on(
     assert "SIGINT ended the sweep with 0 of 2 runs done" in capsys.readouterr().err
     assert (out / NAMES[0] / "checkpoint.safetensors").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "prove", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(
+            pipeline.Pipeline, "row", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+        )
         run(*words(start, out, "--resume", seeds="0"), code=143)
     assert "SIGTERM ended the sweep" in capsys.readouterr().err
     run(*words(start, out, "--resume", seeds="0"))

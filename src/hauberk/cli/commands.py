@@ -27,14 +27,16 @@ class Demo:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a file: its bytes, clean accuracy, accuracy under attack and latency.
+    """Measure anything that classifies: bytes, clean accuracy, accuracy under attack and latency.
 
-    An .onnx that hauberk exported is queried and timed in ONNX Runtime. It counts as robust on an
-    example if it withstands the attack, the examples transferred from the --dense net, and Square
-    with 1,000 queries.
+    An .onnx by any exporter is queried and timed in ONNX Runtime. It counts as robust on an example
+    if it withstands the attack, the examples transferred from the --dense net, and Square with
+    1,000 queries. If torch cannot replay its graph, the attack has no gradient: then the latter two
+    run alone, and the report says so.
 
     Attributes:
-        file: an .hbk file, or an .onnx file that hauberk exported.
+        file: an .hbk file, an .onnx file, or the plain weights of --model, as .safetensors or as a
+            state_dict in .pt or .pth.
         data: images and labels; the test split is attacked.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
             one of several, at its choice: linf:0.2+l2:2+l1:12.
@@ -42,7 +44,8 @@ class Evaluate:
         restarts: random starts of PGD; an example counts as robust if it withstands all of them.
         dense: the dense net (an .hbk, or plain weights of --model) from which adversarial examples
             are transferred, as a check; on an .onnx they also count.
-        model: your own network, package.module:function, if the file names none.
+        model: the network that plain weights are of, such as resnet18:8, or your own,
+            package.module:function; an .hbk that names its architecture needs none.
         checks: look for gradient masking, on up to 200 examples.
         seed: of every random start.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.

@@ -1,13 +1,14 @@
-"""``hauberk demo``: a robust net, the same net pruned naively, and ours, each as a file, proved.
+"""``hauberk demo``: a robust net, pruned naively and compressed well, each file evaluated.
 
-The nets are so small that two threads on one of them gain nothing: after the dense net, each row
-is made and proved by a process of its own, on one thread.
+The nets are too small to gain from a second thread: after the dense net, each row is made and
+evaluated by a process of its own, on one thread.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -20,18 +21,17 @@ import torch
 from hauberk import models
 from hauberk.attacks import PGD
 from hauberk.cli.console import bars, say
-from hauberk.cli.run_folder import publish
 from hauberk.data import load as load_data
 from hauberk.evaluation import Evaluation, Report, Row
-from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.method import Method
 from hauberk.methods import AL0, AP, ATMC, DA
 from hauberk.runtime import files
 from hauberk.runtime.signals import heeded
 from hauberk.threats import Linf
 from hauberk.training.run import Run
-from hauberk.verbs import compress
+from hauberk.verbs.compress import FILE
 from hauberk.verbs.load import load
+from hauberk.verbs.pipeline import Pipeline
 
 THREAT = Linf(0.1)
 _SHARED: dict[str, Any] = {"batch_size": 64, "lr": 4e-3, "attack_steps": 4}
@@ -44,11 +44,11 @@ LADDER: Mapping[str, Method] = {
     "al0-1%": AL0(keep=0.0157).with_(epochs=30, **_SHARED),
     "atmc-1%": ATMC(keep=0.0325, bits=4, codebook_epochs=6).with_(epochs=24, **_SHARED),
 }
-"""Rows by name; the name says the share of the dense float32 bytes that the file may take."""
+"""Rows by name; the name states the fraction of the dense float32 bytes that the file may take."""
 
 
 def demo(out: Path, seed: int = 0) -> Report:
-    """Train, compress five ways, write the files, and prove them.
+    """Train, compress five ways, write the files, and evaluate them.
 
     Args:
         out: folder for ``model.hbk``, ``rows/``, the report and the picture.
@@ -60,27 +60,43 @@ def demo(out: Path, seed: int = 0) -> Report:
     say("Compressed five ways; each file, decoded, attacked by AutoAttack and PGD-40 …")
     rows: dict[str, Row] = {}
     with bars("files") as bar:
-        bar.seen(0, 1 + len(LADDER), "made and proved")
+        bar.seen(0, 1 + len(LADDER), "made and evaluated")
         for row in _each(out, seed):
             assert row.name
             rows[row.name] = row
             say(f"  {row.name}: {row.bytes:,} bytes, {row.robust.accuracy:.0%} robust")
-            bar.seen(len(rows), 1 + len(LADDER), "made and proved")
+            bar.seen(len(rows), 1 + len(LADDER), "made and evaluated")
     ordered = [rows[name] for name in ("dense", *LADDER)]
-    title = "Robust digits, from dense to 1%"
-    return publish(out, ordered, load_data("digits"), seed, Run().place(), title)
+    return _pipeline(seed).report(
+        out,
+        ordered,
+        command=" ".join(["hauberk", *sys.argv[1:]]),
+        title="Robust digits, from dense to 1%",
+    )
+
+
+def _pipeline(seed: int) -> Pipeline:
+    evaluation = Evaluation(
+        THREAT,
+        str(THREAT),
+        {"pgd:40": PGD(40, track=True)},
+        autoattack=True,
+        autoattack_limit=100,
+        check_limit=100,
+        seed=seed,
+    )
+    return Pipeline(load_data("digits"), evaluation)
 
 
 def _dense(out: Path, seed: int) -> None:
     with bars("dense") as bar:
         run = Run(seed=seed, watcher=bar)
         net = models.build("digits-cnn", seed=seed)
-        made = compress.compress(net, "digits", method=DENSE, threat=THREAT, run=run)
-    made.artifact.save(_path(out, "dense"))
+        _pipeline(seed).make(net, DENSE, _path(out, "dense"), run=run)
 
 
 def _each(out: Path, seed: int) -> Iterator[Row]:
-    """The rows as they are done, by as many processes as there are cores (one for a GPU)."""
+    """The rows as they finish, made by one process per core (a single one for a GPU)."""
     workers = 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 1 + len(LADDER))
     fresh, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     with heeded(), ProcessPoolExecutor(workers, fresh, _leave_with_parent) as pool:
@@ -97,7 +113,7 @@ def _each(out: Path, seed: int) -> Iterator[Row]:
 
 
 def _leave_with_parent() -> None:
-    """A worker whose parent was killed ends, too, whatever it is at."""
+    """End this worker when its parent is gone, even if that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -109,25 +125,13 @@ def _leave_with_parent() -> None:
 
 
 def make(out: Path, name: str, seed: int) -> Row:
-    """One row: its file, made from the dense net's, and what that file withstands."""
+    """One row: write its file, made from the dense net's, and evaluate that."""
     torch.set_num_threads(1)
-    data, source, path = load_data("digits"), load(_path(out, "dense")), _path(out, name)
+    source, path, pipeline = load(_path(out, "dense")), _path(out, name), _pipeline(seed)
     if name in LADDER:
-        made = compress.compress(
-            source, data, method=LADDER[name], threat=THREAT, pretrained=True, run=Run(seed=seed)
-        )
-        made.artifact.save(path)
-    evaluation = Evaluation(
-        THREAT,
-        str(THREAT),
-        {"pgd:40": PGD(40, track=True)},
-        autoattack=True,
-        autoattack_limit=100,
-        check_limit=100,
-        seed=seed,
-    )
-    return evaluate_file(read(path), data, evaluation, source=source, name=name)
+        pipeline.make(source, LADDER[name], path, pretrained=True, run=Run(seed=seed))
+    return pipeline.row(name, path, source)
 
 
 def _path(out: Path, name: str) -> Path:
-    return out / compress.FILE if name == SHIPPED else out / "rows" / f"{name}.hbk"
+    return out / FILE if name == SHIPPED else out / "rows" / f"{name}.hbk"

@@ -1,56 +1,54 @@
-"""A job: what one training verb does, from its flags to the folder with the file and its proof.
+"""One run of the command: from its settings to the folder with the file and its report.
 
-`hauberk train` and `hauberk compress` do one, `hauberk sweep` many on the same data.
+`hauberk train` and `hauberk compress` do one run, `hauberk sweep` many on the same data.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import torch
 from torch import nn
 
 from hauberk import networks
 from hauberk.artifact import Architecture, Artifact
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.cli.console import Bars, bars
-from hauberk.cli.run_folder import keep_rows, publish
 from hauberk.cli.run_spec import RunSpec
 from hauberk.dataset import Data
-from hauberk.evaluation import Evaluation, Report, Row
-from hauberk.evaluation.shipped_file import evaluate_file, read
+from hauberk.evaluation import Report, Row
 from hauberk.methods import DA
 from hauberk.plots import threat_weights
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
-from hauberk.verbs import compress
+from hauberk.verbs.compress import Compressed, encode
 from hauberk.verbs.load import load
+from hauberk.verbs.pipeline import Pipeline
 
 Shown = Callable[..., AbstractContextManager[Bars]]
-"""Gives the bars of what goes on, by its label."""
+"""Opens progress bars under a label."""
 _DENSE = "dense"
 
 
 @dataclass(frozen=True)
 class Given:
-    """What jobs start from, read once.
+    """What runs start from, read once.
 
     Attributes:
-        data: under the class indices of the file to start from.
+        data: with the class indices of the file to start from.
         net: the network to start from.
         own: the network of --model.
-        trained: whether ``net`` was trained already.
-        proved: the rows of dense nets, by file and proof: jobs from one net prove it once.
+        trained: whether ``net`` is trained already.
+        evaluated: rows of dense nets, by file and evaluation: runs from one net evaluate it once.
     """
 
     data: Data
     net: nn.Module
     own: nn.Module | None
     trained: bool
-    proved: dict[str, Row] = field(default_factory=dict)
+    evaluated: dict[str, Row] = field(default_factory=dict)
 
     @classmethod
     def read(cls, spec: RunSpec) -> Given:
@@ -64,7 +62,7 @@ class Given:
         net, start = own, spec.start.checkpoint
         if start and not is_plain(start):
             artifact = Artifact.load(start)
-            data = data.under(artifact.labels, artifact.classes)
+            data = data.under(artifact.about.labels, artifact.about.classes)
             net = networks.module(artifact, start, own)
         elif start:
             net = load(start, own)
@@ -100,66 +98,42 @@ def make(
         ValueError: a setting makes no sense, the data do not fit, training failed.
         OSError: a file that cannot be read or written.
     """
-    proof = spec.attacked()
     given = given or Given.read(spec)
     with shown() as bar:
-        run = spec.run(group, bar)
-        made = compress.compress(
-            given.net,
-            given.data,
-            method=spec.method,
-            threat=proof.threat,
-            out=spec.out,
-            pretrained=given.trained,
-            run=run,
-        )
+        run = replace(spec.run(group, bar), out=spec.out)
+        pipeline = Pipeline(given.data, spec.attacked(), given.own, run.place())
+        made = pipeline.make(given.net, spec.method, pretrained=given.trained, run=run)
     destroy_process_group()
     if not group.first:
         return None
     spec.save()
     if threat_weights.named(made.history):
         threat_weights.draw(made.history, spec.out / "domains.png")
-    proving = _Proving(given, proof, made.dense, run.place(), shown)
-    rows = [proving(name, path) for name, path in _files(spec, given, made).items()]
-    return publish(spec.out, rows, given.data, spec.seed, run.place(), command=command)
+    rows = list(_rows(spec, pipeline, given, made, shown))
+    return pipeline.report(spec.out, rows, command=command or " ".join(["hauberk", *sys.argv[1:]]))
 
 
-def _files(spec: RunSpec, given: Given, made: compress.Compressed) -> dict[str, Path]:
-    """What is evaluated, by the names of the rows: the file that ships last."""
+def _rows(
+    spec: RunSpec, pipeline: Pipeline, given: Given, made: Compressed, shown: Shown
+) -> Iterator[Row]:
+    """The dense net, if something was compressed; then the file that ships."""
     assert made.path is not None
-    ships = {type(spec.method).__name__: made.path}
-    if isinstance(spec.method, DA):
-        return ships
-    dense = compress.encode(made.dense, given.data, Architecture.of(given.net))
-    return keep_rows(spec.out, {_DENSE: dense}) | ships
+    if not isinstance(spec.method, DA):
+        yield _dense_row(spec, pipeline, given, made, shown)
+    name = type(spec.method).__name__
+    with shown(name) as bar:
+        yield pipeline.row(name, made.path, made.dense, bar.seen)
 
 
-@dataclass(frozen=True)
-class _Proving:
-    """Gives the row of a file; that of a dense net that an earlier job proved, too, at once."""
-
-    given: Given
-    proof: Evaluation
-    source: nn.Module
-    place: torch.device
-    shown: Shown
-
-    def __call__(self, name: str, path: Path) -> Row:
-        if name != _DENSE:
-            return self._measured(name, path)
-        key = f"{hashlib.sha256(path.read_bytes()).hexdigest()} {self.proof}"
-        if key not in self.given.proved:
-            self.given.proved[key] = self._measured(name, path)
-        return replace(self.given.proved[key], file=str(path))
-
-    def _measured(self, name: str, path: Path) -> Row:
-        with self.shown(name) as bar:
-            return evaluate_file(
-                read(path, self.given.own),
-                self.given.data,
-                self.proof,
-                source=self.source,
-                name=name,
-                device=self.place,
-                progress=bar.seen,
-            )
+def _dense_row(
+    spec: RunSpec, pipeline: Pipeline, given: Given, made: Compressed, shown: Shown
+) -> Row:
+    """The row of the dense net, which is written, too; an earlier run's for an equal file."""
+    path = spec.out / "rows" / f"{_DENSE}.hbk"
+    artifact = encode(made.dense, given.data, Architecture.of(given.net))
+    artifact.save(path)
+    key = f"{hashlib.sha256(artifact.content).hexdigest()} {pipeline.evaluation}"
+    if key not in given.evaluated:
+        with shown(_DENSE) as bar:
+            given.evaluated[key] = pipeline.row(_DENSE, path, made.dense, bar.seen)
+    return replace(given.evaluated[key], file=str(path))

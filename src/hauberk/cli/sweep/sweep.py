@@ -30,8 +30,8 @@ from hauberk.plots.tradeoff import tradeoff
 from hauberk.runtime import files, signals
 from hauberk.runtime.signals import Interrupted
 from hauberk.verbs import compress
+from hauberk.verbs.pipeline import PICTURE
 
-PICTURE = "tradeoff.png"
 _LEFT = (compress.FILE, run_file.NAME, PICTURE, "metrics.csv", "report.json", "report.md")
 """Files that a run leaves, other than its checkpoints."""
 

@@ -6,13 +6,12 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from hauberk.evaluation import Proportion, Row
+from hauberk.evaluation import Proportion, Row, spread
 from hauberk.runtime import files
 from hauberk.runtime.files import write
 
@@ -64,7 +63,7 @@ class Outcome:
     @property
     def row(self) -> Row | None:
         """The measurements, under the name of the run."""
-        return _row(self.report, self.name) if self.report else None
+        return Row.from_json(self.report, self.name) if self.report else None
 
     def line(self) -> str:
         """One line about it."""
@@ -109,7 +108,7 @@ class Outcomes:
 
     def start(self) -> list[Row]:
         """The net that runs started from, if it was the same for all that succeeded."""
-        seen = [_row(o.dense, "dense") for o in self.rows if o.dense]
+        seen = [Row.from_json(o.dense, "dense") for o in self.rows if o.dense]
         return seen[:1] if len({(row.bytes, row.clean) for row in seen}) == 1 else []
 
     def labelled(self) -> list[Row]:
@@ -137,10 +136,10 @@ class Outcomes:
             yield {
                 "name": name,
                 "runs": len(rows),
-                "bytes": _spread([row.bytes for row in rows]),
-                "clean": _spread([(row.clean_split or row.clean).accuracy for row in rows]),
-                "robust": _spread([row.robust.accuracy for row in rows]),
-                "seconds": _spread([o.seconds for o in group]),
+                "bytes": spread([row.bytes for row in rows]),
+                "clean": spread([(row.clean_split or row.clean).accuracy for row in rows]),
+                "robust": spread([row.robust.accuracy for row in rows]),
+                "seconds": spread([o.seconds for o in group]),
             }
 
     def save(self, folder: Path) -> None:
@@ -207,7 +206,7 @@ def load(folder: Path) -> Outcomes:
     try:
         found = json.loads(files.read(path, "a sweep.json"))
         rows = tuple(_outcome(row) for row in found["rows"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is not the table of a sweep; delete it, or run without --resume to start anew."
         ) from error
@@ -222,26 +221,6 @@ def _outcome(found: Mapping[str, Any]) -> Outcome:
     if (outcome.row is None) == (outcome.state == "done"):
         raise ValueError
     return outcome
-
-
-def _row(found: Mapping[str, Any], name: str) -> Row:
-    """The part of a row that a table and a picture show."""
-    split = found.get("clean_split")
-    return Row(
-        file=found["file"],
-        bytes=found["bytes"],
-        dense_bytes=found["dense_bytes"],
-        threat=found["threat"],
-        attack=found["attack"],
-        clean=_proportion(found["clean"]),
-        robust=_proportion(found["robust"]),
-        name=name,
-        clean_split=_proportion(split) if split else None,
-    )
-
-
-def _proportion(found: Mapping[str, Any]) -> Proportion:
-    return Proportion(round(found["accuracy"] * found["n"]), found["n"])
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -261,10 +240,6 @@ def _ends(name: str, share: Proportion) -> dict[str, float]:
     low, high = share.ci95
     ends = {name: share.accuracy, f"{name}_low": low, f"{name}_high": high}
     return {key: round(value, 6) for key, value in ends.items()}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": mean(values), "sd": stdev(values)}
 
 
 def _cells(row: Row) -> tuple[str, ...]:
