@@ -1,4 +1,4 @@
-"""Names of classes: which ones a file can hold and a terminal can print."""
+"""Class names that a file can hold and a terminal can print."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _MOST_LABELS_BYTES = 1 << 18
 
 
 _UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that turn the direction of writing, and halves of characters."""
+"""Control characters, changes of writing direction, and unpaired surrogates."""
 
 
 def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
-    """What keeps ``labels`` from being the names of ``classes``; None when nothing does."""
+    """What is wrong with ``labels`` as names of ``classes`` classes; None if nothing is."""
     if not labels:
         return None
     if not all(isinstance(name, str) for name in labels):
-        return "they are not all text; give strings."
+        return "not all of them are text; give strings."
     if len(labels) != classes or len(set(labels)) != classes:
         different = len(set(labels))
         return f"there are {different:,} different ones for {classes:,} classes; give one for each."
@@ -38,5 +38,5 @@ def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
 
 
 def few(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
+    """The first five names and the number of others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -16,14 +16,14 @@ from hauberk.types import Images, Labels
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled inputs, in memory or in a mapped file; images are given out where the labels are.
+    """Labelled inputs, in memory or in a mapped file; `images` returns them on the labels' device.
 
     Attributes:
         x: uint8 (0 to 255), or float in [0, 1].
         y: class indices, on the device that computes.
-        names: what the file will call the classes, for methods that plan its bytes.
-        classes: how many of them the file will speak of, likewise; 0 is as many as there are here.
-        held_out: others, of the validation split, for methods that measure between their stages.
+        names: of the classes, as the file will store them, for methods that plan its bytes.
+        classes: number of classes in the file, likewise; 0 for as many as there are here.
+        held_out: the validation split, for methods that measure between their stages.
     """
 
     x: Num[Tensor, " count *shape"]
@@ -60,12 +60,12 @@ class Examples:
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     def served(self, device: torch.device | str) -> Examples:
-        """The same examples, whose images come to ``device`` only when they are asked for."""
+        """The same examples; images move to ``device`` only when `images` returns them."""
         return replace(self, y=self.y.to(device))
 
 
 def pixel_units(x: Tensor) -> Images:
-    """uint8 (0 to 255) as float in [0, 1]; floats as they are."""
+    """Convert uint8 (0 to 255) to float in [0, 1]; floats are unchanged."""
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
@@ -74,13 +74,13 @@ class Data:
     """A data set with its three splits; the test split is never tuned on.
 
     Attributes:
-        name: for sentences and reports.
-        train: what is trained on.
-        validation: what is watched.
-        test: what is reported.
-        classes: how many there are.
-        labels: their names by index; nothing where the names are the indices, or are not known.
-        notes: what a person should know of how the data were read, one sentence each.
+        name: for messages and reports.
+        train: the training split.
+        validation: measured after each epoch.
+        test: measured in reports only.
+        classes: number of classes.
+        labels: class names by index; empty if the names are the indices, or unknown.
+        notes: remarks on how the data were read, one line each.
     """
 
     name: str
@@ -92,10 +92,9 @@ class Data:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse names that no file could hold, before anything is trained."""
         complaint = labels_complaint(self.labels, self.classes)
         if complaint:
-            raise ValueError(f"The class names of {self.name} fit no file: {complaint}")
+            raise ValueError(f"The class names of {self.name} do not fit a file: {complaint}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,18 +111,18 @@ class Data:
         )
 
     def under(self, labels: tuple[str, ...], classes: int) -> Data:
-        """The same data with the class indices that a file has for the same names.
+        """The same data with the class indices that a file uses for the same names.
 
-        A folder that lacks a class, or has its names from elsewhere, counts its classes otherwise
-        than the one that a network was trained on. Data without names stay as they are, and so do
-        those whose file has none, unless its indices are the names.
+        A folder that lacks a class numbers its classes differently from the one that a network was
+        trained on. Data without names stay as they are, and so do data whose file has no names,
+        unless its indices are the names.
 
         Args:
             labels: of the file.
             classes: of the file.
 
         Raises:
-            ValueError: a class that the file does not name.
+            ValueError: the data have a class that the file does not know.
         """
         known = labels or tuple(map(str, range(classes)))
         if not self.labels or self.labels == known:
@@ -133,7 +132,7 @@ class Data:
             return self
         if strange:
             raise ValueError(
-                f"The data {self.name} have the class {strange[0]!r}, and the file knows "
+                f"The data {self.name} have the class {strange[0]!r} and the file has "
                 f"{few(labels)}; give data of the file's classes."
             )
         place = torch.tensor([known.index(name) for name in self.labels])
@@ -151,17 +150,16 @@ class Data:
         )
 
 
-_SHARE = 0.5  # of a device's free memory that images may take; what computes needs the rest
+_FREE_FRACTION = 0.5  # of a device's free memory that images may take
 
 
 def settled(examples: Examples, device: torch.device, resident: bool | None = None) -> Examples:
-    """The examples for work on ``device``: there, or where they fit not, with their labels alone.
+    """The examples on ``device``, or only their labels if the images do not fit.
 
     Args:
         examples: on the CPU.
-        device: that computes.
-        resident: whether they move; by default, if their bytes are at most half of what is free
-            there. On the CPU those in memory are there already, and a mapped file stays one.
+        device: to compute on.
+        resident: whether images move there; by default, if they fit (see `fits`).
     """
     if resident is None:
         resident = fits(examples.x, device)
@@ -169,7 +167,7 @@ def settled(examples: Examples, device: torch.device, resident: bool | None = No
 
 
 def fits(x: Tensor, device: torch.device) -> bool:
-    """Whether images of these bytes should be resident on the device."""
+    """Whether images fit into half of the device's free memory; a mapped file stays on disk."""
     if device.type == "cpu":
         return not memory.mapped(x)
-    return x.nbytes <= _SHARE * memory.free(device)
+    return x.nbytes <= _FREE_FRACTION * memory.free(device)

@@ -73,7 +73,7 @@ def test_names_in_parquet(tmp_path: Path) -> None:
 
 def test_a_user_s_names_are_checked_at_once(tmp_path: Path) -> None:
     data = load(zoo(tmp_path))
-    with pytest.raises(ValueError, match="fit no file"):
+    with pytest.raises(ValueError, match="do not fit a file"):
         replace(data, labels=("a", "b"))
 
 

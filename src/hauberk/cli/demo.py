@@ -26,7 +26,7 @@ from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.method import Method
 from hauberk.methods import AL0, AP, ATMC, DA
 from hauberk.runtime import files
-from hauberk.runtime.signals import heeded
+from hauberk.runtime.signals import raised
 from hauberk.threats import Linf
 from hauberk.training.run import Run
 from hauberk.verbs.compress import FILE
@@ -99,7 +99,7 @@ def _each(out: Path, seed: int) -> Iterator[Row]:
     """The rows as they finish, made by one process per core (a single one for a GPU)."""
     workers = 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 1 + len(LADDER))
     fresh, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
-    with heeded(), ProcessPoolExecutor(workers, fresh, _leave_with_parent) as pool:
+    with raised(), ProcessPoolExecutor(workers, fresh, _leave_with_parent) as pool:
         done: list[Future[Row]] = [
             pool.submit(make, out, name, seed) for name in ("dense", *LADDER)
         ]

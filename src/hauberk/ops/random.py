@@ -1,4 +1,4 @@
-"""The only place that draws random tensors, always from an explicit generator."""
+"""Random tensors, always drawn here and from an explicit generator."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor
 
 
 class Sliced(torch.Generator):
-    """Numbers for a whole batch, of which only some rows are looked at.
+    """A generator that draws for a whole batch and returns the rows of one process.
 
-    Processes that share a batch draw alike, and so the rows do not depend on how many there are.
+    Processes that share a batch draw the same numbers, so a row does not depend on their count.
     """
 
     part = slice(None)
-    """The rows that are looked at."""
+    """The rows that are returned."""
     whole = 0
-    """How many rows there are; 0 for a batch that nobody shares."""
+    """Rows of the whole batch; 0 if it is not shared."""
 
 
 def uniform_like(x: Tensor, rng: torch.Generator) -> Tensor:
     """Uniform in [0, 1), shaped and placed like ``x``; drawn on the generator's own device.
 
-    The first axis of ``x`` is the batch's.
+    The first axis of ``x`` is the batch axis.
     """
     return _part(torch.rand(_whole(x, rng), **_drawn(x, rng)), rng).to(x.device)
 
 
 def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Standard normal, shaped and placed like ``x``, whose first axis is the batch's."""
+    """Standard normal, shaped and placed like ``x``, whose first axis is the batch axis."""
     return _part(torch.randn(_whole(x, rng), **_drawn(x, rng)), rng).to(x.device)
 
 
@@ -47,7 +47,7 @@ def _part(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def permutation(count: int, rng: torch.Generator) -> Tensor:
-    """A random order of ``count`` things, on the generator's device."""
+    """A random order of ``count`` items, on the generator's device."""
     return torch.randperm(count, generator=rng, device=rng.device)
 
 

@@ -1,4 +1,4 @@
-"""Where a network computes, and how: its place and layout, its precision, its compilation."""
+"""Device, memory layout, precision and compilation of a network."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ from hauberk.runtime.packages import gist
 
 
 def placed(model: nn.Module, device: torch.device, images: bool) -> nn.Module:
-    """The model on the device, in channels_last for images: 1.4 to 2 × faster on CPU and GPU."""
+    """Move the model to the device, for images in channels_last: 1.4 to 2 × faster on CPU and GPU.
+
+    Args:
+        model: is changed in place.
+        device: to compute on.
+        images: whether its inputs are images.
+    """
     model.to(device)
     return model.to(memory_format=torch.channels_last) if images else model  # type: ignore[call-overload]
 
 
 def laid_out(x: Tensor) -> Tensor:
-    """Images (batch, channel, height, width) in channels_last; anything else as it is."""
+    """Images (batch, channel, height, width) in channels_last; other tensors unchanged."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 @contextmanager
 def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """The network's own ``__call__``, compiled; its names, hooks and state stay as they are.
+    """Compile the network's ``__call__`` inside; its names, hooks and state do not change.
 
     Raises:
-        ValueError: it cannot be compiled here.
+        ValueError: torch cannot compile it on this machine.
     """
     if not wanted:
         yield
         return
     from torch._dynamo.exc import TorchDynamoException
 
-    model.compile(dynamic=False)  # batches are all of one size
+    model.compile(dynamic=False)  # all batches have one size
     try:
         yield
     except TorchDynamoException as error:
@@ -48,15 +54,15 @@ def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def autocast(device: torch.device, bf16: bool) -> Iterator[None]:
-    """Matrix products in bfloat16, where ``bf16``."""
+    """Compute matrix products in bfloat16 if ``bf16``."""
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
         yield
 
 
 def bf16_in_software(device: torch.device) -> bool:
-    """Whether products in bfloat16 are slower than in float32: the hardware has none of its own.
+    """Whether the hardware has no bfloat16 products, so that they are slower than float32.
 
-    Of other processors than x86 nothing is known: it is then taken to have them.
+    Processors other than x86 are assumed to have them.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) < (8, 0)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` by rename: readers see the old file or the new one, whole.
+    """Write a file by rename: readers see the old file or the new one, complete.
 
     Raises:
-        OSError: with one sentence, when the folder cannot be written or the disk is full.
+        OSError: the folder cannot be written or the disk is full; a one-line message.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,15 +34,15 @@ def write(path: Path, content: bytes) -> None:
 
 
 def read(path: Path, wanted: str, largest: int | None = None) -> bytes:
-    """All of a file.
+    """Read a file.
 
     Args:
-        path: of the file.
-        wanted: stands in errors: ``an .hbk file``.
-        largest: bytes that it may have; ``None`` sets no limit.
+        path: the file.
+        wanted: the expected kind, for errors: ``an .hbk file``.
+        largest: limit in bytes; ``None`` for no limit.
 
     Raises:
-        OSError: with one sentence, when it is missing, no regular file, too large or unreadable.
+        OSError: it is missing, not a regular file, too large or unreadable; a one-line message.
     """
     try:
         status = path.stat()
@@ -55,17 +55,17 @@ def read(path: Path, wanted: str, largest: int | None = None) -> bytes:
         raise OSError(f"{path} could not be read ({error.strerror}).") from error
     if regular:
         raise OSError(f"{path} has {status.st_size:,} bytes, more than {wanted} may have.")
-    raise OSError(f"{path} is no file; give {wanted} that hauberk wrote.")
+    raise OSError(f"{path} is not a file; give {wanted} that hauberk wrote.")
 
 
 def ready(folder: Path) -> None:
-    """Make sure, before hours of work, that files can be written into ``folder``.
+    """Check, before hours of work, that files can be written into ``folder``.
 
-    A new folder goes again until its first file is written; the folders above it stay, for other
-    processes may be at work there.
+    A new folder is removed again until its first file is written. Its parents stay: other
+    processes may be using them.
 
     Raises:
-        OSError: with one sentence, when they cannot.
+        OSError: they cannot; a one-line message.
     """
     try:
         new = not folder.is_dir()
@@ -75,14 +75,14 @@ def ready(folder: Path) -> None:
     write(probe, b"hauberk")
     probe.unlink()
     if new:
-        with suppress(OSError):  # something is in it already
+        with suppress(OSError):  # it is no longer empty
             folder.rmdir()
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
     why = error.strerror or str(error)
     return OSError(
-        f"{path} could not be written ({why}); choose a folder with room that you may write."
+        f"{path} could not be written ({why}); choose a writable folder with free space."
     )
 
 

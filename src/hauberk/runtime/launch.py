@@ -1,6 +1,6 @@
-"""Start the processes of a run on this machine, by torch's own launcher, and say how they ended.
+"""Start the processes of a run on this machine by torch's launcher, and report how they ended.
 
-The same as ``torchrun --nproc-per-node N -m hauberk …``, but for the sentence at the end.
+Equivalent to ``torchrun --nproc-per-node N -m hauberk …``, with a one-line error at the end.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ RUN_ID = "hauberk"
 def wanted(devices: int, nodes: int, head: str) -> bool:
     """Whether this command has to start processes, and is not one of them itself.
 
+    Args:
+        devices: processes on this machine.
+        nodes: machines.
+        head: HOST:PORT of one of the machines; empty if there is only one.
+
     Raises:
-        ValueError: counts that mean nothing, or several machines with no place to meet.
+        ValueError: a count below 1, or several machines without ``head``.
     """
     for name, count in {"devices": devices, "nodes": nodes}.items():
         if count < 1:
@@ -33,14 +38,20 @@ def wanted(devices: int, nodes: int, head: str) -> bool:
 
 
 def launch(words: Sequence[str], devices: int, nodes: int, head: str, out: Path) -> int:
-    """Run ``hauberk`` with these words in every process; the exit code.
+    """Run ``hauberk`` with the same arguments in every process.
 
     Args:
-        words: the command, verb first.
+        words: the command line, verb first.
         devices: processes on this machine, one for each accelerator.
-        nodes: machines, each of which gives the same command.
+        nodes: machines, each of which runs the same command.
         head: HOST:PORT of one of them, where they meet.
-        out: the run's folder, for the sentence.
+        out: the run's folder, for the error message.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: more processes than this machine has GPUs.
     """
     import torch
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -48,7 +59,7 @@ def launch(words: Sequence[str], devices: int, nodes: int, head: str, out: Path)
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _refuse_too_many(devices, torch.cuda.device_count())
-    logging.disable(logging.CRITICAL)  # the launcher retells at length what we say in a sentence
+    logging.disable(logging.CRITICAL)  # the launcher repeats our one-line error at length
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     config = LaunchConfig(
         min_nodes=nodes,
@@ -64,31 +75,31 @@ def launch(words: Sequence[str], devices: int, nodes: int, head: str, out: Path)
         elastic_launch(config, sys.executable)("-m", "hauberk", *words)
     except ChildFailedError as failed:
         codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-        return _told(codes, devices * nodes, out)
+        return _report(codes, devices * nodes, out)
     except SignalException as stop:
         return 128 + int(stop.sigval)
     return 0
 
 
 def is_child() -> bool:
-    """Whether `launch` started this process, and will say how another one ended."""
+    """Whether `launch` started this process, and will report how another one ended."""
     return os.environ.get("TORCHELASTIC_RUN_ID") == RUN_ID
 
 
-def _told(codes: dict[int, int], count: int, out: Path) -> int:
-    """The exit code, and a sentence where no process could give it.
+def _report(codes: dict[int, int], count: int, out: Path) -> int:
+    """Return the exit code, and print an error if the processes could not.
 
-    SIGTERM is the launcher's own, to the others once one of them has ended.
+    The launcher itself sends SIGTERM to the others once one process has ended.
     """
     killed = {rank: -code for rank, code in codes.items() if code < 0}
     rank, signum = max(killed.items(), key=lambda k: k[1] != signal.SIGTERM, default=(0, 0))
-    said = [code for code in codes.values() if code > 0]
-    if not signum or (signum == signal.SIGTERM and said):
-        return said[0]
+    failed = [code for code in codes.values() if code > 0]
+    if not signum or (signum == signal.SIGTERM and failed):
+        return failed[0]
     print(
         f"hauberk: Process {rank} of {count} was ended by {signal.Signals(signum).name}; the "
-        f"checkpoint of the last whole epoch is in {out}: run the same command with --resume, on "
-        "any number of processes.",
+        f"checkpoint of the last complete epoch is in {out}: run the same command with --resume, "
+        "on any number of processes.",
         file=sys.stderr,
     )
     return 128 + signum

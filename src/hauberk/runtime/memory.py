@@ -1,4 +1,4 @@
-"""Memory: how much is free, on the machine or on a device, and what lies on disk instead."""
+"""Memory: how much is free on the machine or a device, and which tensors are mapped from disk."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _GROUPS = (
     ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.stat", "anon"),
     ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.stat", "total_rss"),
 )
-"""Where Linux says what a container may take, and what it has taken: version 2, version 1."""
+"""Linux control groups, version 2 and 1: files with a container's limit and its use."""
 
 
 def free(device: torch.device | str = "cpu") -> int:
-    """Bytes that could be taken on ``device`` now; what torch keeps for later use counts as free.
+    """Bytes that can be allocated on ``device`` now; torch's cache counts as free.
 
-    For every device but CUDA it is the machine's memory, which then is theirs too.
+    Devices other than CUDA share the machine's memory.
     """
     device = torch.device(device)
     if device.type != "cuda":
@@ -28,7 +28,7 @@ def free(device: torch.device | str = "cpu") -> int:
 
 
 def mapped(x: Tensor) -> bool:
-    """Whether ``x`` lies in a file on disk that is read by the page."""
+    """Whether ``x`` is memory-mapped from a file."""
     return x.device.type == "cpu" and x.untyped_storage().filename is not None
 
 
@@ -41,21 +41,21 @@ def readable(nbytes: int) -> str:
 
 
 def _host(root: Path) -> int:
-    """The least of what the machine and each container's limit leave."""
+    """The minimum of what the machine and each container's limit leave."""
     whole = _number(root / "proc/meminfo", "MemAvailable:")
-    if whole is None:  # no Linux: what is taken is not known, so half of what there is
+    if whole is None:  # not Linux: use is unknown, so assume that half is free
         known = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return known // 2
     left = [whole * 1024]
     for limit, state, taken in _GROUPS:
         most, used = _number(root / limit, ""), _number(root / state, taken)
-        if most is not None and used is not None:  # its cache of files gives way, as the machine's
+        if most is not None and used is not None:  # without the page cache, which is reclaimable
             left.append(max(0, most - used))
     return min(left)
 
 
 def _number(path: Path, key: str) -> int | None:
-    """The number after ``key`` in a file of lines; None where there is neither."""
+    """The number after ``key`` in a file of lines; None if there is no such file or key."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:

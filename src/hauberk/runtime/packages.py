@@ -1,7 +1,4 @@
-"""Other packages: which version is installed, which an extra brings, what their errors say.
-
-Also a user's own: what ``package.module:name`` names.
-"""
+"""Other packages: installed versions, extras, short errors, and the user's ``module:name``."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def version(package: str) -> str:
 
 
 def need(extra: str, *packages: str) -> None:
-    """Make sure that the packages of an extra can be imported.
+    """Check that the packages of an extra can be imported.
 
     Args:
         extra: as in ``pip install 'hauberk[extra]'``.
@@ -45,7 +42,7 @@ def need(extra: str, *packages: str) -> None:
 
 
 def gist(error: BaseException, longest: int = 160) -> str:
-    """The beginning of an error's message, for the middle of a sentence: one printable line."""
+    """The beginning of an error's message as one printable line, to quote in another message."""
     line = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
     return line[:longest].rstrip(" .:") or type(error).__name__
 
@@ -54,13 +51,13 @@ _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def is_place(text: str) -> bool:
-    """Whether it reads like ``package.module:name``."""
+    """Whether ``text`` has the form ``package.module:name``."""
     return _PLACE.fullmatch(text) is not None
 
 
 @contextmanager
 def here() -> Iterator[None]:
-    """The current directory can be imported from, as under ``python -m``."""
+    """Allow imports from the current directory, as under ``python -m``."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
@@ -71,10 +68,10 @@ def here() -> Iterator[None]:
 
 
 def find(place: str) -> Any:
-    """What ``package.module:name`` names; the current directory is looked into first.
+    """Import ``package.module:name``; the current directory is searched first.
 
     Raises:
-        ValueError: the module does not import, with its own error, or has no such name.
+        ValueError: the module cannot be imported, or has no such name.
     """
     module, _, name = place.partition(":")
     try:

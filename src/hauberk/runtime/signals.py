@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, noted and acted on when the step under way has ended."""
+"""SIGINT and SIGTERM: deferred until a step has ended, or raised at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the run after its checkpoint was written.
 
     Args:
-        message: what ended where, and how to go on.
+        message: where the run ended, and how to resume it.
         signum: the signal.
     """
 
@@ -23,8 +23,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def noted() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM, so that the step under way ends and is saved."""
+def deferred() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list, so that the current step ends and is saved."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -42,8 +42,8 @@ def noted() -> Iterator[list[int]]:
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Interrupted` at once, where nothing needs to be saved first."""
+def raised() -> Iterator[None]:
+    """Raise `Interrupted` at once on SIGINT and SIGTERM, where nothing needs saving first."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,7 +58,7 @@ def heeded() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        if caught and not isinstance(error, Interrupted):  # Ray makes a plain one of it
+        if caught and not isinstance(error, Interrupted):  # Ray replaces it by a plain one
             raise Interrupted("", caught[0]) from error
         raise
     finally:

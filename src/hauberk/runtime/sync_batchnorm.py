@@ -1,8 +1,8 @@
-"""Layers that look at a whole batch, where several processes share it.
+"""Synchronised batch-norm: layers that see the whole batch of several processes.
 
 Batch-norm: μ = Σ x / N,  σ² = Σ (x − μ)² / N over all processes' rows, both with their gradients.
-torch's own synchronised layer needs CUDA, and takes the place of the user's; this one is the user's
-own layer, which computes otherwise for a while. In eval mode, as under attack, nothing is sent.
+torch's own synchronised layer needs CUDA and replaces the user's layer; this one only replaces its
+``forward`` for a while. In eval mode, as under attack, nothing is sent.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from hauberk.runtime.processes import Group
 
 @contextmanager
 def synchronised(model: nn.Module, group: Group) -> Iterator[None]:
-    """While it lasts, layers in training mode see the batch of all processes.
+    """Inside, layers in training mode see the batch of all processes.
 
-    Batch-norms, and modules of ours that have a ``group``.
+    These are batch-norms, and modules of hauberk that have a ``group``.
     """
-    shared = list(model.modules()) if group.size > 1 else []
-    norms = [m for m in shared if isinstance(m, _BatchNorm)]
-    others = [m for m in shared if isinstance(getattr(m, "group", None), Group)]
+    modules = list(model.modules()) if group.size > 1 else []
+    norms = [m for m in modules if isinstance(m, _BatchNorm)]
+    others = [m for m in modules if isinstance(getattr(m, "group", None), Group)]
     for norm in norms:
         norm.forward = partial(_forward, norm, group)  # type: ignore[method-assign]
     for m in others:
@@ -40,7 +40,7 @@ def synchronised(model: nn.Module, group: Group) -> Iterator[None]:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; so is its gradient, for every process's loss depends on it."""
+    """The sum over all processes; its gradient is summed too, as every loss depends on it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
@@ -67,7 +67,7 @@ def _forward(norm: _BatchNorm, group: Group, x: Tensor) -> Tensor:
     mean = total[:-1] / count
     centred = wide - _along(mean, x)
     variance = _sum(centred.square().sum(rest), group) / count
-    _follow(norm, mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
+    _update(norm, mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
     y = centred * _along(torch.rsqrt(variance + norm.eps), x)
     if norm.affine:
         y = y * _along(norm.weight, x) + _along(norm.bias, x)
@@ -81,16 +81,16 @@ def _sum(x: Tensor, group: Group) -> Tensor:
 
 
 def _along(t: Tensor, x: Tensor) -> Tensor:
-    """One number a channel, ready for ``x``, (batch, channel, …)."""
+    """Reshape one number per channel to broadcast over ``x``, (batch, channel, …)."""
     return t.view(1, -1, *[1] * (x.ndim - 2))
 
 
 @torch.no_grad()
-def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    """The running statistics, as torch keeps them."""
+def _update(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
+    """Update the running statistics as torch does."""
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return
     norm.num_batches_tracked.add_(1)
-    share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share)
+    rate = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), rate)
+    norm.running_var.lerp_(variance.to(norm.running_var.dtype), rate)

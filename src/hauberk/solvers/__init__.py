@@ -1,4 +1,4 @@
-"""Algorithms that see a problem and nothing of what it means."""
+"""Solvers: algorithms that see a problem and nothing of what it means."""
 
 from hauberk.solvers.admm import ADMM
 from hauberk.solvers.descent import Descent

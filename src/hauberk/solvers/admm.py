@@ -1,4 +1,4 @@
-"""ADMM: the sets that are hard together are split off and met by duplicates.
+"""ADMM: constraints that are hard to meet jointly are split off and met by duplicates.
 
 min_w f(w)  s.t.  w ∈ C,  w ∈ C_k for k in split,   with a duplicate z_k and scaled dual u_k each:
     w   ← Π_C( (w⁺ + r Σ_k (z_k − u_k)) / (1 + K r) ),  w⁺ = w − γ P ∇f(w)      every step
@@ -49,19 +49,19 @@ class ADMMState(State):
     round: int = 0
 
     def due(self, progress: float, rounds: int) -> bool:
-        """Whether another round has come."""
+        """Whether another round of ``z`` and ``u`` steps is due; counts it."""
         before, self.round = self.round, int(progress * rounds)
         return self.round > before
 
 
 @dataclass(frozen=True)
 class ADMM(Solver[ADMMState]):
-    """Split the named constraints, project onto the others at each step.
+    """Split the named constraints; project onto the others at each step.
 
     Attributes:
         split: names of the problem's constraints that get a duplicate.
         rho: penalty weight ρ at the start: over a stage the gap would close by e^ρ.
-        growth: what ρ has been multiplied by at the end, at least 1.
+        growth: factor of ρ from the start to the end of the stage, at least 1.
         rounds: updates of ``z`` and ``u`` over the stage, evenly spread.
         descent: how the smooth part steps.
     """
@@ -105,7 +105,7 @@ class ADMM(Solver[ADMMState]):
         return {**metrics, "residual": _residual(weights, state)}
 
     def finish(self, problem: Problem, model: nn.Module, state: ADMMState) -> None:
-        """The averaged weights through every set in turn, the split ones last."""
+        """Project the averaged weights onto every set in turn, the split ones last."""
         self.descent.settle(model, state.primal.descent)
         ordered = {**self._joint(problem), **self._sets(problem)}
         proximal(ordered, problem.weights(model), 1.0, 0.0)
@@ -142,7 +142,7 @@ def _pull(weights: dict[str, nn.Parameter], state: ADMMState, progress: float) -
 def _split(
     weights: Weights, state: ADMMState, sets: dict[str, Constraint], progress: float
 ) -> None:
-    """``u ← u + w``, ``z ← Π(u)``, ``u ← u − z``: no copy beside the two but what Π takes."""
+    """``u ← u + w``, ``z ← Π(u)``, ``u ← u − z``: no third copy but the one that Π makes."""
     for k, constraint in sets.items():
         state.z.pop(k)
         u = state.u[k]

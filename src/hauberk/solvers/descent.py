@@ -1,4 +1,4 @@
-"""The smooth part that solvers share: one preconditioned gradient step, and the averaged weights.
+"""Descent, which all solvers share: a preconditioned gradient step, and averaged weights.
 
 w ← w − γ_t · P ∇f(w),  P from AdamW or the identity, γ_t one-cycle (up to the peak, then a
 cosine down to zero);

@@ -1,4 +1,4 @@
-"""Dual ascent: the smallest R(w) under bounds, each with a multiplier that finds its own size.
+"""Dual ascent: minimise R(w) under bounds, each with a multiplier that adapts.
 
 min_w R(w)  s.t.  D_k(w) ≤ c_k:
     w   ← w − γ P ∇[ (R(w) + Σ_k λ_k D_k(w)) / (1 + Σ_k λ_k) ]                    every step
@@ -30,14 +30,14 @@ from hauberk.solvers.projected_gradient import ProjectedState, projected_step, p
 
 @dataclass
 class Multiplier(State):
-    """One bound's λ, and what it has seen.
+    """The multiplier of one bound, and the values of the bound so far.
 
     Attributes:
         value: λ.
         drift: the running mean of (D − c) / c.
-        last: the strict value seen last.
-        least: the least one so far.
-        stuck: looks in a row for which λ stood at its ceiling with the bound not met.
+        last: the latest strict value.
+        least: the smallest strict value so far.
+        stuck: checks in a row for which λ was at its ceiling and the bound not met.
     """
 
     value: float
@@ -54,7 +54,7 @@ class DualState(State):
     Attributes:
         primal: of the weights.
         multipliers: by the name of the bound.
-        look: looks at the strict values so far.
+        look: checks of the strict values so far.
     """
 
     primal: ProjectedState
@@ -62,7 +62,7 @@ class DualState(State):
     look: int = -1
 
     def due(self, progress: float, looks: int) -> bool:
-        """Whether the strict values are to be looked at again."""
+        """Whether the strict values are to be checked again; counts it."""
         before, self.look = self.look, int(progress * looks)
         return self.look > before
 
@@ -74,13 +74,13 @@ class DualAscent(Solver[DualState]):
     Attributes:
         descent: how the smooth part steps.
         speed: s, of the multipliers at the peak learning rate; it falls and rises with that.
-        memory: of the running mean of the violation, in [0, 1).
-        start: λ at first.
+        memory: decay of the running mean of the violation, in [0, 1).
+        start: initial λ.
         least: λ_min, above 0: a multiplier of 0 would stay there.
-        most: λ_max; one that stays there says that the bound cannot be met.
-        looks: at the strict values over the stage, evenly spread; at most one a step.
-        patience: looks in a row at λ_max, with the bound not met, after which the run ends.
-        lazy: keep the unprojected weights as the memory (see `ProjectedGradient`).
+        most: λ_max; a multiplier that stays there means that the bound cannot be met.
+        looks: checks of the strict values over the stage, evenly spread; at most one a step.
+        patience: checks in a row at λ_max with the bound not met, after which the run ends.
+        lazy: keep the unprojected weights between steps (see `ProjectedGradient`).
     """
 
     descent: Descent = field(default_factory=Descent)
@@ -114,14 +114,14 @@ class DualAscent(Solver[DualState]):
         for name, bound in problem.bounds.items():
             if not 0 < bound.limit < math.inf:
                 raise ValueError(
-                    f"The bound {name} was given the limit {bound.limit}; the violation is counted "
-                    "in limits: give a positive one."
+                    f"The bound {name} was given the limit {bound.limit}; violations are relative "
+                    "to the limit: give a positive one."
                 )
         primal = ProjectedState.of(problem, model, self.descent, self.lazy)
         return DualState(primal, {name: Multiplier(self.start) for name in problem.bounds})
 
     def step(self, problem: Problem, model: nn.Module, batch: Batch, state: DualState) -> Metrics:
-        """The primal step and, every few steps, the dual one."""
+        """The primal step and, every few steps, the dual step."""
         if state.due(batch.progress, self.looks):
             self._look(problem, model, batch, state)
         weighted = _Weighted(problem, {k: m.value for k, m in state.multipliers.items()})
@@ -130,12 +130,12 @@ class DualAscent(Solver[DualState]):
         return {**metrics, **_seen(state, metrics["loss"])}
 
     def finish(self, problem: Problem, model: nn.Module, state: DualState) -> None:
-        """The averaged weights, made feasible for the structures."""
+        """Project the averaged weights onto the structures."""
         self.descent.settle(model, state.primal.descent)
         proximal(problem.structures, problem.weights(model), 1.0, 0.0)
 
     def _look(self, problem: Problem, model: nn.Module, batch: Batch, state: DualState) -> None:
-        """The dual step, at a speed that falls as the weights' does: else λ would run ahead."""
+        """The dual step; its speed follows the learning rate, or λ would outrun the weights."""
         speed = self.speed * self.descent.rate(batch.progress) / self.descent.lr
         for name, bound in problem.bounds.items():
             seen = torch.tensor(bound.strict(model), dtype=torch.float64)
@@ -143,10 +143,17 @@ class DualAscent(Solver[DualState]):
             self._raise(name, bound, state.multipliers[name], float(seen), speed)
 
     def _raise(self, name: str, bound: Bound, m: Multiplier, seen: float, speed: float) -> None:
-        """λ after a look at the strict value.
+        """Update λ after a check of the strict value.
+
+        Args:
+            name: of the bound.
+            bound: with its limit.
+            m: is changed.
+            seen: the strict value.
+            speed: of the update.
 
         Raises:
-            Infeasible: λ has stood at its ceiling for too long.
+            Infeasible: λ was at its ceiling for too long.
         """
         violation = min((seen - bound.limit) / bound.limit, 1.0)
         m.drift = violation if m.last == math.inf else _mixed(m.drift, violation, self.memory)
@@ -156,9 +163,9 @@ class DualAscent(Solver[DualState]):
         m.stuck = m.stuck + 1 if exponent >= math.log(self.most) and violation > 0 else 0
         if m.stuck >= self.patience:
             raise Infeasible(
-                f"The bound {name}, at most {bound.limit:.4g}, was not met: for {m.stuck} looks "
-                f"its multiplier stood at its ceiling, {self.most:.4g}, and the least value seen "
-                f"was {m.least:.4g}; give a limit above that, or train longer."
+                f"The bound {name}, at most {bound.limit:.4g}, was not met: for {m.stuck} "
+                f"checks its multiplier was at its ceiling, {self.most:.4g}, and the smallest "
+                f"value seen was {m.least:.4g}; give a limit above that, or train longer."
             )
 
 
@@ -179,7 +186,7 @@ class _Weighted(Objective):
 
 
 def _seen(state: DualState, like: Tensor) -> Metrics:
-    """λ and D of the only bound, or of each by its name."""
+    """λ and D of each bound; without its name if there is only one."""
     alone = len(state.multipliers) == 1
     found: dict[str, float] = {}
     for name, m in state.multipliers.items():

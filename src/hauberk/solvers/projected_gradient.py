@@ -4,8 +4,8 @@ eager: w ← prox_{γ r}( w − γ ∇f(w) )
 lazy:  v ← v − γ ∇f(w),  w ← Π(v)        the gradient is taken at w, the memory is v
 
 The lazy form (Nesterov's dual averaging; for pruning: Lin et al., 2020, arXiv 2006.07253) lets a
-pruned weight gather evidence over many steps, where the eager form asks it to beat the threshold
-in one: an eager support freezes after the first cut.
+pruned weight return over many steps; in the eager form it must exceed the threshold in one step, so
+the support freezes after the first pruning.
 
 Several structures are applied one after another, in the problem's order; that is a feasible point,
 and the exact projection onto the intersection where they commute (as sparsity and codebook do not).
@@ -76,7 +76,7 @@ class ProjectedGradient(Solver[ProjectedState]):
         return projected_step(self.descent, problem, model, batch, state)
 
     def finish(self, problem: Problem, model: nn.Module, state: ProjectedState) -> None:
-        """The averaged weights, made feasible."""
+        """Project the averaged weights onto the structures."""
         self.descent.settle(model, state.descent)
         proximal(problem.structures, problem.weights(model), 1.0, 0.0)
 

@@ -1,7 +1,7 @@
-"""Augmentation on the device, a whole batch at once.
+"""Augmentation on the device, for a whole batch at once.
 
-A crop of the image padded with zeros is a `Shift`. Each change has a way back, by which
-perturbations follow their image.
+A random crop of the image padded with zeros is a `Shift`. Each change has an inverse ``back``, by
+which perturbations follow their image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hauberk.types import Images
 
 @dataclass(frozen=True)
 class Shift:
-    """A move of each image of a batch, by −pixels … pixels rows and columns.
+    """A shift of each image of a batch, by −pixels … pixels rows and columns.
 
     Attributes:
         moves: (batch, 2), rows and columns, each in 0 … 2 · pixels; the middle moves nothing.
@@ -31,12 +31,18 @@ class Shift:
 
     @classmethod
     def draw(cls, x: Images, pixels: int, rng: torch.Generator) -> Shift:
-        """Every move alike, for the images ``x``."""
+        """Draw uniform shifts for the images ``x``.
+
+        Args:
+            x: (batch, channel, height, width).
+            pixels: the largest shift.
+            rng: source of the random numbers.
+        """
         sides = uniform_like(x.new_empty(len(x), 2, dtype=torch.float32), rng) * (2 * pixels + 1)
         return cls(sides.long(), pixels)
 
     def __call__(self, x: Images) -> Images:
-        """``x``, (batch, channel, height, width), moved; zero where nothing was."""
+        """``x``, (batch, channel, height, width), shifted; zero where nothing was."""
         count, _, height, width = x.shape
         rows = self.moves[:, :1] + torch.arange(height, device=x.device)
         columns = self.moves[:, 1:] + torch.arange(width, device=x.device)
@@ -45,39 +51,39 @@ class Shift:
         return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
     def back(self) -> Shift:
-        """The move that undoes this one, but for what left the image."""
+        """The inverse shift; pixels that left the image are lost."""
         return Shift(2 * self.pixels - self.moves, self.pixels)
 
 
 @dataclass(frozen=True)
 class Flip:
-    """Left becomes right, in half of the images of a batch.
+    """A horizontal mirror of half of the images of a batch.
 
     Attributes:
-        which: (batch,), the images that are flipped.
+        which: (batch,), true for images that are mirrored.
     """
 
     which: Bool[Tensor, " batch"]
 
     @classmethod
     def draw(cls, x: Images, rng: torch.Generator) -> Flip:
-        """Each of the images ``x`` with probability ½."""
+        """Draw each of the images ``x`` with probability ½."""
         return cls(uniform_like(x.new_empty(len(x), dtype=torch.float32), rng) < 0.5)
 
     def __call__(self, x: Images) -> Images:
-        """``x``, (batch, channel, height, width), some of it mirrored."""
+        """``x``, (batch, channel, height, width), some of them mirrored."""
         return torch.where(self.which[:, None, None, None], x.flip(3), x)
 
     def back(self) -> Flip:
-        """Itself: a mirror twice."""
+        """The mirror is its own inverse."""
         return self
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """A square of each image becomes black (DeVries and Taylor 2017, arXiv 1708.04552).
+    """A black square in each image (DeVries and Taylor 2017, arXiv 1708.04552).
 
-    Its middle is anywhere in the image, so that part of the square may lie outside.
+    Its centre is uniform over the image, so part of the square may lie outside.
 
     Attributes:
         keeps: (batch, 1, height, width), false in the square.
@@ -87,10 +93,15 @@ class Cutout:
 
     @classmethod
     def draw(cls, x: Images, pixels: int, rng: torch.Generator) -> Cutout:
-        """Every middle alike, for the images ``x`` and squares of ``pixels`` a side.
+        """Draw uniform centres for the images ``x``.
+
+        Args:
+            x: (batch, channel, height, width).
+            pixels: side of the square.
+            rng: source of the random numbers.
 
         Raises:
-            ValueError: a square larger than the images.
+            ValueError: the square is larger than the images.
         """
         count, _, *sides = x.shape
         if pixels > min(sides):
@@ -101,7 +112,7 @@ class Cutout:
             )
         places = uniform_like(x.new_empty(count, 2, dtype=torch.float32), rng)
         rows, columns = (
-            _stretch(place, side, pixels) for place, side in zip(places.T, sides, strict=True)
+            _span(place, side, pixels) for place, side in zip(places.T, sides, strict=True)
         )
         return cls(~(rows[:, None, :, None] & columns[:, None, None, :]))
 
@@ -110,24 +121,24 @@ class Cutout:
         return x * self.keeps
 
     def back(self) -> Cutout:
-        """Itself: what was in the square is gone."""
+        """The cutout itself: what was in the square is lost."""
         return self
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One change of a batch after another."""
+    """Several changes of a batch, applied in order."""
 
     links: tuple[Shift | Flip | Cutout, ...]
 
     def __call__(self, x: Images) -> Images:
-        """``x`` after all of them."""
+        """``x`` after all changes."""
         for link in self.links:
             x = link(x)
         return x
 
     def back(self) -> Chain:
-        """The way back, but for what was lost."""
+        """The inverses, in reverse order."""
         return Chain(tuple(link.back() for link in reversed(self.links)))
 
 
@@ -171,8 +182,8 @@ class Augmentation:
         return Chain(tuple(links))
 
 
-def _stretch(place: Float[Tensor, " batch"], side: int, pixels: int) -> Bool[Tensor, "batch side"]:
-    """True in the stretch of ``pixels`` whose middle is at ``place``, a share of the side."""
+def _span(place: Float[Tensor, " batch"], side: int, pixels: int) -> Bool[Tensor, "batch side"]:
+    """Mask of the ``pixels`` around ``place``, the centre as a fraction of the side."""
     first = (place * side).long() - pixels // 2
     at = torch.arange(side, device=place.device)
     return (at >= first[:, None]) & (at < first[:, None] + pixels)

@@ -1,4 +1,4 @@
-"""A run's memory on disk: nested values in one safetensors file, nothing pickled."""
+"""Checkpoints: nested values in one safetensors file, nothing pickled."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _PAIRS = "\x00pairs"
 
 
 def save(path: Path, tree: dict[str, Any]) -> None:
-    """Write nested dicts, lists, numbers, strings and tensors, atomically."""
+    """Write nested dicts, lists, numbers, strings and tensors atomically."""
     tensors: dict[str, Tensor] = {}
     skeleton = _pack(tree, tensors)
     write(path, to_bytes(tensors, metadata={"tree": json.dumps(skeleton)}))
 
 
 def load(path: Path, group: Group = ALONE) -> dict[str, Any] | None:
-    """Read what `save` wrote, tensors on the CPU; None where there is no such file.
+    """Read what `save` wrote, with tensors on the CPU; None if there is no such file.
 
     Args:
-        path: of the file.
-        group: its first process reads, and tells the others.
+        path: the file.
+        group: its first process reads the file and broadcasts it.
 
     Raises:
-        ValueError: when the file is damaged or is no checkpoint.
+        ValueError: the file is damaged or is not a checkpoint.
     """
     mine = group.first and path.exists()
     content = group.broadcast_bytes(path.read_bytes() if mine else None)
@@ -50,7 +50,7 @@ def load(path: Path, group: Group = ALONE) -> dict[str, Any] | None:
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """What a safetensors file says beside its tensors: its header is JSON, after its length."""
+    """The metadata of a safetensors file: its header is JSON, after its length in 8 bytes."""
     length = int.from_bytes(content[:8], "little")
     found: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
     return found

@@ -133,7 +133,7 @@ class _Training:
         self.snapshot.restore()
         self.run.watcher.stage(self.stage.name, batches.total, batches.step)
         with (
-            signals.noted() as caught,
+            signals.deferred() as caught,
             synchronised(self.model, group),
             compiled(self.model, self.run.compiled),
         ):

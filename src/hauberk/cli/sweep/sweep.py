@@ -79,7 +79,7 @@ def _done(plan: Plan, table: Outcomes, given: pipeline.Given) -> Outcomes:
     files.write(out / run_file.NAME, plan.spec.to_toml().encode())
     table.save(out)
     # inside of Ray's context, which installs its own SIGTERM handler
-    with signals.heeded(), tally(len(table.rows), table.over) as shown:
+    with signals.raised(), tally(len(table.rows), table.over) as shown:
         try:
             with closing(_made(plan, table, given, shown)) as made:  # Ray's runs end with it
                 for outcome in made:
