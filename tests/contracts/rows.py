@@ -36,6 +36,7 @@ from hauberk.methods import (
     DA,
     NAP,
     ADMMPruning,
+    GANSlimming,
     Int8,
     MinMax,
     Reweighted,
@@ -303,6 +304,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (ADMMPruning(pattern="filter", keep=0.5, admm_epochs=2).with_(**_QUICK), 390),
     (ADMMPruning(pattern="column", keep=0.5, admm_epochs=2).with_(natural=True, **_QUICK), 390),
     (Int8().with_(**_QUICK), 780),
+    (GANSlimming(strength=0.0, slim_epochs=1).with_(**_QUICK), 780),
     (Int8(bits=4, per_channel=True, revive=True).with_(**_QUICK), 780),
     (SizeTarget(size="30%", codebook_epochs=1).with_(**_QUICK), 780),
     (

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.batch import Batch
-from hauberk.models.discriminators import patch_discriminator
 from hauberk.models.generators import cyclegan_resnet9
 from hauberk.objectives import Adversary, Imitation, MeanSquared, Perceptual, Teacher
+from hauberk.objectives.discriminator import patch_discriminator
 from hauberk.objectives.distances import gram
 from hauberk.ops.random import generator
 from hauberk.runtime.processes import ALONE
@@ -149,13 +149,16 @@ def test_perceptual_distance_is_content_and_style() -> None:
     a, b = torch.rand(2, *SHAPE), torch.rand(2, *SHAPE)
     distance = Perceptual(features, content="2", style=("1",), strength=10.0)
     assert distance(a, a) == 0
-    one, two = features[:2](a), features[:2](b)
-    want = F.l1_loss(features(a), features(b)) + 10 * F.mse_loss(gram(one), gram(two))
+    with torch.no_grad():
+        one, two = features[:2](a), features[:2](b)
+        want = F.l1_loss(features(a), features(b)) + 10 * F.mse_loss(gram(one), gram(two))
     torch.testing.assert_close(distance(a, b), want)
     a.requires_grad_()
     distance(a, b).backward()
     assert a.grad.any()
-    assert all(p.grad is None for p in features.parameters())
+    assert all(p.grad is None and p.requires_grad for p in features.parameters())
+    same = Perceptual(features, content="2", style=("1",), strength=10.0)
+    assert repr(same) == repr(distance)
     assert torch.allclose(MeanSquared()(a.detach(), b), (a.detach() - b).square().mean())
 
 

@@ -7,6 +7,7 @@ from hauberk.methods.alr import ALR
 from hauberk.methods.ap import AP, NAP
 from hauberk.methods.atmc import ATMC
 from hauberk.methods.dense import DA
+from hauberk.methods.gan_slimming import GANSlimming
 from hauberk.methods.int8 import Int8
 from hauberk.methods.min_max import MinMax
 from hauberk.methods.reweighted import Reweighted
@@ -21,6 +22,7 @@ __all__ = [
     "DA",
     "NAP",
     "ADMMPruning",
+    "GANSlimming",
     "Int8",
     "Method",
     "MinMax",

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hauberk.objectives.distill import Teacher
 from hauberk.types import Images, Scalar
 
 
@@ -48,7 +49,7 @@ class Perceptual(Distance):
     """Content and style on the activations of a network.
 
     Args:
-        features: a network that takes the images; it is used in eval mode and is not changed.
+        features: a network that takes the images; a frozen copy is used.
         content: name of the layer whose output is compared by ℓ1.
         style: names of the layers whose Gram matrices are compared.
         strength: s, the weight of the style.
@@ -68,8 +69,13 @@ class Perceptual(Distance):
                 )
         if not strength >= 0:
             raise ValueError(f"strength was given as {strength}; give 0 or more.")
-        self.features = features.eval().requires_grad_(False)
+        self.features = Teacher(features)
         self.content, self.style, self.strength = content, tuple(style), strength
+
+    def __repr__(self) -> str:
+        """The settings and a digest of the weights: equal distances have equal names."""
+        named = f"{self.content!r}, {self.style!r}, {self.strength!r}"
+        return f"Perceptual({named}, features={self.features.digest()})"
 
     def __call__(self, output: Images, target: Images) -> Scalar:
         """Content plus style; the target's activations carry no gradient."""
@@ -84,11 +90,11 @@ class Perceptual(Distance):
     def _activations(self, x: Images) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         hooks = [
-            self.features.get_submodule(name).register_forward_hook(_keep(found, name))
+            self.features.net.get_submodule(name).register_forward_hook(_keep(found, name))
             for name in dict.fromkeys((self.content, *self.style))
         ]
         try:
-            self.features(x)
+            self.features.net.to(x.device)(x)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -42,7 +42,7 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, x: Images) -> Tensor:
         """The logits, (batch, classes)."""
-        logits: Tensor = self.net(x).float()
+        logits: Tensor = self.net.to(x.device)(x).float()
         return logits
 
     def digest(self) -> str:

@@ -1,7 +1,9 @@
 """Projected (proximal) gradient descent, eager or lazy.
 
 eager: w ← prox_{γ r}( w − γ ∇f(w) )
-lazy:  v ← v − γ ∇f(w),  w ← Π(v)        the gradient is taken at w, the memory is v
+lazy:  v ← prox_{γ p}( v − γ ∇f(w) ),  w ← Π(v)     the gradient is taken at w, the memory is v
+
+with penalties p and sets Π: a penalty shrinks the memory itself, since its steps must add up.
 
 The lazy form (Nesterov's dual averaging; for pruning: Lin et al., 2020, arXiv 2006.07253) lets a
 pruned weight return over many steps; in the eager form it must exceed the threshold in one step, so
@@ -21,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.batch import Batch
-from hauberk.problem import Problem, Structure
+from hauberk.problem import Penalty, Problem, Structure
 from hauberk.solver import Metrics, Solver, State
 from hauberk.solvers.descent import Descent, DescentState, put
 
@@ -108,12 +110,15 @@ def projected_step(
     metrics = descent.step(problem, model, batch, state.descent, before)
     if pull:
         pull()
+    rate, structures = descent.rate(batch.progress), problem.structures
     if state.shadow:
+        penalties = {k: s for k, s in structures.items() if isinstance(s, Penalty)}
+        proximal(penalties, weights, batch.progress, rate)
         for n, p in weights.items():
             state.shadow[n].copy_(p.detach())
-    if problem.structures:
-        rate = descent.rate(batch.progress)
-        proximal(problem.structures, weights, batch.progress, rate)
+        structures = {k: s for k, s in structures.items() if k not in penalties}
+    if structures:
+        proximal(structures, weights, batch.progress, rate)
     descent.track(model, state.descent)
     return metrics
 

@@ -1,0 +1,134 @@
+"""GAN Slimming: prune channels and quantise while a network imitates its dense self.
+
+    min_{W,γ} max_θ  L_GAN(G̃_{W,γ}, D_θ) + β L_dist(G̃(x), G₀(x)) + ρ Σ_g ‖γ_g‖₂   s.t.  W on a grid
+
+γ are the scales of affine norms, G̃ rounds what its layers take in, G₀ is the dense network and θ
+the discriminator's. One solve prunes, quantises and distils; then the channels whose scales are
+zero leave, and the small network is tuned without the penalty.
+
+Source: Wang, Gui, Yang, Liu and Wang, ECCV 2020, arXiv 2008.11062. Departures: the scales of one
+residual trunk are one group each, so that a trunk channel can leave; the penalty is met by its prox
+with AdamW's learning rate, as in `hauberk.methods.reweighted`; weights reach the grid by lazy
+projection; activations have 256 levels with a zero point, signed where the tensor is; the
+discriminator starts anew for the tuning. Without a discriminator the method slims a classifier by
+its logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from hauberk.constraints import FixedGrid, On, UniformGrid
+from hauberk.dataset import Examples
+from hauberk.method import Compression
+from hauberk.methods._structured import Prunable, refuse_emptied
+from hauberk.objectives import Adversary, Distance, Imitation, MeanSquared, Teacher
+from hauberk.objectives.discriminator import patch_discriminator
+from hauberk.ops.groups import Filter
+from hauberk.ops.ties import Families, join
+from hauberk.parametrize import quantise, unquantise
+from hauberk.penalties import GroupLasso, TiedPenalty
+from hauberk.penalties.checks import refuse_strength
+from hauberk.problem import Problem, Structure
+from hauberk.recipe import GridPackaging
+from hauberk.slimming.slim import shrink
+from hauberk.solvers import ProjectedGradient
+from hauberk.threat import Threat
+from hauberk.training.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANSlimming(Compression):
+    """Distillation, channel pruning and quantisation in one solve, then tuning.
+
+    Attributes:
+        slim_epochs: passes under the penalty; ``epochs`` are those of the tuning.
+        strength: ρ, 0 or more, in units of the learning rate; 0 prunes nothing.
+        bits: of a weight on its uniform grid, 2 to 8, with activations in 8; 0 stays in float32.
+        beta: β, weight of the distance to the dense network's outputs beside the GAN term.
+        discriminator: filters of the discriminator's first layer; 0 is without a discriminator.
+        levels: halvings of the discriminator.
+        buffer: earlier outputs that the discriminator is shown again.
+        distance: L_dist.
+    """
+
+    slim_epochs: int = 20
+    strength: float = 0.3
+    bits: int = 8
+    beta: float = 20.0
+    discriminator: int = 0
+    levels: int = 3
+    buffer: int = 50
+    distance: Distance = field(default_factory=MeanSquared, metadata={"flag": None})
+    packaging: GridPackaging = GridPackaging(slim=True)
+
+    def __post_init__(self) -> None:
+        refuse_strength(self.strength)
+        if self.bits and not 2 <= self.bits <= 8:
+            raise ValueError(f"bits was given as {self.bits}; give 2 to 8, or 0 for float32.")
+        least = {"slim_epochs": 0, "discriminator": 0, "levels": 1, "buffer": 0}
+        for name, count in least.items():
+            if getattr(self, name) < count:
+                raise ValueError(
+                    f"{name} was given as {getattr(self, name)}; give {count} or more."
+                )
+        if not self.beta >= 0:
+            raise ValueError(f"beta was given as {self.beta}; give 0 or more.")
+
+    def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
+        """Slim; then tune what is left."""
+        example, objective = sample.images(slice(1)), self._imitation(model, sample)
+        ties = Prunable("bn-filter").tied(model, example) if self.strength else ()
+        slimming = self._slimming(model, objective, ties)
+        self._rounded(model, sample)
+        yield self.stage("slim", slimming, self._solver(1.0), self.slim_epochs)
+        unquantise(model)
+        refuse_emptied(Problem(objective, select=self.select).weights(model))
+        shrink(model, example)
+        tuning = Problem(objective, self._grid(model), select=self.select)
+        self._rounded(model, sample)
+        yield self.stage("tune", tuning, self._solver(0.5), self.optimisation.epochs)
+        unquantise(model)
+
+    def _imitation(self, model: nn.Module, sample: Examples) -> Imitation:
+        adversary = None
+        if self.discriminator:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                net = patch_discriminator(self.discriminator, self.levels, sample.shape[0])
+            adversary = Adversary(net, sample.shape, buffer=self.buffer)
+        return Imitation(Teacher(model), self.distance, adversary, self.beta)
+
+    def _slimming(self, model: nn.Module, objective: Imitation, ties: Families) -> Problem:
+        scales = [name for tie in ties for name in tie]
+        names = [*self.select(model), *scales]
+        structures: dict[str, Structure] = dict(self._grid(model))
+        if ties:
+            every = dict(model.named_parameters())
+            tree = join({name: every[name] for name in scales}, ties)
+            lasso = GroupLasso.static(self.strength, Filter(), tree)
+            structures["scales"] = TiedPenalty(lasso, ties)
+        return Problem(objective, structures, select=lambda _: names)
+
+    def _grid(self, model: nn.Module) -> dict[str, On]:
+        if not self.bits:
+            return {}
+        every, names = dict(model.named_parameters()), self.select(model)
+        grid = FixedGrid.of(UniformGrid(self.bits), {name: every[name] for name in names})
+        return {"grid": On(grid, frozenset(names))}
+
+    def _solver(self, fraction: float) -> ProjectedGradient:
+        """Lazy where there is a grid: steps smaller than its spacing must add up.
+
+        No average of weights is taken: one of a scale that became zero would not be zero.
+        """
+        descent = replace(self.optimisation.descent(fraction), average=0.0)
+        return ProjectedGradient(descent, lazy=bool(self.bits))
+
+    def _rounded(self, model: nn.Module, sample: Examples) -> None:
+        if self.bits:
+            quantise(model, sample.images())

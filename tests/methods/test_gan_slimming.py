@@ -1,0 +1,136 @@
+"""GAN Slimming: channels leave, weights lie on the grid, and the network still imitates itself."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers.nets import toy
+from torch import nn
+
+import hauberk as hb
+from hauberk.dataset import Data, Examples
+from hauberk.methods import GANSlimming
+from hauberk.models.generators import cyclegan_resnet9
+from hauberk.training.loop import follow
+from hauberk.training.run import Run
+
+THREAT = hb.Linf(0.1)
+QUICK = {"batch_size": 32, "lr": 0.02}
+
+
+def classifier() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 12, 3), nn.BatchNorm2d(12), nn.ReLU()),
+        *(nn.Conv2d(12, 8, 3), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(32, 3)),
+    )
+
+
+def images(count: int = 24) -> Data:
+    """Smooth random images of 16 × 16; their labels mean nothing."""
+    g = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 4, 4, generator=g)
+    x = nn.functional.interpolate(coarse, size=(16, 16), mode="bilinear")
+    some = Examples(x, torch.zeros(count, dtype=torch.long))
+    return Data("images", some, some.first(8), some.first(8), 1)
+
+
+def alive(net: nn.Module) -> int:
+    scales = (m.weight for m in net.modules() if getattr(m, "affine", False))
+    return sum(int(w.count_nonzero()) for w in scales)
+
+
+def test_it_slims_a_classifier_by_its_logits() -> None:
+    method = hb.DA().with_(epochs=6, **QUICK)
+    dense = hb.compress(classifier(), toy(), method=method, threat=THREAT).model
+    slimming = GANSlimming(strength=0.6, slim_epochs=30, beta=1.0).with_(epochs=6, **QUICK)
+    made = hb.compress(dense, toy(), method=slimming, threat=THREAT, pretrained=True)
+    x = toy().test.images()
+    with torch.no_grad():
+        same = made.model(x).argmax(1) == dense(x).argmax(1)
+    assert float(same.float().mean()) > 0.95
+    assert alive(made.model) < alive(dense)
+    assert made.model[0].out_channels < 12
+    for name, t in made.artifact.state().items():
+        if name.endswith("weight") and t.ndim > 1:
+            ratios = t.double().flatten()[None] * torch.arange(1, 128)[:, None] / t.abs().max()
+            assert ((ratios - ratios.round()).abs() < 1e-3).all(1).any(), name
+
+
+def generator_run(out: Path, resume: bool = False) -> tuple[nn.Module, list[dict[str, Any]]]:
+    torch.manual_seed(0)
+    net = cyclegan_resnet9(4, blocks=1)
+    method = GANSlimming(
+        strength=0.9, slim_epochs=40, bits=8, discriminator=4, levels=2, buffer=6
+    ).with_(epochs=4, batch_size=8, lr=0.02)
+    data, run = images(), Run(out=out, resume=resume)
+    history = follow(method.stages(net, THREAT, data.train), net, data, run)
+    return net, history
+
+
+@pytest.fixture(scope="module")
+def slimmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, list[dict]]:
+    """A folder with a finished run, the network it left, the log."""
+    out = tmp_path_factory.mktemp("slimmed")
+    return out, *generator_run(out)
+
+
+def test_it_slims_a_generator_against_a_discriminator(slimmed) -> None:
+    _, net, history = slimmed
+    torch.manual_seed(0)
+    dense = cyclegan_resnet9(4, blocks=1)
+    assert sum(p.numel() for p in net.parameters()) < sum(p.numel() for p in dense.parameters())
+    x = images().test.images()
+    with torch.no_grad():
+        off = (net.eval()(x) - dense(x)).square().mean()
+        blank = (dense(x) - dense(x).mean((2, 3), keepdim=True)).square().mean()
+    assert off < blank
+    assert {row["stage"] for row in history} == {"slim", "tune"}
+    assert all("discriminator" in row and "val_distance" in row for row in history)
+
+
+def test_a_finished_run_resumes_to_the_same_network(slimmed) -> None:
+    out, first, _ = slimmed
+    again, _ = generator_run(out, resume=True)
+    assert first.state_dict().keys() == again.state_dict().keys()
+    for name, t in first.state_dict().items():
+        assert torch.equal(t, again.state_dict()[name]), name
+
+
+def test_without_penalty_and_grid_it_is_distillation() -> None:
+    torch.manual_seed(0)
+    net = cyclegan_resnet9(2, blocks=1)
+    before = copy.deepcopy(net)
+    method = GANSlimming(strength=0.0, bits=0, slim_epochs=1).with_(epochs=1, batch_size=8)
+    data = images(8)
+    follow(method.stages(net, THREAT, data.train), net, data, Run())
+    assert [p.shape for p in net.parameters()] == [p.shape for p in before.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"strength": -1.0}, "strength"),
+        ({"bits": 9}, "bits was given as 9; give 2 to 8, or 0"),
+        ({"beta": -1.0}, "beta"),
+        ({"discriminator": -1}, "discriminator"),
+        ({"levels": 0}, "levels was given as 0; give 1 or more"),
+        ({"buffer": -1}, "buffer"),
+        ({"slim_epochs": -1}, "slim_epochs"),
+    ],
+)
+def test_settings_outside_their_range(settings: dict[str, float], says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        GANSlimming(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_without_norms_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(ValueError, match="finds nothing to prune"):
+        next(GANSlimming(strength=0.3).stages(net, THREAT, toy().train))
