@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import NormalDist
 
@@ -35,9 +36,13 @@ QUICK = {
 THREAT = hb.Linf(0.1)
 
 
-def compressed(share: float, out: Path | None = None, **settings: object) -> Compressed:
+def compressed(share: float, **settings: object) -> Compressed:
     method = hb.RobustnessTarget(robust_at_least=share).with_(**{**QUICK, **settings})
-    return hb.compress(mlp(), toy(), method=method, threat=THREAT, out=out)
+    return hb.compress(mlp(), toy(), method=method, threat=THREAT)
+
+
+known = cache(compressed)
+"""A run takes ten seconds, so that each is made once where its code is nobody's to change."""
 
 
 def held_out(made: Compressed) -> Proportion:
@@ -46,8 +51,9 @@ def held_out(made: Compressed) -> Proportion:
     return Proportion.of(under_attack(Subject.of(made.model, toy().validation, THREAT), attack))
 
 
+@pytest.mark.slow
 def test_the_decoded_file_meets_the_target_and_is_small() -> None:
-    made = compressed(0.8)
+    made = known(0.8)
     need = RobustTarget(0.8, 0.95, len(toy().validation)).need
     assert held_out(made).accuracy >= need > 0.8
     dense = compress.encode(made.dense, toy(), None).nbytes
@@ -56,8 +62,9 @@ def test_the_decoded_file_meets_the_target_and_is_small() -> None:
     assert {"lambda", "rate", "distortion", "bytes"} <= last.keys()
 
 
+@pytest.mark.slow
 def test_the_smallest_is_trimmed_while_it_meets_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = compressed(0.8)
+    made = known(0.8)
     need = RobustTarget(0.8, 0.95, len(toy().validation)).need
     assert held_out(made).accuracy >= need
     assert "trim 1" in {row["stage"] for row in made.history}
@@ -67,8 +74,9 @@ def test_the_smallest_is_trimmed_while_it_meets_the_target(monkeypatch: pytest.M
     assert "trim 1" not in {row["stage"] for row in untrimmed.history}
 
 
+@pytest.mark.slow
 def test_more_robustness_takes_more_bytes() -> None:
-    sizes = [compressed(share).artifact.nbytes for share in (0.5, 0.9)]
+    sizes = [known(share).artifact.nbytes for share in (0.5, 0.9)]
     assert sizes[0] < sizes[1]
 
 
@@ -81,6 +89,7 @@ def test_a_target_above_the_dense_net_s_own_names_what_is_reached(tmp_path: Path
     assert not (tmp_path / "out" / "model.hbk").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
@@ -91,7 +100,6 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
                 raise Stopped
 
     method = hb.RobustnessTarget(robust_at_least=0.8).with_(**QUICK)
-    whole = compressed(0.8, tmp_path / "whole")
 
     def again(**run: object) -> Compressed:
         return hb.compress(
@@ -102,15 +110,15 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
         again(watcher=Stop())
     assert not (tmp_path / "two" / "model.hbk").exists()
     again(resume=True)
-    assert whole.path is not None
-    assert (tmp_path / "two" / "model.hbk").read_bytes() == whole.path.read_bytes()
+    assert (tmp_path / "two" / "model.hbk").read_bytes() == known(0.8).artifact.content
 
 
+@pytest.mark.slow
 def test_a_teacher_teaches_the_bound_too() -> None:
     method = hb.RobustnessTarget(robust_at_least=0.5).with_(teacher="self", **QUICK)
     data = toy()
     sample = replace(data.train.first(100), held_out=data.validation)
-    net = compressed(0.5).dense
+    net = known(0.5).dense
     stages = method.distilled(method.stages(net, THREAT, sample), hb.objectives.Teacher(net))
     next(stages)
     shrink = next(stages)
