@@ -20,13 +20,13 @@ from hauberk.objectives import (
     Audit,
     Distilled,
     Natural,
-    PerSample,
-    Shared,
+    PerExampleWeights,
+    SharedWeights,
     Supervised,
     Teacher,
+    Trades,
     Weighting,
     WeightPerturbed,
-    WorstDomain,
 )
 from hauberk.objectives.distill import refuse_lesson
 from hauberk.objectives.weight_perturbation import refuse_perturbation
@@ -145,7 +145,7 @@ class ThreatWeighting:
     per_sample: bool = False
 
     def __post_init__(self) -> None:
-        Audit(self.audit)
+        self._audit()
         self.strategy()
 
     def strategy(self) -> Weighting:
@@ -155,7 +155,7 @@ class ThreatWeighting:
             ValueError: a strategy that does not exist.
         """
         strategies: dict[str, Weighting] = {
-            "min-max": Shared(self.weight_rate, self.gamma),
+            "min-max": SharedWeights(self.weight_rate, self.gamma),
             "average": AVERAGE,
             "max": WORST,
         }
@@ -165,15 +165,23 @@ class ThreatWeighting:
                 f"{', '.join(strategies)}."
             )
         if self.per_sample and self.threat_weights == "min-max":
-            return PerSample(self.gamma)
+            return PerExampleWeights(self.gamma)
         return strategies[self.threat_weights]
 
-    def refuse_one(self) -> None:
-        """Raise where settings were given that a single threat would ignore.
+    def of(self, threat: Threat) -> tuple[Weighting, Audit]:
+        """How the parts of this threat are weighed, and when they are audited.
 
         Raises:
-            ValueError: naming the setting.
+            ValueError: naming a setting that a single threat would ignore.
         """
+        if len(threat.parts()) == 1:
+            self._refuse_settings()
+        return self.strategy(), self._audit()
+
+    def _audit(self) -> Audit:
+        return Audit(self.audit)
+
+    def _refuse_settings(self) -> None:
         defaults = settings(ThreatWeighting())
         for name, value in settings(self).items():
             if value != defaults[name]:
@@ -190,6 +198,8 @@ class TrainingLoss:
     Attributes:
         clean: fraction of clean loss mixed with the adversarial loss, in [0, 1).
         q: above 0 the adversarial loss saturates for hopeless examples (see `Adversarial`), to 1.
+        trades: weight of TRADES' robustness term, which replaces the adversarial loss (1 to 6 are
+            usual); 0 is off.
         awp: adversarial weight perturbation: train at the worst weights within this fraction of
             each tensor's norm (0.005 is usual); 0 is off.
         natural: train on clean images, without an adversary.
@@ -200,6 +210,7 @@ class TrainingLoss:
 
     clean: float = 0.0
     q: float = 0.0
+    trades: float = 0.0
     awp: float = 0.0
     natural: bool = False
 
@@ -208,6 +219,13 @@ class TrainingLoss:
             raise ValueError(f"clean was given as {self.clean}; give a fraction in [0, 1).")
         if not 0 <= self.q <= 1:
             raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
+        if not self.trades >= 0:
+            raise ValueError(f"trades was given as {self.trades}; give a weight of 0 or more.")
+        if self.trades and (self.clean or self.q or self.natural):
+            raise ValueError(
+                "trades was given with clean, q or natural, each of which chooses another loss; "
+                "give one of them."
+            )
         if self.awp:
             refuse_perturbation(self.awp)
 
@@ -231,11 +249,9 @@ class TrainingLoss:
     def _adversarial(
         self, threat: Threat, attack: TrainingAttack, weighting: ThreatWeighting, warmup: float
     ) -> Supervised:
-        robust = Adversarial(threat, attack.search(), self.clean, warmup, self.q)
-        if len(threat.parts()) < 2:
-            weighting.refuse_one()
-            return robust
-        return WorstDomain(robust, weighting.strategy(), Audit(weighting.audit))
+        several = weighting.of(threat)
+        robust = Adversarial(threat, attack.search(), self.clean, warmup, self.q, *several)
+        return Trades(robust, self.trades) if self.trades else robust
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -316,12 +316,12 @@ def test_several_threats_by_flags_alone(
     assert "pgd:3 in l1:2.0" in capsys.readouterr().out
 
 
-def test_min_max_wants_several_threats(
+def test_min_max_is_a_weighting_and_no_method(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("compress", "--method", "min-max", "--from", str(start / "dense.hbk"))
     told = refused(capsys, *words, *FAST, "--out", str(tmp_path / "out"))
-    assert "linf:0.1 alone; give several" in told
+    assert "give --method da and several threats" in told
     assert not (tmp_path / "out" / "model.hbk").exists()
 
 

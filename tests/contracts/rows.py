@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -38,7 +38,6 @@ from hauberk.methods import (
     ADMMPruning,
     GANSlimming,
     Int8,
-    MinMax,
     Reweighted,
     RobustnessTarget,
     SizeTarget,
@@ -49,15 +48,14 @@ from hauberk.objectives import (
     Distilled,
     Imitation,
     Natural,
-    PerSample,
+    PerExampleWeights,
     Rate,
-    Shared,
+    SharedWeights,
     Supervised,
     Tariff,
     Teacher,
     Trades,
     WeightPerturbed,
-    WorstDomain,
 )
 from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
@@ -263,14 +261,15 @@ OBJECTIVES = [  # for helpers.nets.normed, on helpers.nets.batch
     Natural(),
     _ONE,
     Adversarial(Linf(0.1), PGD(2), clean=0.5, warmup=0.5, q=0.3),
-    Trades(Linf(0.1), PGD(2)),
-    WorstDomain(_TWO, Shared(rate=0.5)),
-    WorstDomain(_TWO, PerSample(0.5), Audit(1, PGD(4))),
+    Trades(Adversarial(Linf(0.1), PGD(2))),
+    Trades(replace(_TWO, clean=0.0), beta=2.0),
+    replace(_TWO, weighting=SharedWeights(rate=0.5)),
+    replace(_TWO, weighting=PerExampleWeights(0.5), audit=Audit(1, PGD(4))),
     Distilled(Natural(), _TEACHER, share=0.5, temperature=4.0),
     Imitation(_TEACHER),
     Distilled(_ONE, _TEACHER, attack=True),
     WeightPerturbed(_ONE),
-    Distilled(WeightPerturbed(WorstDomain(_TWO)), _TEACHER, share=0.5),
+    Distilled(WeightPerturbed(_TWO), _TEACHER, share=0.5),
     Rate({"0.weight": Tariff(0.1), "3.weight": Tariff(0.2)}, rest_bits=100.0),
 ]
 WRAPPERS: list[Callable[[Supervised], Objective]] = [  # objectives that are made of another
@@ -289,6 +288,7 @@ SOLVERS = [
 _QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}
 METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its file may hold
     (DA().with_(epochs=4, batch_size=32, lr=0.02), 780),
+    (DA().with_(epochs=4, batch_size=32, lr=0.02, trades=3.0), 780),
     (NAP(keep=0.2).with_(**_QUICK), 156),
     (AP(keep=0.2).with_(**_QUICK), 156),
     (AL0(keep=0.2).with_(**_QUICK), 156),
@@ -322,7 +322,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (ADMMPruning(pattern="2:4", keep=1.0, admm_epochs=2).with_(**_QUICK), 390),
 ]
 UNDER_A_UNION = [  # the same under a union of threats
-    (MinMax().with_(epochs=4, batch_size=32, lr=0.02), 780),
+    (DA().with_(epochs=4, batch_size=32, lr=0.02), 780),
     (AP(keep=0.2).with_(threat_weights="max", **_QUICK), 156),
     (ATMC(keep=0.3, bits=3, codebook_epochs=1).with_(**_QUICK), 234),
     (Int8().with_(threat_weights="average", **_QUICK), 780),

@@ -16,7 +16,7 @@ from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.batch import Batch
-from hauberk.objectives import Adversarial, Audit, Hard, Natural, Shared, Supervised, WorstDomain
+from hauberk.objectives import Adversarial, Audit, Hard, Natural, SharedWeights, Supervised
 from hauberk.problem import Objective
 from hauberk.threats import L2, Linf, Union
 from tests.contracts.rows import OBJECTIVES, WRAPPERS
@@ -27,7 +27,9 @@ every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o:
 INNER = [
     Natural(),
     Adversarial(Linf(0.1), PGD(1)),
-    WorstDomain(Adversarial(Union((Linf(0.1), L2(0.3))), PGD(1)), Shared(rate=0.5), Audit(1)),
+    Adversarial(
+        Union((Linf(0.1), L2(0.3))), PGD(1), weighting=SharedWeights(rate=0.5), audit=Audit(1)
+    ),
 ]
 
 

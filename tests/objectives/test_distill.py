@@ -37,7 +37,7 @@ def everyone() -> list[Supervised]:
         Natural(),
         Adversarial(Linf(0.1), PGD(2)),
         Adversarial(Linf(0.1), PGD(2), clean=0.3, q=0.4),
-        Trades(Linf(0.1), PGD(2)),
+        Trades(Adversarial(Linf(0.1), PGD(2))),
     ]
 
 

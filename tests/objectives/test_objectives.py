@@ -14,7 +14,12 @@ from hauberk.threats import L1, L2, Linf, Union
 
 @pytest.mark.parametrize(
     "objective",
-    [Natural(), Adversarial(Linf(0.1)), Adversarial(Linf(0.1), clean=0.5), Trades(Linf(0.1))],
+    [
+        Natural(),
+        Adversarial(Linf(0.1)),
+        Adversarial(Linf(0.1), clean=0.5),
+        Trades(Adversarial(Linf(0.1))),
+    ],
     ids=lambda o: type(o).__name__,
 )
 def test_is_differentiable_and_leaves_the_mode(objective) -> None:
@@ -65,7 +70,7 @@ def test_the_threat_warms_up() -> None:
 def test_trades_is_its_formula() -> None:
     model = normed().eval()
     b = batch()
-    loss = Trades(Linf(0.1), PGD(0), beta=2.0)(model, b)
+    loss = Trades(Adversarial(Linf(0.1), PGD(0)), beta=2.0)(model, b)
     again = batch()
     x_adv = Linf(0.1).sample(again.x, again.rng)
     p, q = model(b.x).log_softmax(1), model(x_adv).log_softmax(1)
@@ -99,11 +104,12 @@ class Blind(nn.Module):
 def test_training_attacks_begin_beside_the_clean_image(threat: Threat, warm: bool) -> None:
     """A net that has no gradient at the clean image is not robust for that."""
     x, y = torch.zeros(8, 40), torch.zeros(8, dtype=torch.long)
+    objective = Adversarial(threat, PGD.soft(2))
+    rows = 8 * objective.searches()
     warm_start = (
-        WarmStart(torch.zeros(8, 40, dtype=torch.float16), torch.arange(8)) if warm else None
+        WarmStart(torch.zeros(rows, 40, dtype=torch.float16), torch.arange(8)) if warm else None
     )
     b = Batch(x, y, torch.Generator().manual_seed(0), warm_start=warm_start)
-    objective = Adversarial(threat, PGD.soft(2))
     for _ in range(3):
         loss = objective(Blind(), b)
     assert float(loss.metrics["robust"]) == 0

@@ -17,12 +17,11 @@ from hauberk.objectives import (
     Adversarial,
     Distilled,
     Natural,
-    Shared,
+    SharedWeights,
     Supervised,
     Teacher,
     Trades,
     WeightPerturbed,
-    WorstDomain,
 )
 from hauberk.parametrize import factorise
 from hauberk.problem import Problem
@@ -102,8 +101,8 @@ def test_where_the_loss_is_flat_nothing_moves() -> None:
     [
         Natural(),
         Adversarial(Linf(0.1), PGD(2), clean=0.3, q=0.4),
-        Trades(Linf(0.1), PGD(2)),
-        WorstDomain(Adversarial(Union((Linf(0.1), L2(0.5))), PGD(2)), Shared(0.5, 0.1)),
+        Trades(Adversarial(Linf(0.1), PGD(2))),
+        Adversarial(Union((Linf(0.1), L2(0.5))), PGD(2), weighting=SharedWeights(0.5, 0.1)),
         Distilled(Natural(), Teacher(normed()), 0.5),
     ],
     ids=lambda o: type(o).__name__,

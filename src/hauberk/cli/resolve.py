@@ -37,7 +37,6 @@ def methods() -> dict[str, type[Method]]:
         "admm-pruning": methods.ADMMPruning,
         "reweighted": methods.Reweighted,
         "int8": methods.Int8,
-        "min-max": methods.MinMax,
         "da": methods.DA,
     }
 
@@ -49,6 +48,11 @@ def method(name: str) -> type[Method]:
         ValueError: no method has this name.
     """
     known = methods()
+    if name.lower() == "min-max":
+        raise ValueError(
+            "min-max is no method but how several threats are weighed; give --method da and "
+            "several threats, such as --threat linf:0.2+l2:2."
+        )
     if name.lower() not in known:
         hint = near(name.lower(), known, "")
         raise ValueError(

@@ -9,7 +9,6 @@ from hauberk.methods.atmc import ATMC
 from hauberk.methods.dense import DA
 from hauberk.methods.gan_slimming import GANSlimming
 from hauberk.methods.int8 import Int8
-from hauberk.methods.min_max import MinMax
 from hauberk.methods.reweighted import Reweighted
 from hauberk.methods.robustness_target import RobustnessTarget
 from hauberk.methods.size_target import SizeTarget
@@ -25,7 +24,6 @@ __all__ = [
     "GANSlimming",
     "Int8",
     "Method",
-    "MinMax",
     "Reweighted",
     "RobustnessTarget",
     "SizeTarget",

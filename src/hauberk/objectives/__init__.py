@@ -1,23 +1,22 @@
-"""What is minimised: the inner maximisation happens inside."""
+"""Objectives: what is minimised; the inner maximisation happens inside."""
 
 from hauberk.objectives.adversarial import Adversarial
+from hauberk.objectives.audit import Audit
 from hauberk.objectives.distances import Distance, MeanSquared, Perceptual
 from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.gan import Adversary, Imitation
-from hauberk.objectives.multi_threat import (
-    AVERAGE,
-    WORST,
-    Audit,
-    PerSample,
-    Shared,
-    Weighting,
-    WorstDomain,
-)
 from hauberk.objectives.natural import Natural
 from hauberk.objectives.rate import Held, Rate, Tariff
 from hauberk.objectives.supervised import Hard, Supervised, Target
 from hauberk.objectives.trades import Trades
 from hauberk.objectives.weight_perturbation import WeightPerturbed
+from hauberk.objectives.weighting import (
+    AVERAGE,
+    WORST,
+    PerExampleWeights,
+    SharedWeights,
+    Weighting,
+)
 
 __all__ = [
     "AVERAGE",
@@ -32,10 +31,10 @@ __all__ = [
     "Imitation",
     "MeanSquared",
     "Natural",
-    "PerSample",
+    "PerExampleWeights",
     "Perceptual",
     "Rate",
-    "Shared",
+    "SharedWeights",
     "Supervised",
     "Target",
     "Tariff",
@@ -43,5 +42,4 @@ __all__ = [
     "Trades",
     "WeightPerturbed",
     "Weighting",
-    "WorstDomain",
 ]

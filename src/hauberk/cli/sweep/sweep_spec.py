@@ -37,7 +37,7 @@ class SweepSpec:
 
     Attributes:
         methods: atmc, size-target, robustness-target, admm-pruning, reweighted, al0, alr, ap, nap,
-            int8, min-max or da, separated by commas.
+            int8 or da, separated by commas.
         sizes: --size for size-target; for methods with --keep, the fraction of the weights that is
             kept, which is not yet a size: the table shows the bytes of each file. Methods with
             neither (alr, int8, da) make one run whatever the sizes.

@@ -23,11 +23,10 @@ from hauberk.objectives import (
     Adversarial,
     Audit,
     Distilled,
-    PerSample,
-    Shared,
+    PerExampleWeights,
+    SharedWeights,
     Teacher,
     Weighting,
-    WorstDomain,
 )
 from hauberk.objectives.supervised import Hard
 from hauberk.ops.simplex import ascend, project_simplex
@@ -57,8 +56,8 @@ class Still(Attack):
         return x
 
 
-def objective(weighting: Weighting, attack: Attack | None = None, **more: float) -> WorstDomain:
-    return WorstDomain(Adversarial(THREE, attack or Fixed(), **more), weighting)
+def objective(weighting: Weighting, attack: Attack | None = None, **more: float) -> Adversarial:
+    return Adversarial(THREE, attack or Fixed(), **more, weighting=weighting)
 
 
 def losses_of(model: torch.nn.Module, b: Batch) -> torch.Tensor:
@@ -66,16 +65,18 @@ def losses_of(model: torch.nn.Module, b: Batch) -> torch.Tensor:
     return torch.stack([F.cross_entropy(model(x), b.y, reduction="none") for x in each], 1)
 
 
-@pytest.mark.parametrize("weighting", [Shared(), PerSample(0.5), AVERAGE, WORST], ids=str)
+@pytest.mark.parametrize(
+    "weighting", [SharedWeights(), PerExampleWeights(0.5), AVERAGE, WORST], ids=str
+)
 def test_the_value_is_its_formula(weighting: Weighting) -> None:
     model, b = normed().eval(), batch()
     losses = losses_of(model, b)
     loss = objective(weighting, clean=0.25)(model, b)
     expected = {
-        Shared(): losses.mean(),
+        SharedWeights(): losses.mean(),
         AVERAGE: losses.mean(),
         WORST: losses.amax(1).mean(),
-        PerSample(0.5): (project_simplex(1 / 3 + losses / 0.5) * losses).sum(1).mean(),
+        PerExampleWeights(0.5): (project_simplex(1 / 3 + losses / 0.5) * losses).sum(1).mean(),
     }[weighting]
     clean = F.cross_entropy(model(b.x), b.y)
     torch.testing.assert_close(loss.value, 0.75 * expected + 0.25 * clean)
@@ -90,7 +91,7 @@ def test_the_value_is_its_formula(weighting: Weighting) -> None:
 
 def test_equal_losses_keep_the_shared_weights_equal() -> None:
     """Three threats of radius 0 are one domain three times."""
-    same = WorstDomain(Adversarial(THREE.scaled(0.0), PGD(1)), Shared(0.7, 0.0))
+    same = Adversarial(THREE.scaled(0.0), PGD(1), weighting=SharedWeights(0.7, 0.0))
     memory = same.memory()
     for _ in range(5):
         b = batch()
@@ -102,7 +103,7 @@ def test_the_shared_weights_ascend_to_the_worst_and_gamma_holds_them() -> None:
     model, b = normed().eval(), batch()
     worst = int(losses_of(model, b).mean(0).argmax())
     for rate, gamma, expected in ((1e6, 0.0, 1.0), (1.0, 1e9, 1 / 3)):
-        told = objective(Shared(rate, gamma))
+        told = objective(SharedWeights(rate, gamma))
         memory = told.memory()
         for step in range(2):
             loss = told(model, Batch(b.x, b.y, b.rng, memory=memory))
@@ -114,7 +115,7 @@ def test_the_shared_weights_ascend_to_the_worst_and_gamma_holds_them() -> None:
 def test_what_is_held_weighs_the_next_step() -> None:
     model, b = normed().eval(), batch()
     memory = {"weights": torch.tensor([0.0, 1.0, 0.0])}
-    loss = objective(Shared())(model, Batch(b.x, b.y, b.rng, memory=memory))
+    loss = objective(SharedWeights())(model, Batch(b.x, b.y, b.rng, memory=memory))
     torch.testing.assert_close(loss.value, losses_of(model, b)[:, 1].mean())
     assert not memory["weights"].equal(torch.tensor([0.0, 1.0, 0.0])), "no step was made"
 
@@ -128,7 +129,7 @@ def test_the_share_of_a_process_counts_by_its_rows() -> None:
             whole = losses_of(model, batch()).mean(0)
             return {name: whole[int(name)].detach() for name in metrics}
 
-    alone, told = objective(Shared(0.5)).memory(), objective(Shared(0.5))
+    alone, told = objective(SharedWeights(0.5)).memory(), objective(SharedWeights(0.5))
     together = copy.deepcopy(alone)
     told(model, Batch(b.x, b.y, b.rng, memory=alone))
     few = Batch(b.x[:3], b.y[:3], batch().rng, memory=together, group=Pair(), fraction=3 / 8)
@@ -136,15 +137,17 @@ def test_the_share_of_a_process_counts_by_its_rows() -> None:
     torch.testing.assert_close(alone["weights"], together["weights"])
 
 
-def audited(every: int = 2, rate: float = 0.5) -> WorstDomain:
+def audited(every: int = 2, rate: float = 0.5) -> Adversarial:
     """Its own attack stays where it is, and the audit's goes all the way."""
-    return WorstDomain(Adversarial(THREE, Still()), Shared(rate, 0.0), Audit(every, Fixed()))
+    return Adversarial(
+        THREE, Still(), weighting=SharedWeights(rate, 0.0), audit=Audit(every, Fixed())
+    )
 
 
 def test_an_audit_is_made_every_so_often_and_never_where_nothing_is_trained() -> None:
     def due(every: int, step: int | None) -> bool:
         b = batch()
-        return Audit(every).due(Batch(b.x, b.y, b.rng, step=step))
+        return Audit(every).due(Batch(b.x, b.y, b.rng, step=step), threats=3)
 
     assert [due(3, step) for step in range(7)] == [True, False, False, True, False, False, True]
     assert not any(due(0, step) for step in range(7))
@@ -210,7 +213,7 @@ def test_each_threat_has_its_own_last_ends() -> None:
             return threat.project(x + 0.02 * (1 + ("linf", "l2").index(threat.name)), x)
 
     two = Union((Linf(0.5), L2(5.0)))
-    problem = Problem(WorstDomain(Adversarial(two, Note()), audit=Audit(0)))
+    problem = Problem(Adversarial(two, Note(), audit=Audit(0)))
     stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
     data = toy()
     assert solve(stage, mlp(), Data("t", data.train, data.train.first(0), data.test, 3), Run()).ok
@@ -248,6 +251,12 @@ def test_a_stopped_run_resumes_to_the_same_bits_with_its_weights(tmp_path: Path)
     assert len(set(weights)) == len(weights), "the weights never moved"
 
 
+def _remembers(method: Method) -> bool:
+    return (
+        bool(method.threat_weighting.audit) or method.threat_weighting.threat_weights == "min-max"
+    )
+
+
 def _each() -> list[Method]:
     return list({type(method): method for method, _ in METHODS + UNDER_A_UNION}.values())
 
@@ -256,22 +265,25 @@ def _each() -> list[Method]:
 def test_every_method_weighs_a_union_and_no_other_threat(method: Method) -> None:
     natural = type(method) is hb.NAP
     alone = method.with_(threat_weights="min-max")  # of one threat nothing else can be asked
-    for of, threat, kind in ((method, THREE, WorstDomain), (alone, Linf(0.1), Adversarial)):
+    for of, threat, count in ((method, THREE, 3), (alone, Linf(0.1), 1)):
         found = of.objective(threat, 0.3)
-        assert isinstance(found, kind) or natural
+        assert found.searches() == (1 if natural else count)
+        assert bool(found.memory()) == (count > 1 and not natural and _remembers(method))
     if method.threat_weighting.threat_weights == "min-max":
         given = method.threat_weighting
-        assert given.strategy() == Shared(given.weight_rate, given.gamma)
+        assert given.strategy() == SharedWeights(given.weight_rate, given.gamma)
 
 
 def test_the_strategies_are_values() -> None:
     assert hb.DA().with_(threat_weights="average").threat_weighting.strategy() is AVERAGE
     assert hb.DA().with_(threat_weights="max").threat_weighting.strategy() is WORST
-    assert hb.DA().with_(per_sample=True, gamma=0.3).threat_weighting.strategy() == PerSample(0.3)
+    assert hb.DA().with_(
+        per_sample=True, gamma=0.3
+    ).threat_weighting.strategy() == PerExampleWeights(0.3)
 
 
 def test_a_teacher_teaches_under_a_union() -> None:
-    taught = Distilled(objective(Shared()), Teacher(normed()))
+    taught = Distilled(objective(SharedWeights()), Teacher(normed()))
     assert taught.searches() == 3 and taught.memory()["weights"].shape == (3,)
     b = batch()
     memory = taught.memory()
@@ -279,9 +291,14 @@ def test_a_teacher_teaches_under_a_union() -> None:
     assert not memory["weights"].equal(taught.memory()["weights"])
 
 
-def test_min_max_refuses_a_threat_alone() -> None:
-    with pytest.raises(ValueError, match=r"linf:0.1 alone; give several, .*; or take|or take"):
-        hb.compress(mlp(), toy(), method=hb.methods.MinMax(), threat=Linf(0.1))
+@pytest.mark.parametrize("weighting", [SharedWeights(), PerExampleWeights(), AVERAGE], ids=str)
+def test_a_single_threat_has_weight_one_and_no_audit(weighting: Weighting) -> None:
+    alone = Adversarial(Linf(0.1), Fixed(), q=0.3, weighting=weighting, audit=Audit(1, Still()))
+    model, b = normed().eval(), batch()
+    loss = alone(model, Batch(b.x, b.y, b.rng, memory=alone.memory(), step=0))
+    x_adv = Fixed()(lambda z: z.sum(1), b.x, Linf(0.1), b.rng)
+    assert torch.equal(loss.value, Hard(b.y).loss(model(x_adv), 0.3))
+    assert set(loss.metrics) == {"robust"} and not alone.memory()
 
 
 @pytest.mark.parametrize(
@@ -316,4 +333,4 @@ def test_what_weighs_several_threats_is_refused_beside_one(settings: dict) -> No
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        hb.methods.MinMax().with_(**settings)
+        hb.DA().with_(**settings)
