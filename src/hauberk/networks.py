@@ -21,7 +21,7 @@ def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None)
 
 
 def blank(about: About, path: str | Path) -> nn.Module:
-    """The network that a file names, at its full size and with weights of its own."""
+    """The network that a file names, at full size and with random weights."""
     if about.architecture is None:
         raise ValueError(
             f"{path} names no architecture, because it holds a user's own module; name that one "

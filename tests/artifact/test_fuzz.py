@@ -256,9 +256,9 @@ def labelled() -> Artifact:
 
 
 def test_labels_come_back(labelled: Artifact) -> None:
-    assert Artifact.from_bytes(labelled.content).labels == labelled.labels == NAMES
+    assert Artifact.from_bytes(labelled.content).about.labels == labelled.about.labels == NAMES
     plain = Artifact.encode(labelled.state(), architecture=None, input_shape=(2,), classes=6)
-    assert plain.labels == () and b"labels" not in plain.content
+    assert plain.about.labels == () and b"labels" not in plain.content
 
 
 BAD_LABELS = {
@@ -294,7 +294,7 @@ def test_labels_may_not_fill_the_header() -> None:
     with pytest.raises(ValueError, match="at most 262,144"):
         Artifact.encode({}, architecture=None, input_shape=(2,), classes=300, labels=names)
     fits = Artifact.encode({}, architecture=None, input_shape=(2,), classes=150, labels=names[:150])
-    assert Artifact.from_bytes(fits.content).labels == names[:150]
+    assert Artifact.from_bytes(fits.content).about.labels == names[:150]
 
 
 def test_mutated_labels_with_a_forged_checksum(labelled: Artifact) -> None:
@@ -312,6 +312,6 @@ def test_mutated_labels_with_a_forged_checksum(labelled: Artifact) -> None:
             assert str(error).endswith(".") and len(str(error)) < 300
         else:
             accepted += 1
-            assert len(set(found.labels)) == found.classes == 6
-            assert Artifact.from_bytes(found.content).labels == found.labels
+            assert len(set(found.about.labels)) == found.about.classes == 6
+            assert Artifact.from_bytes(found.content).about.labels == found.about.labels
     assert 0 < accepted < 2900

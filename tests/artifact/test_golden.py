@@ -54,8 +54,8 @@ def encode() -> Artifact:
 
 def test_the_golden_file_decodes() -> None:
     golden = Artifact.load(GOLDEN)
-    assert golden.architecture == Architecture("lenet", {"width": 8, "classes": 10})
-    assert (golden.input_shape, golden.classes) == ((1, 28, 28), 10)
+    assert golden.about.architecture == Architecture("lenet", {"width": 8, "classes": 10})
+    assert (golden.about.input_shape, golden.about.classes) == ((1, 28, 28), 10)
     decoded = golden.state()
     assert list(decoded) == list(state())
     for name, value in state().items():

@@ -108,7 +108,7 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     made = hb.compress(
         small(), data, method=method, threat=hb.Linf(0.01), out=tmp_path, pretrained=True
     )
-    assert made.path is not None and made.artifact.labels == NAMES
+    assert made.path is not None and made.artifact.about.labels == NAMES
     assert b'"labels":"[\\"ant\\",\\"bee\\",\\"cow\\"]"' in made.path.read_bytes()
     assert not isinstance(method, hb.SizeTarget) or made.artifact.nbytes <= 2000
     assert as_json(made.artifact, "")["labels"] == list(NAMES)

@@ -222,4 +222,4 @@ def test_compress_takes_a_dataset_as_it_is() -> None:
         threat=hb.Linf(0.01),
         pretrained=True,
     )
-    assert made.artifact.classes == 3 and made.artifact.input_shape == (1, 5, 4)
+    assert made.artifact.about.classes == 3 and made.artifact.about.input_shape == (1, 5, 4)

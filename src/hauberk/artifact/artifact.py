@@ -207,26 +207,6 @@ class Artifact:
         ]
 
     @property
-    def architecture(self) -> Architecture | None:
-        """How the network is built again; None for a user's own module."""
-        return self.about.architecture
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input: (channel, height, width)."""
-        return self.about.input_shape
-
-    @property
-    def classes(self) -> int:
-        """Outputs of the network."""
-        return self.about.classes
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes by index; nothing where the file has none."""
-        return self.about.labels
-
-    @property
     def nbytes(self) -> int:
         """The file's size."""
         return len(self.content)

@@ -26,7 +26,7 @@ def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
         "dense_bytes": artifact.dense_bytes,
         "ratio": artifact.nbytes / artifact.dense_bytes,
         "overhead_bytes": artifact.nbytes - sum(layer.nbytes for layer in layers),
-        "labels": list(artifact.labels),
+        "labels": list(artifact.about.labels),
         "layers": [
             dataclasses.asdict(layer) | {"over_entropy": layer.over_entropy} for layer in layers
         ],
@@ -57,8 +57,8 @@ def table(artifact: Artifact, path: str) -> Table:
             f"{layer.over_entropy:+.1%}",
         )
     rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
-    if artifact.labels:
-        view.caption, view.caption_justify = f"classes: {', '.join(artifact.labels)}", "left"
+    if artifact.about.labels:
+        view.caption, view.caption_justify = f"classes: {', '.join(artifact.about.labels)}", "left"
     view.add_row("header and table", *[""] * 5, f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
     return view
 

@@ -1,4 +1,4 @@
-"""Does a session compute what its twin does?  max |session − twin|, and where the answers differ.
+"""Whether a session agrees with its replay in torch: ``max |session − replay|``, equal answers.
 
 Floats: ``max |session − twin| ≤ 1e-4 max |twin|``. Eight bits: two ways to sum may round a value to
 neighbouring levels, so ``≤ max |twin| / 127``, one step of eight bits, and the same answer on at

@@ -1,4 +1,4 @@
-"""A file that runs in ONNX Runtime under attack: the session's logits, the twin's gradient.
+"""An ONNX file under attack: the logits of its session, the gradient of its replay in torch.
 
     f(x) = session(x),   ∇f(x) := ∇twin(x),   once `agree` finds that the two are one function
 
@@ -21,7 +21,7 @@ from hauberk.types import Images
 
 
 class Judged(nn.Module):
-    """The session, differentiable through its twin."""
+    """The session, differentiable through its replay in torch, the twin."""
 
     def __init__(self, session: Session, twin: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def agree(
     int8: bool = False,
     batch_size: int = 500,
 ) -> None:
-    """Make sure that an attack on ``twin`` is one on ``session``.
+    """Check that an attack on ``twin`` is one on ``session``: that both give the same logits.
 
     Args:
         session: the file in ONNX Runtime.

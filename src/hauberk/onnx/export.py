@@ -68,7 +68,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = False)
 
 
 def _simplified(model: ModelProto, fold: bool) -> ModelProto:
-    """Without what can be computed now; batch-norm wears a strange name where it shall stay."""
+    """Fold constants; batch-norm is renamed meanwhile, unless it is to be folded, too."""
     from onnxscript import optimizer
 
     if not fold:

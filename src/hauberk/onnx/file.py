@@ -1,4 +1,4 @@
-"""The same network as one ONNX file that is small itself, and says what it was made from.
+"""The network as a small ONNX file, whose metadata say what it was made from.
 
     content = graph with compact weights + metadata { hauberk.*: what the .hbk's header says }
 
@@ -83,9 +83,9 @@ class OnnxFile:
                 else in ONNX Runtime.
         """
         _fits(model)
-        graph = trace(model, artifact.input_shape)
+        graph = trace(model, artifact.about.input_shape)
         file = cls._signed(graph, artifact)
-        _compare(Session(file.content, name=_EXPORTED), model, artifact.input_shape)
+        _compare(Session(file.content, name=_EXPORTED), model, artifact.about.input_shape)
         return file
 
     @classmethod
@@ -106,13 +106,13 @@ class OnnxFile:
                 else in ONNX Runtime.
         """
         _fits(model)
-        if len(images) == 0 or tuple(images.shape[1:]) != artifact.input_shape:
+        if len(images) == 0 or tuple(images.shape[1:]) != artifact.about.input_shape:
             raise ValueError(
                 f"The calibration images have the shape {tuple(images.shape)}; give one or more of "
-                f"shape {artifact.input_shape}, those that the network was trained on."
+                f"shape {artifact.about.input_shape}, those that the network was trained on."
             )
-        graph = trace(model, artifact.input_shape, fold=True)
-        _refuse(complaint(graph, artifact.input_shape) or _strange(graph))
+        graph = trace(model, artifact.about.input_shape, fold=True)
+        _refuse(complaint(graph, artifact.about.input_shape) or _strange(graph))
         batches = torch.split(images, _BATCH)
         quantize(graph, ranges(graph, batches))
         file = cls._signed(graph, artifact)
@@ -124,7 +124,7 @@ class OnnxFile:
 
     @classmethod
     def _signed(cls, graph: ModelProto, artifact: Artifact) -> OnnxFile:
-        """``graph`` with compact weights, and what is known of it in its metadata."""
+        """``graph`` with compact weights, and the network's description in its metadata."""
         about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
         _refuse(complaint(graph, about.input_shape))
         compact(graph)
@@ -288,7 +288,7 @@ def _about(notes: dict[str, str], name: str) -> About:
 
 
 def _sign(graph: ModelProto, about: About) -> bytes:
-    """The graph's bytes, with what is known of it and the checksum of everything as metadata."""
+    """The graph's bytes, with its description and a checksum of everything as metadata."""
     notes = {"version": VERSION, **format.facts(about), "checksum": _BLANK}
     for key, value in notes.items():
         graph.metadata_props.add(key=_PREFIX + key, value=value)

@@ -200,15 +200,15 @@ def _weighted(node: NodeProto, tensors: Mapping[str, Any], done: bool = False) -
 
 
 def _takes(node: NodeProto, tensors: Mapping[str, Any]) -> list[str]:
-    """What a node that multiplies with no matrix takes in eight bits."""
+    """The 8-bit inputs of a node that multiplies with no matrix."""
     if node.op_type == "Add" and not any(name in tensors for name in node.input):
         return list(node.input)
-    # a product ends in eight bits only where what comes next takes them
+    # the output of a product is rounded only if the next node takes 8 bits
     return [node.input[0]] if node.op_type == "BatchNormalization" else []
 
 
 def _rounded(model: ModelProto) -> Iterator[str]:
-    """The values that are rounded: what products, sums and batch-norms take in."""
+    """The values that are rounded: the inputs of products, sums and batch-norms."""
     tensors = {t.name: t for t in model.graph.initializer}
     for node in model.graph.node:
         if _weighted(node, tensors):

@@ -19,7 +19,7 @@ _PARTS = (("where the weights stand", BLUE), ("which value each has", ORANGE),
           ("codebooks", GREEN), ("header and table", PALE))  # fmt: skip
 _MOST_BARS = 24
 _LEAST_SHARE = 1e-3
-"""Of the file; what is smaller has no bar of its own."""
+"""Layers below this fraction of the file share a bar."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Bar:
 
 
 def anatomy(artifact: Artifact, path: Path, title: str) -> None:
-    """Draws what each layer takes as a PNG; beyond 24, or below a thousandth, they share a bar.
+    """Draw the bytes of each layer as a PNG; layers beyond 24, or below a thousandth, share a bar.
 
     Args:
         artifact: the file.
@@ -76,7 +76,7 @@ def _parts(layers: Sequence[Layer]) -> tuple[float, float, float, float]:
 
 
 def _remark(layer: Layer) -> str:
-    """What was kept, in how many bits, at what rank."""
+    """The fraction kept, the bits of a value, and the rank."""
     rank = "" if layer.rank is None else f"rank {layer.rank}, "
     kept = layer.kept / layer.weights if layer.weights else 0.0
     return f"{rank}{100 * kept:.{1 if kept < 0.1 else 0}f}% kept, {layer.bits} bits"

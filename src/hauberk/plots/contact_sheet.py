@@ -106,7 +106,7 @@ def _written(name: str, otherwise: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Of ``text`` in the picture, in pixels."""
+    """Width of ``text`` in the picture, in pixels."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 

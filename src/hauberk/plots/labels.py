@@ -1,4 +1,4 @@
-"""Where marks and names go in a picture, so that none covers another."""
+"""Place marks and labels in a picture so that none covers another."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def box(axes: Axes, low: tuple[float, float], high: tuple[float, float], margin:
 
 
 def overlap(a: Bbox, b: Bbox) -> float:
-    """The area that two boxes share, in square pixels."""
+    """The area of the intersection of two boxes, in square pixels."""
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     return float(max(width, 0.0) * max(height, 0.0))

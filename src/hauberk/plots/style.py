@@ -1,4 +1,4 @@
-"""What the pictures share: colours, a figure that needs no screen, quiet axes, PNG bytes."""
+"""The style of all pictures: colours, a figure without a screen, plain axes, PNG bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILION = (
     "#56B4E9",
     "#D55E00",
 )
-"""Okabe and Ito's colours: told apart by every kind of colour vision."""
+"""Okabe and Ito's colours, which people with any kind of colour vision can distinguish."""
 
 
 def figure(wide: float, high: float, dpi: int = 160, fitted: bool = True) -> Figure:
@@ -39,7 +39,7 @@ def figure(wide: float, high: float, dpi: int = 160, fitted: bool = True) -> Fig
 
 
 def quiet(axes: Axes, grid: Literal["x", "y"], ticks: float = 2) -> None:
-    """No frame; pale lines of one direction behind what is drawn; ticks of so many points."""
+    """Remove the frame, draw pale grid lines behind the data, and set the size of the ticks."""
     axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, which="both", length=ticks)

@@ -1,4 +1,4 @@
-"""The picture of a training over several threats: what each was worth, epoch by epoch."""
+"""The weight of each threat by epoch, for a training against several threats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of the trade: accuracy, clean and robust, against the bytes of the file."""
+"""The tradeoff picture: clean and robust accuracy against the bytes of the file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _png(rows: Sequence[Row], curves: Sequence[Sequence[Published]], title: str)
         _draw_published(axes, curve, dense)
     for row, x in zip(rows, places, strict=True):
         _draw(axes, row, x)
-    # settles the layout, so that labels know what they would cover
+    # draw once to fix the layout: labels are placed by what they would cover
     figure.canvas.draw()
     _label(axes, rows, places, curves)
     return style.png(figure)
@@ -103,7 +103,7 @@ def _frame(axes: Axes, sizes: Sequence[float], dense: int) -> None:
 
 
 def _share_axis(axes: Axes, dense: int) -> None:
-    """The same axis once more, on top, as a share of the dense net."""
+    """A second axis on top: the fraction of the dense net's bytes."""
     top = axes.twiny()
     top.set_xscale("log")
     top.set_xlim(*(end / dense for end in axes.get_xlim()))
@@ -124,7 +124,7 @@ def _log_ticks(axes: Axes, text: Callable[[float], str]) -> None:
 
 
 def _draw(axes: Axes, row: Row, x: float) -> None:
-    """Two points with their intervals, and the line between them: what the attack takes."""
+    """Clean and robust accuracy with their intervals, and a line between them."""
     axes.plot(
         [x, x],
         [100 * row.robust.accuracy, 100 * row.clean.accuracy],
@@ -164,7 +164,7 @@ def _label(
     places: Sequence[float],
     curves: Sequence[Sequence[Published]],
 ) -> None:
-    """Names each row beside its robust point, then each curve at its smaller end."""
+    """Label each row at its robust point, then each curve at its smaller end."""
     legend = axes.get_legend()
     taken = [legend.get_window_extent()] if legend else []
     for row, x in zip(rows, places, strict=True):

@@ -31,12 +31,12 @@ from hauberk.training.stage import Stage
 
 FILE = "model.hbk"
 SAMPLE = 512
-"""Training examples that a method may look at between its stages."""
+"""Training examples that a method may use between its stages."""
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """What a method made of a network.
+    """A trained or compressed network and its file.
 
     Attributes:
         artifact: the file that ships, in memory.
@@ -94,7 +94,7 @@ def compress(
     if run.folder:
         files.ready(run.folder)
     course = _Course(method, threat, data, copy.deepcopy(model), copy.deepcopy(model).cpu())
-    history = follow(course.legs(pretrained, teacher, run), course.working, data, run)
+    history = follow(course.stages(pretrained, teacher, run), course.working, data, run)
     artifact = course.shipped(Architecture.of(model))
     path = run.out / FILE if run.out else None
     if path and run.group.first:
@@ -106,14 +106,14 @@ def compress(
 
 @dataclass(frozen=True)
 class _Course:
-    """From the network that was given to the file that ships.
+    """The stages from the user's network to the file that ships.
 
     Attributes:
-        method: which says the legs.
+        method: yields the stages.
         threat: what the adversary may do.
-        data: trained on.
-        working: the network under way, changed in place.
-        dense: a copy, to become the trained network that the compression starts from.
+        data: the training data.
+        working: the network that is trained, in place.
+        dense: a copy, which becomes the trained network that the compression starts from.
     """
 
     method: Method
@@ -122,10 +122,10 @@ class _Course:
     working: nn.Module
     dense: nn.Module
 
-    def legs(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
-        """The dense training, where it is wanted; then the method's stages, distilled or not."""
+    def stages(self, pretrained: bool, teacher: Teacher | None, run: Run) -> Iterator[Stage]:
+        """The dense training, unless pretrained; then the method's stages, distilled or not."""
         if not pretrained:
-            if not run.resume:  # what cannot be is said at once
+            if not run.resume:  # fail early: the method's own checks run before the dense training
                 next(self._own(copy.deepcopy(self.working)), None)
             yield from self.method.dense(self.threat)
             self.dense.load_state_dict(self.working.state_dict())
@@ -145,9 +145,9 @@ class _Course:
         return self.method.stages(model, self.threat, sample)
 
     def shipped(self, named: Architecture | None) -> Artifact:
-        """What was trained, as a file.
+        """The trained network as a file.
 
-        What leaves with dead channels is folded into biases, which are rounded after that.
+        Dead channels are folded into biases first; the biases are then rounded.
         """
         net, slimmed = self.working, self.method.packaging.slim
         if slimmed:
@@ -161,9 +161,16 @@ class _Course:
 def encode(
     model: nn.Module, data: Data, named: Architecture | None, whole: int | None = None
 ) -> Artifact:
-    """The file of ``model``, for inputs and classes like those of ``data``.
+    """The file of a network.
 
-    ``whole`` is the dense net's bytes in float32, where ``model`` is a slim form of it.
+    Args:
+        model: the network.
+        data: whose input shape, classes and class names the file states.
+        named: how the network is built again; ``None`` for a user's own module.
+        whole: bytes of the dense net in float32, if ``model`` is a slim form of it.
+
+    Raises:
+        ValueError: weights that no file can hold, such as NaN.
     """
     return Artifact.encode(
         state(model),
@@ -176,7 +183,7 @@ def encode(
 
 
 def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> Teacher | None:
-    """The network in a teacher's file; none for ``self``, which is still to come."""
+    """The network in a teacher's file; ``None`` for ``self``, which is not trained yet."""
     if named in ("", "self"):
         return None
     path, own = Path(named), copy.deepcopy(model)
@@ -184,12 +191,12 @@ def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> T
         net = fill_plain(own, path)
     else:
         artifact = Artifact.load(path)
-        if data.labels and artifact.labels and data.labels != artifact.labels:
+        if data.labels and artifact.about.labels and data.labels != artifact.about.labels:
             raise ValueError(
                 f"The teacher {path} knows other classes than {data.name}, or in another order; "
                 "give a teacher of the same classes."
             )
-        net = module(artifact, path, None if artifact.architecture else own)
+        net = module(artifact, path, None if artifact.about.architecture else own)
     if check_fit(net, data, "teacher") != check_fit(model, data):
         raise ValueError(
             f"The teacher {path} and the network have different numbers of outputs; give a teacher "
@@ -200,7 +207,7 @@ def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> T
 
 @torch.no_grad()
 def _rehearse_slim(model: nn.Module, data: Data) -> None:
-    """Refuse, before the training and not after it, a model that cannot lose filters."""
+    """Fail before the training, not after it, if the model cannot lose filters."""
     trial = copy.deepcopy(model)
     for weight in (p for p in trial.parameters() if p.ndim > 1):
         weight[0] = 0.0
