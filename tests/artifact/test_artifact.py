@@ -141,9 +141,9 @@ def test_a_state_that_a_reader_would_refuse_is_refused(monkeypatch: pytest.Monke
 def test_missing_empty_foreign(tmp_path: Path, artifact: Artifact) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         Artifact.load(tmp_path / "none.hbk")
-    with pytest.raises(OSError, match="is no file"):
+    with pytest.raises(OSError, match="is not a file"):
         Artifact.load(tmp_path)
-    with pytest.raises(OSError, match="is no file"):
+    with pytest.raises(OSError, match="is not a file"):
         Artifact.load("/dev/zero")
     path = tmp_path / "x.hbk"
     for content, says in (
