@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import nn
 
 import hauberk as hb
 from hauberk.cli import main
+from hauberk.data import load
+from hauberk.dataset import Examples
 from hauberk.verbs import compress
 from tests.helpers.command import few_queries
+from tests.helpers.nets import honest_net
 from tests.helpers.sweeps import words
 
 torch.set_num_threads(1)
@@ -57,3 +61,15 @@ def swept(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         main.main(words(start, out))
     assert stop.value.code == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def examples() -> Examples:
+    """The test split of digits."""
+    return load("digits").test
+
+
+@pytest.fixture(scope="session")
+def honest() -> nn.Module:
+    """A small network that has learned digits, and masks no gradient."""
+    return honest_net()

@@ -27,8 +27,7 @@ from benchmarks.speed.contest import digits, parse, parser, publish
 from hauberk.cli.console import bars
 from hauberk.data.load import load
 from hauberk.dataset import Data
-from hauberk.evaluation import Subject, autoattack
-from hauberk.evaluation.accuracy import clean
+from hauberk.evaluation import Subject, autoattack, clean
 from hauberk.evaluation.cost import macs
 from hauberk.objectives import Adversarial
 from hauberk.problem import Problem

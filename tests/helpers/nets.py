@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from hauberk.artifact import Architecture, Artifact
 from hauberk.batch import Batch
+from hauberk.data import load as load_data
 from hauberk.dataset import Data, Examples
 from hauberk.parametrize import state
 
@@ -83,3 +85,27 @@ def artifact_of(net: nn.Module, shape: tuple[int, ...], classes: int = 10) -> Ar
 def shapes(model: nn.Module) -> list[tuple[int, ...]]:
     """The shapes of all parameters, in order."""
     return [tuple(p.shape) for p in model.parameters()]
+
+
+def honest_net() -> nn.Module:
+    """A small convolutional net, trained on digits for a second or two."""
+    data = load_data("digits")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1, stride=2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(128, 32),
+            nn.ReLU(),
+            nn.Linear(32, 10),
+        )
+        optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+        for _ in range(15):
+            for part in torch.randperm(len(data.train)).split(64):
+                loss = F.cross_entropy(net(data.train.images(part)), data.train.y[part])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+    return net
