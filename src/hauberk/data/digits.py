@@ -1,14 +1,12 @@
-"""The embedded default: 1,797 handwritten digits of 8 × 8 pixels, in the file ``digits.npz``.
+"""The embedded default: 1,797 handwritten digits of 8 × 8 pixels, from scikit-learn's own wheel.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (CC BY 4.0,
-doi:10.24432/C50P49): the test set, in the order of ``sklearn.datasets.load_digits``. The file is
-shipped because scikit-learn and scipy take 200 MB and two seconds of import.
+doi:10.24432/C50P49), as shipped in `sklearn.datasets`.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,16 +14,16 @@ import torch
 from hauberk.data.holdout import stratified
 from hauberk.dataset import Data, Examples
 
-_FILE = Path(__file__).with_name("digits.npz")
 _LEVELS = 16
 
 
 def load_digits() -> Data:
     """Digits as uint8 of shape (count, 1, 8, 8), in a fixed split of about 60, 15 and 25%."""
-    with np.load(_FILE, allow_pickle=False) as found:
-        images, labels = found["images"], found["labels"]
-    pixels = torch.from_numpy(np.rint(images * (255 / _LEVELS)).astype(np.uint8))
-    every = Examples(pixels[:, None].contiguous(), torch.from_numpy(labels).long())
+    from sklearn import datasets  # two seconds of import that other data need not pay
+
+    found = datasets.load_digits()
+    pixels = torch.from_numpy(np.rint(found.images * (255 / _LEVELS)).astype(np.uint8))
+    every = Examples(pixels[:, None].contiguous(), torch.from_numpy(found.target).long())
     order = stratified(every.y, "digits")
     test, validation = round(0.25 * len(every)), round(0.15 * len(every))
     borders = (0, test, test + validation, len(every))
