@@ -66,8 +66,8 @@ class Attack(ABC):
     ) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients.
 
-        It asks ``loss`` about points of the threat only; where `Threat.widest` is above 1 it may
-        come from outside, and what it asks about there counts for nothing.
+        It asks ``loss`` about points of the threat only; where `Threat.approach` gives larger sets
+        it may come from outside, and points there do not count.
         """
 
     def legs(self, threat: Threat) -> Sequence[Attack]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from math import inf
 from typing import final
 
@@ -47,9 +48,13 @@ class Threat(ABC):
     def scaled(self, factor: float) -> Threat:
         """The same kind of set, ``factor`` times as large."""
 
-    def widest(self) -> float:
-        """How many times as large a set a long search should begin in; by default 1, its own."""
-        return 1.0
+    def approach(self, steps: int) -> Sequence[Threat]:
+        """Larger sets through which a long search should come from outside; by default none.
+
+        Args:
+            steps: of the search, one for each set; the first set is the largest.
+        """
+        return ()
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Measured harm: curves through what was seen, and plans that follow them."""
+"""Measured distortion: curves through what was seen, and plans that follow them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice, Codec, angles, cut
-from hauberk.allocation.distortion import Curve, Harm
+from hauberk.allocation.distortion import Curve, Distortion
 from hauberk.artifact.lengths import bits, price
 from hauberk.ops.kmeans import kmeans
 from hauberk.ops.topk import cut_smallest
@@ -44,9 +44,9 @@ def test_the_two_angles_add_up_to_the_whole_one() -> None:
 def test_a_plan_takes_from_those_that_feel_nothing() -> None:
     g = torch.Generator().manual_seed(0)
     w = {name: torch.randn(64, 64, generator=g) for name in ("dull", "keen")}
-    harms = {"dull": Harm(Curve(beyond=0.05), Curve(beyond=0.05)), "keen": Harm()}
+    distortions = {"dull": Distortion(Curve(beyond=0.05), Curve(beyond=0.05)), "keen": Distortion()}
     alike = ByteBudget(8 * 800, CODEC).fitted_plan(w)
-    told = ByteBudget(8 * 800, CODEC, harms=harms)
+    told = ByteBudget(8 * 800, CODEC, distortions=distortions)
     plan = told.fitted_plan(w)
     assert plan["dull"].kept < 0.5 * alike["dull"].kept
     assert plan["keen"].kept > 1.2 * alike["keen"].kept
@@ -56,7 +56,9 @@ def test_a_plan_takes_from_those_that_feel_nothing() -> None:
 def test_who_feels_rounding_alone_gets_the_bits() -> None:
     w = {"": torch.randn(64, 64, generator=torch.Generator().manual_seed(0))}
     coarse, fine = (
-        ByteBudget(8 * 600, CODEC, harms={"": Harm(Curve(beyond=1.0), Curve(beyond=b))}).plan(w)[""]
+        ByteBudget(
+            8 * 600, CODEC, distortions={"": Distortion(Curve(beyond=1.0), Curve(beyond=b))}
+        ).plan(w)[""]
         for b in (0.2, 20.0)
     )
     assert isinstance(fine, Choice)

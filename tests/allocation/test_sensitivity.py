@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import hauberk as hb
 from hauberk.allocation.byte_budget import Choice, cut
-from hauberk.allocation.sensitivity import measured, mildest
-from hauberk.allocation.tensors import Packing
+from hauberk.allocation.sensitivity import least_distorting, measured
+from hauberk.allocation.tensors import CodedTensors
 from hauberk.dataset import Examples
 from hauberk.objectives import Adversarial, Natural
 
@@ -51,17 +51,17 @@ def examples(net: TwoWays) -> Examples:
 @pytest.mark.parametrize("reuse", [False, True])
 def test_a_layer_that_hardly_counts_is_found(net: TwoWays, examples: Examples, reuse: bool) -> None:
     objective = Adversarial(hb.Linf(0.05), hb.PGD.soft(2))
-    harms = measured(Packing(net, NAMES, 8, True), objective, examples, reuse)
+    distortions = measured(CodedTensors(net, NAMES, 8, True), objective, examples, reuse)
     grid = torch.linspace(0.05, 0.5, 10).double().numpy()
     for curve in ("cut", "rounding"):
-        keen, dull = (getattr(harms[name], curve)(grid) for name in NAMES)
+        keen, dull = (getattr(distortions[name], curve)(grid) for name in NAMES)
         assert (dull < 0.2 * keen).all(), curve
 
 
 def test_the_loss_is_the_problem_s_own(net: TwoWays, examples: Examples) -> None:
     """Without an attack the curve is the loss of the cut network, to the digit."""
     (name, *_), w = NAMES, net.keen.weight.detach()
-    harm = measured(Packing(net, NAMES, 8, True), Natural(), examples, reuse=False)[name]
+    distortion = measured(CodedTensors(net, NAMES, 8, True), Natural(), examples, reuse=False)[name]
     x, y = examples.images(), examples.y
 
     def loss(weight: Tensor) -> float:
@@ -72,7 +72,7 @@ def test_the_loss_is_the_problem_s_own(net: TwoWays, examples: Examples) -> None
 
     kept = round(0.1 * w.numel())
     few = torch.where(w.abs() >= w.abs().flatten().sort(descending=True).values[kept - 1], w, 0)
-    assert harm.cut.losses[-1] == pytest.approx(loss(few) - loss(w), rel=1e-3)
+    assert distortion.cut.losses[-1] == pytest.approx(loss(few) - loss(w), rel=1e-3)
 
 
 def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
@@ -80,44 +80,46 @@ def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
 ) -> None:
     net.train()
     before = copy.deepcopy(net.state_dict())
-    packing, objective = Packing(net, NAMES, 8, True), Adversarial(hb.Linf(0.05))
-    first, again = (measured(packing, objective, examples, reuse=True) for _ in range(2))
+    tensors, objective = CodedTensors(net, NAMES, 8, True), Adversarial(hb.Linf(0.05))
+    first, again = (measured(tensors, objective, examples, reuse=True) for _ in range(2))
     assert first == again
-    mildest(packing, packing.trims(packing.length_bits - 64), objective, examples, reuse=True)
+    least_distorting(
+        tensors, tensors.trims(tensors.length_bits - 64), objective, examples, reuse=True
+    )
     assert net.training and all(p.requires_grad for p in net.parameters())
     assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
 
 
 def test_a_trim_cuts_one_tensor_and_no_more_of_it_than_it_must(net: TwoWays) -> None:
-    packing = Packing(net, NAMES, 8, True)
-    packing.take({name: Choice(40, 8) for name in NAMES})
-    before, limit = packing.detached, packing.length_bits - 100
-    plans = list(packing.trims(limit))
+    tensors = CodedTensors(net, NAMES, 8, True)
+    tensors.take({name: Choice(40, 8) for name in NAMES})
+    before, limit = tensors.detached, tensors.length_bits - 100
+    plans = list(tensors.trims(limit))
     assert len(plans) == len(NAMES)
     for name, plan in zip(NAMES, plans, strict=True):
         trimmed = cut(before, plan)
         (other,) = set(NAMES) - {name}
         assert torch.equal(trimmed[other], before[other])
-        assert packing.length(trimmed) <= limit
+        assert tensors.length(trimmed) <= limit
         more = {**plan, name: plan[name]._replace(kept=plan[name].kept + 1)}
-        assert packing.length(cut(before, more)) > limit
-    assert not list(packing.trims(1.0)), "no tensor is emptied"
+        assert tensors.length(cut(before, more)) > limit
+    assert not list(tensors.trims(1.0)), "no tensor is emptied"
 
 
 def test_a_trim_of_weights_without_a_codebook_gives_them_one(net: TwoWays) -> None:
-    packing = Packing(net, NAMES, 3, True)
-    plans = list(packing.trims(0.9 * packing.length_bits))
+    tensors = CodedTensors(net, NAMES, 3, True)
+    plans = list(tensors.trims(0.9 * tensors.length_bits))
     assert plans and all(choice.values <= 8 for plan in plans for choice in plan.values())
 
 
 def test_of_several_plans_the_one_that_costs_least_is_taken(
     net: TwoWays, examples: Examples
 ) -> None:
-    packing = Packing(net, NAMES, 8, True)
-    packing.take({name: Choice(40, 8) for name in NAMES})
-    plans = list(packing.trims(packing.length_bits - 100))
+    tensors = CodedTensors(net, NAMES, 8, True)
+    tensors.take({name: Choice(40, 8) for name in NAMES})
+    plans = list(tensors.trims(tensors.length_bits - 100))
     with torch.no_grad():
         told = replace(examples, y=net(examples.images()).argmax(1))
     for order in (plans, plans[::-1]):
-        plan = mildest(packing, order, Adversarial(hb.Linf(0.01)), told, reuse=False)
+        plan = least_distorting(tensors, order, Adversarial(hb.Linf(0.01)), told, reuse=False)
         assert plan["dull.weight"].kept < plan["keen.weight"].kept == 40

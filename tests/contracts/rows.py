@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from hauberk.allocation.distortion import Curve, Harm
+from hauberk.allocation.distortion import Curve, Distortion
 from hauberk.attacks import FGSM, PGD, MinMaxPGD
 from hauberk.constraints import (
     Annealed,
@@ -52,8 +52,8 @@ from hauberk.objectives import (
     Rate,
     SharedWeights,
     Supervised,
-    Tariff,
     Teacher,
+    TensorRate,
     Trades,
     WeightPerturbed,
 )
@@ -236,7 +236,7 @@ BUDGETS = [
         "measured",
         0.3,
         most_bits=4,
-        harm=Harm(Curve((0.1, 1.0), (0.5, 1.0), 2.0), Curve((0.2,), (2.0,))),
+        distortion=Distortion(Curve((0.1, 1.0), (0.5, 1.0), 2.0), Curve((0.2,), (2.0,))),
     ),
 ]
 
@@ -270,7 +270,7 @@ OBJECTIVES = [  # for helpers.nets.normed, on helpers.nets.batch
     Distilled(_ONE, _TEACHER, attack=True),
     WeightPerturbed(_ONE),
     Distilled(WeightPerturbed(_TWO), _TEACHER, share=0.5),
-    Rate({"0.weight": Tariff(0.1), "3.weight": Tariff(0.2)}, rest_bits=100.0),
+    Rate({"0.weight": TensorRate(0.1), "3.weight": TensorRate(0.2)}, rest_bits=100.0),
 ]
 WRAPPERS: list[Callable[[Supervised], Objective]] = [  # objectives that are made of another
     lambda inner: Distilled(inner, _TEACHER),

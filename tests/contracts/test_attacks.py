@@ -84,8 +84,10 @@ def test_asks_about_points_of_the_threat_unless_it_comes_from_outside(
         return F.cross_entropy(net(images), y, reduction="none")
 
     attack(loss, x, threat, torch.Generator().manual_seed(2))
-    outside = max(part.widest() for part in threat.parts())
-    assert all(threat.scaled(outside).contains(images, x) for images in asked)
+    parts = threat.parts()
+    larger = [s.radius() / part.radius() for part in parts for s in part.approach(1)]
+    outside = threat.scaled(max(larger, default=1.0))
+    assert all(outside.contains(images, x) for images in asked)
 
 
 @pytest.mark.parametrize("threat", [t for t in THREATS if t.parts() == (t,)], ids=str)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import hauberk as hb
-from hauberk.allocation.costs import Prices
+from hauberk.allocation.costs import FileCosts
 from hauberk.artifact import dense_bytes
 from hauberk.constraints import PerTensor, Sparsity
 from hauberk.dataset import Data, Examples
@@ -163,7 +163,9 @@ class Priced(Filters):
         whole = dense_bytes(model.state_dict()) if self.packaging.slim else None
         yield from super().stages(model, threat, sample)
         shipped = slim(model, sample.images(slice(1))) if self.packaging.slim else model
-        self.found.append(Prices.of(shipped, sample, HIDDEN, self.packaging.half, whole).file_bytes)
+        self.found.append(
+            FileCosts.of(shipped, sample, HIDDEN, self.packaging.half, whole).file_bytes
+        )
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice, Codec, cut
-from hauberk.allocation.distortion import Harm
+from hauberk.allocation.distortion import Distortion
 from hauberk.artifact.lengths import bits, price
 from hauberk.types import Weights
 
@@ -19,21 +19,21 @@ class BudgetRow:
         name: for the test's name.
         share: how far between the two, above 0; the tree itself is feasible from 1 on.
         most_bits: of a codebook.
-        harm: what is felt of the angles, the same in each layer.
+        distortion: what is felt of the angles, the same in each layer.
     """
 
     name: str
     share: float
     most_bits: int = 8
-    harm: Harm | None = None
+    distortion: Distortion | None = None
 
     def make(self, w: Weights) -> ByteBudget:
         least, whole = (
             sum(map(bits, each.values())) for each in (cut(w, dict.fromkeys(w, Choice(1, 1))), w)
         )
         limit = ceil(least + self.share * max(0.0, whole - least))
-        harms = dict.fromkeys(w, self.harm) if self.harm else {}
-        return ByteBudget(limit, Codec(bits, price), self.most_bits, harms)
+        distortions = dict.fromkeys(w, self.distortion) if self.distortion else {}
+        return ByteBudget(limit, Codec(bits, price), self.most_bits, distortions)
 
     def __str__(self) -> str:
         return self.name

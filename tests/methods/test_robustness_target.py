@@ -14,7 +14,7 @@ import torch
 from tests.helpers.nets import mlp, toy
 
 import hauberk as hb
-from hauberk.allocation.search import Descending, RobustTarget, Trimming
+from hauberk.allocation.search import RobustTarget, SizeSearch, TrimSearch
 from hauberk.attacks import PGD
 from hauberk.cli import main
 from hauberk.evaluation import Proportion, Subject, under_attack
@@ -170,8 +170,8 @@ def test_what_the_margin_promises_holds_for_random_shares() -> None:
     assert passed < 0.06
 
 
-def _searched(robust: Callable[[float], float], need: float, tries: int) -> Descending:
-    search = Descending(need, 10_000.0, met=80_000.0)
+def _searched(robust: Callable[[float], float], need: float, tries: int) -> SizeSearch:
+    search = SizeSearch(need, 10_000.0, met=80_000.0)
     for _ in range(tries):
         search.note(robust(search.bits), search.bits)
     return search
@@ -186,7 +186,7 @@ def test_the_search_closes_on_the_smallest_that_meets_the_target() -> None:
 
 
 def test_the_search_comes_down_slowly_and_tries_the_line_between_both_sides() -> None:
-    search = Descending(0.8, 10_000.0, met=80_000.0)
+    search = SizeSearch(0.8, 10_000.0, met=80_000.0)
     search.note(0.9, 10_000.0)
     assert search.bits == pytest.approx(7000)
     search.note(0.77, 7000.0)
@@ -196,7 +196,7 @@ def test_the_search_comes_down_slowly_and_tries_the_line_between_both_sides() ->
 
 
 def test_nothing_is_tried_below_the_least_file() -> None:
-    search = Descending(0.8, 1000.0, met=8000.0, least=900.0)
+    search = SizeSearch(0.8, 1000.0, met=8000.0, least=900.0)
     for _ in range(3):
         assert search.bits >= 900.0
         search.note(0.9, search.bits)
@@ -205,7 +205,7 @@ def test_nothing_is_tried_below_the_least_file() -> None:
 
 def _trimmed(bits: float, enough: float, least: float = 0.0) -> tuple[float, list[float]]:
     """What is left of so many bits, of which ``enough`` are robust enough, and what was tried."""
-    trimming, tried = Trimming(least), list[float]()
+    trimming, tried = TrimSearch(least), list[float]()
     while (limit := trimming.limit(bits)) is not None:
         tried.append(round(limit, 1))
         trimming.note(limit >= enough)
@@ -221,7 +221,7 @@ def test_a_trim_takes_a_twentieth_and_after_each_failure_half_as_much_down_to_a_
 
 
 def test_where_none_has_met_it_but_a_cut_the_search_goes_up_half_way() -> None:
-    search = Descending(0.8, 1000.0, met=8000.0)
+    search = SizeSearch(0.8, 1000.0, met=8000.0)
     search.note(0.5, 1000.0)
     assert search.bits == pytest.approx((1000 * 8000) ** 0.5) and search.failed == 1000.0
 
@@ -235,7 +235,7 @@ def _words(start: Path, out: Path, target: str) -> list[str]:
     return (
         f"compress --from {start / 'dense.hbk'} --data {start / 'few.npz'} --threat linf:0.02 "
         f"--robust-at-least {target} --epochs 1 --codebook-epochs 1 --legs 1 --most-bits 1 "
-        f"--judge-steps 2 --attack pgd:2 --json --out {out}"
+        f"--robust_accuracy-steps 2 --attack pgd:2 --json --out {out}"
     ).split()
 
 
@@ -272,7 +272,7 @@ def test_the_command_makes_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = (
         "compress --model digits-cnn --data digits --threat linf:0.02 --robust-at-least 60% "
         "--attack-steps 1 --dense-epochs 8 --epochs 3 --codebook-epochs 1 --legs 1 --most-bits 2 "
-        f"--judge-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
+        f"--robust_accuracy-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
     ).split()
     with pytest.raises(SystemExit) as stop:
         main.main(words)

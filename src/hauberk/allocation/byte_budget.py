@@ -4,15 +4,16 @@
 
 Layer l has the candidates (K, b): its K largest weights, in a codebook of 2ᵇ values, for which
 cos² = 1 − D / ‖w_l‖², D the squared error. One from each layer is a multiple-choice knapsack,
-solved on the lower convex hull: for a price λ of a bit each layer takes its own
+solved on the lower convex hull: at a price λ of a bit each layer takes its own
 ``argmin H(K, b) + λ R(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
-Departure from the nearest point: angles for distances, so that the scale of a layer is no matter
-and none is emptied, its cosine being zero; LAMP (Lee et al., 2021, arXiv 2010.07611) is the same
-measure where every weight costs alike. Layers feel the same angle very differently, though: where
-the loss has been measured, H is a `Harm`, that loss as a function of the angles. A squared error
-weighed by the Fisher information, tried before, foretells small errors; these are not small, and on
-digits it emptied the widest layer. The plan's prices are estimates; the answer is cut by the
-codec's own length, on a geometric way from one plan to the next.
+
+This is no Euclidean projection: the nearest point in angle is sought, not in distance, and only
+approximately. Angles are scale-invariant, and emptying a layer costs infinity (cosine 0); LAMP (Lee
+et al., 2021, arXiv 2010.07611) is the same measure if every weight costs the same. Layers tolerate
+the same angle very differently, though: where the loss was measured, H is a `Distortion`, that loss
+as a function of the angles. A squared error weighted by the Fisher information predicts small
+errors only; on digits it emptied the widest layer. The knapsack uses estimated costs R; the answer
+is reached on a geometric path from one plan to the next, by the codec's exact length.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hauberk.allocation.distortion import Harm
+from hauberk.allocation.distortion import Distortion
 from hauberk.constraints.checks import refuse_nonfinite
 from hauberk.ops.kmeans import kmeans, sketches
 from hauberk.ops.topk import keep_largest
@@ -36,13 +37,13 @@ from hauberk.types import Weights
 
 _Table: TypeAlias = NDArray[np.float64]
 _COUNTS = 40
-"""Kept counts that are tried for a layer, evenly spread on a logarithmic scale."""
+"""Kept counts that are tried for a layer, evenly spaced on a logarithmic scale."""
 _ANCHORS = 12
-"""Of them, those whose codebooks are looked at; the errors of the others lie between."""
+"""Kept counts whose codebook errors are computed; those between are interpolated."""
 _SAMPLE = 1 << 12
-"""Kept weights that stand for all of them where a codebook's error is measured."""
+"""Kept weights that are sampled to measure the error of a codebook."""
 _TINY = 1e-15
-"""Of a layer's energy, at least, is taken to be left: nothing has a finite price."""
+"""Least fraction of a layer's energy that counts as left, so that no angle is infinite."""
 
 
 class Choice(NamedTuple):
@@ -54,16 +55,16 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Codec:
-    """What things cost in a file.
+    """What tensors take in a file.
 
     Attributes:
-        length: of a tensor, in bits, exactly.
-        price: estimates for one tensor with its K largest weights in 2ᵇ values: a table over all K
-            and all b, in bits.
+        length: exact, of one tensor, in bits.
+        estimate: of one tensor with its K largest weights in 2ᵇ values, a table over all K and b,
+            in bits.
     """
 
     length: Callable[[Tensor], float]
-    price: Callable[[Tensor, Sequence[int], Sequence[int]], _Table]
+    estimate: Callable[[Tensor, Sequence[int], Sequence[int]], _Table]
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class ByteBudget(Constraint):
     """``{w : Σ_l length(w_l) ≤ B}`` for a codec's own length.
 
     Attributes:
-        limit_bits: B, without what the file holds beside these tensors.
-        codec: what things cost.
-        most_bits: of a codebook, at most.
-        harms: what was measured, by name: of every layer, or of none.
+        limit_bits: B, for these tensors alone, without the rest of the file.
+        codec: lengths and their estimates.
+        most_bits: largest number of bits of a codebook index.
+        distortions: measured losses by layer name: of every layer, or of none (angles alone).
 
     Raises:
         ValueError: for a budget below one bit, or bits outside 1…8.
@@ -83,7 +84,7 @@ class ByteBudget(Constraint):
     limit_bits: int
     codec: Codec = field(repr=False)
     most_bits: int = 8
-    harms: Mapping[str, Harm] = field(default_factory=dict, repr=False)
+    distortions: Mapping[str, Distortion] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.limit_bits < 1:
@@ -157,7 +158,10 @@ class ByteBudget(Constraint):
 
     def _around(self, w: Weights) -> tuple[dict[str, Choice], dict[str, Choice]]:
         """The hull's points on both sides of the budget: the one above, and the one within it."""
-        menus = {n: self._menu(t, self.harms[n] if self.harms else Harm()) for n, t in w.items()}
+        menus = {
+            n: self._menu(t, self.distortions[n] if self.distortions else Distortion())
+            for n, t in w.items()
+        }
         cheap, dear = 0.0, 1.0
         while self._spent(menus, dear) > self.limit_bits and dear < 1e30:
             cheap, dear = dear, dear * 8
@@ -180,15 +184,15 @@ class ByteBudget(Constraint):
         """B."""
         return self.limit_bits
 
-    def _menu(self, t: Tensor, harm: Harm) -> _Menu:
+    def _menu(self, t: Tensor, distortion: Distortion) -> _Menu:
         alive = max(1, int(torch.count_nonzero(t)))
         counts = np.unique(np.geomspace(1, alive, _COUNTS).round().astype(np.int64))
         bits = list(range(1, self.most_bits + 1))
         return _Menu(
             counts,
             np.array(bits),
-            _harms(t, counts, bits, harm),
-            self.codec.price(t, counts.tolist(), bits),
+            _distortions(t, counts, bits, distortion),
+            self.codec.estimate(t, counts.tolist(), bits),
         )
 
     def _spent(self, menus: Mapping[str, _Menu], price: float) -> float:
@@ -197,15 +201,15 @@ class ByteBudget(Constraint):
 
 @dataclass(frozen=True)
 class _Menu:
-    """One layer's candidates: harm and cost of each count (rows) in each number of bits."""
+    """One layer's candidates: distortion and cost of each count (rows) in each number of bits."""
 
     counts: NDArray[np.int64]
     bits: NDArray[np.int64]
-    harms: _Table
+    distortions: _Table
     costs: _Table
 
     def choice(self, price: float) -> Choice:
-        """``argmin harm + price · cost``."""
+        """``argmin distortion + price · cost``."""
         row, column = self._best(price)
         return Choice(int(self.counts[row]), 1 << int(self.bits[column]))
 
@@ -214,7 +218,7 @@ class _Menu:
         return float(self.costs[self._best(price)])
 
     def _best(self, price: float) -> tuple[int, int]:
-        row, column = divmod(int((self.harms + price * self.costs).argmin()), len(self.bits))
+        row, column = divmod(int((self.distortions + price * self.costs).argmin()), len(self.bits))
         return row, column
 
 
@@ -255,13 +259,17 @@ def _angle(error: _Table | float, energy: _Table | float) -> _Table:
     return found
 
 
-def _harms(t: Tensor, counts: NDArray[np.int64], bits: Sequence[int], harm: Harm) -> _Table:
+def _distortions(
+    t: Tensor, counts: NDArray[np.int64], bits: Sequence[int], distortion: Distortion
+) -> _Table:
     """Of the K largest in 2ᵇ values for each K and b."""
     ordered = t.detach().flatten().double().cpu()
     ordered = ordered[ordered.abs().argsort(descending=True)]
     energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)]).numpy()
     cut = _angle(energy[-1] - energy[counts], energy[-1])
-    return harm.cut(cut)[:, None] + harm.rounding(_roundings(ordered, energy, counts, bits))
+    return distortion.cut(cut)[:, None] + distortion.rounding(
+        _roundings(ordered, energy, counts, bits)
+    )
 
 
 def _roundings(

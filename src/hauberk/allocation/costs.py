@@ -1,4 +1,4 @@
-"""What a network's weights may still take in its file, for methods that plan its bytes.
+"""Costs: what a network's weights may still take in its file, for methods that plan its bytes.
 
 bytes of the file = rest + Σ_l length(w_l) / 8,   rest = header, names, biases, norms
 """
@@ -17,18 +17,18 @@ from hauberk.artifact.ans import histogram_bits
 from hauberk.artifact.lengths import bits, price
 from hauberk.constraints import Float16
 from hauberk.dataset import Examples
-from hauberk.objectives import Tariff
+from hauberk.objectives import TensorRate
 
 
 @dataclass(frozen=True)
-class Prices:
-    """What is in a file beside the tensors that are compressed.
+class FileCosts:
+    """Bytes of a file, split into the compressed tensors and the rest.
 
     Attributes:
-        names: of the tensors that are compressed.
-        file_bytes: of the whole file as it would be now.
-        rest_bytes: of all in it but these tensors.
-        dense_bytes: of the whole network in float32.
+        names: of the compressed tensors.
+        file_bytes: the whole file, if it were written now.
+        rest_bytes: everything in it but these tensors.
+        dense_bytes: the whole network in float32.
     """
 
     names: Sequence[str]
@@ -43,14 +43,14 @@ class Prices:
         names: Sequence[str],
         half: bool,
         whole: int | None = None,
-    ) -> Prices:
-        """Those of the network as it is now.
+    ) -> FileCosts:
+        """Costs of the network as it is now.
 
         Args:
-            model: whose file is meant.
+            model: the network.
             sample: of its data, for the header.
-            names: of the tensors that are compressed.
-            half: whether numbers leave as float16.
+            names: of the compressed tensors.
+            half: whether values are written as float16.
             whole: the dense network's bytes in float32, where ``model`` is a slim form of it.
         """
         tensors = dict(model.state_dict())
@@ -64,18 +64,18 @@ class Prices:
             labels=sample.names,
         ).nbytes
         rest = file - int(sum(bits(shipped[name]) for name in names) / 8)
-        return Prices(names, file, rest, whole or dense_bytes(tensors))
+        return FileCosts(names, file, rest, whole or dense_bytes(tensors))
 
 
 def codec(half: bool) -> Codec:
-    """The file's own lengths and prices, of tensors as they are shipped."""
+    """The exact lengths and the estimates of the file format, for tensors as they are shipped."""
     return Codec(
         lambda t: bits(as_shipped(t, half)), lambda t, k, b: price(as_shipped(t, half), k, b)
     )
 
 
 def as_shipped(t: Tensor, half: bool) -> Tensor:
-    """``t`` as it stands in the file."""
+    """``t`` as it is written to the file."""
     return Float16().project({"": t})[""] if half else t
 
 
@@ -88,13 +88,13 @@ def round_half(model: nn.Module) -> None:
         p.copy_(rounded[name])
 
 
-def tariff(cut: Tensor, threshold: float, half: bool) -> Tariff:
-    """What a kept weight costs in a tensor that is kept like this one.
+def tensor_rate(cut: Tensor, threshold: float, half: bool) -> TensorRate:
+    """The rate of a tensor whose kept weights are like those of this one.
 
     Args:
         cut: sparse and quantised.
-        threshold: magnitude at which a weight is kept or not.
-        half: whether numbers leave as float16.
+        threshold: magnitude above which a weight is kept.
+        half: whether values are written as float16.
     """
     shipped = as_shipped(cut.detach(), half).cpu()
     _, seen = torch.unique(shipped[shipped != 0], return_counts=True)
@@ -102,4 +102,4 @@ def tariff(cut: Tensor, threshold: float, half: bool) -> Tariff:
     where = positions.cost_bits(places, tuple(shipped.shape))
     codes = histogram_bits(seen.numpy())
     fixed = max(0.0, bits(shipped) - where - codes)
-    return Tariff.of(shipped, threshold, where, codes, fixed)
+    return TensorRate.of(shipped, threshold, where, codes, fixed)

@@ -1,10 +1,10 @@
-"""What a cut does to the loss, as a function of the angle by which it turns a layer's weights.
+"""Distortion: the loss that pruning and rounding a layer cause, as functions of an angle.
 
-    loss(w_l cut to (K, b)) − loss(w) ≈ P_l(d_K) + Q_l(d_b)
-    d_K = −log(1 − cut energy / energy),   d_b = −log(1 − rounding error / kept energy)
+    loss(w_l compressed to (K, b)) − loss(w) ≈ P_l(d_K) + Q_l(d_b)
+    d_K = −log(1 − pruned energy / energy),   d_b = −log(1 − rounding error / kept energy)
 
-d_K + d_b = −log cos² ∠(w'_l, w_l): both are errors of the same scale, of which a network may feel
-one and hardly the other. P and Q go through what was measured, linearly between, and never fall.
+d_K + d_b = −log cos² ∠(w'_l, w_l). Both errors have the same scale, but a network may be sensitive
+to one and hardly to the other. P and Q interpolate the measurements linearly and never fall.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Angles: TypeAlias = NDArray[np.float64]
-"""−log cos², of any shape."""
+"""Values of −log cos², of any shape."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A loss over angles: linear from point to point, from (0, 0) on.
+    """A loss over angles: piecewise linear from (0, 0).
 
     Attributes:
         angles: rising, above 0.
@@ -36,14 +36,14 @@ class Curve:
 
     @staticmethod
     def through(points: Iterable[tuple[float, float]], least: float) -> Curve:
-        """Through measured (angle, loss), noise and all: it rises by ``least`` an angle anywhere.
+        """The curve through noisy (angle, loss) points; its slope is at least ``least`` everywhere.
 
-        Where a larger angle was found to cost less it costs the same; beyond the last point the
-        curve goes on as its steepest stretch, for what was not measured is not to be hoped for.
+        A larger angle never costs less than a smaller one. Beyond the last point the curve
+        continues with its steepest slope, a cautious extrapolation.
 
         Args:
-            points: in any order; those at angle 0 say nothing.
-            least: slope, above 0: nothing is free.
+            points: in any order; those at angle 0 are ignored.
+            least: the smallest slope, above 0.
         """
         known = sorted((a, loss) for a, loss in points if a > 0)
         angles, losses, beyond = [0.0], [0.0], least
@@ -63,11 +63,11 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Harm:
-    """One layer's two curves; unmeasured, an angle costs itself.
+class Distortion:
+    """One layer's two curves; without measurements the loss is the angle itself.
 
     Attributes:
-        cut: P, of weights that are cut.
+        cut: P, of pruned weights.
         rounding: Q, of values that are rounded to a codebook.
     """
 

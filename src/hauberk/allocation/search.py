@@ -1,11 +1,11 @@
-"""A robust accuracy that is asked for, and what so many held-out examples must show for it.
+"""Search: the robust accuracy that is required, its measurement, and the next size to try.
 
     need = target + max(0, z_c √(target (1 − target) / n) − 0.01)
 
-A share p̂ of n examples scatters about the true p with that root; with confidence c, p̂ ≥ need says
-p ≥ target − 0.01, the point within which the target is to be met. Examples of the test split are
-never looked at. Departure: the search asks about several nets and ships one of those that passed,
-on the same examples; that favours lucky ones a little more than the one-sided bound says.
+The accuracy p̂ on n examples has that standard deviation around the true p; with confidence c,
+p̂ ≥ need implies p ≥ target − 0.01, the tolerance within which the target is met. Examples of the
+test split are never used. Departure: the search measures several nets on the same examples and
+ships one that passed, which favours lucky ones slightly more than the one-sided bound states.
 """
 
 from __future__ import annotations
@@ -25,34 +25,33 @@ from hauberk.problem import Infeasible
 from hauberk.threat import Threat
 
 ALLOWED = 0.01
-"""Robust accuracy that may be missing on other examples."""
+"""Tolerance in robust accuracy on other examples."""
 _WORD = 32
-"""Bits by which files grow."""
+"""Files grow by this many bits at a time."""
 
 
 @dataclass(frozen=True)
 class RobustTarget:
-    """``robust ≥ share``, with this confidence.
+    """``robust ≥ fraction``, with this confidence.
 
     Attributes:
-        share: of the inputs, in (0, 1).
+        fraction: of the inputs, in (0, 1).
         confidence: in [0.5, 1).
         n: held-out examples on which it is measured.
 
     Raises:
-        ValueError: a share or confidence outside of its range; no examples.
+        ValueError: a fraction or confidence outside of its range; no examples.
     """
 
-    share: float
+    fraction: float
     confidence: float
     n: int
 
     def __post_init__(self) -> None:
-        """Refuse targets that mean nothing."""
-        if not 0 < self.share < 1:
+        if not 0 < self.fraction < 1:
             raise ValueError(
-                f"robust_at_least was given as {self.share:g}; give a share between 0 and 1, such "
-                "as 90% or 0.9."
+                f"robust_at_least was given as {self.fraction:g}; give a fraction between 0 and "
+                "1, such as 90% or 0.9."
             )
         if not 0.5 <= self.confidence < 1:
             raise ValueError(
@@ -66,39 +65,39 @@ class RobustTarget:
 
     @property
     def need(self) -> float:
-        """What the held-out examples must show."""
-        deviation = sqrt(self.share * (1 - self.share) / self.n)
+        """The accuracy that the held-out examples must reach."""
+        deviation = sqrt(self.fraction * (1 - self.fraction) / self.n)
         margin = NormalDist().inv_cdf(self.confidence) * deviation - ALLOWED
-        return self.share + max(0.0, margin)
+        return self.fraction + max(0.0, margin)
 
     def met(self, seen: Proportion) -> bool:
-        """Whether they show it."""
+        """Whether they reach it."""
         return seen.accuracy >= self.need
 
     def refuse_above(self, dense: Proportion) -> None:
-        """Raise where the network before any compression is not robust enough.
+        """Raise if the dense network is not robust enough.
 
         Raises:
             Infeasible: naming what it reaches.
         """
         if not self.met(dense):
             raise Infeasible(
-                f"robust_at_least was given as {self.share:.1%}, for which {self.need:.1%} of the "
-                f"{self.n:,} validation examples must withstand the attack; the best reached is "
-                f"the dense network's own {dense.accuracy:.1%}: give a lower share, or start from "
-                "a more robust network."
+                f"robust_at_least was given as {self.fraction:.1%}, for which {self.need:.1%} of "
+                f"the {self.n:,} validation examples must withstand the attack; the best reached "
+                f"is the dense network's own {dense.accuracy:.1%}: give a lower fraction, or start "
+                "from a more robust network."
             )
 
 
 @dataclass(frozen=True)
-class Judge:
+class RobustAccuracy:
     """Measures the robust accuracy of a network as it would ship.
 
     Attributes:
         threat: what the adversary may do.
         examples: that are attacked.
-        steps: of PGD, each point on its way counted.
-        half: whether numbers leave as float16.
+        steps: of PGD; an example is robust if no iterate fools the network.
+        half: whether values are written as float16.
     """
 
     threat: Threat
@@ -107,7 +106,7 @@ class Judge:
     half: bool
 
     def __call__(self, model: nn.Module) -> Proportion:
-        """``model`` is left as it is; equal weights give equal verdicts."""
+        """The accuracy of ``model``, which is not changed; a function of its weights."""
         shipped, place = copy.deepcopy(model), next(model.parameters()).device
         if self.half:
             round_half(shipped)
@@ -118,22 +117,22 @@ class Judge:
 
 
 @dataclass
-class Descending:
+class SizeSearch:
     """The search for the smallest budget that meets the target, one training for each try.
 
-    While none has failed, the next is smaller by a fixed share: a network that is to lose much more
-    in one leg ends less robust than one of its size that came down slowly, and fails where that
-    one would not. Between the smallest that met the target and the largest that did not,
-    robustness is taken for a line in the logarithm of the bits, and the next is where the line
-    comes to what is needed, in the middle half.
+    Until a try fails, the next budget is smaller by a constant factor: a network that loses much
+    more in one stage ends less robust than one that reached the same size slowly. Between the
+    smallest budget that met the target and the largest that did not, robustness is interpolated
+    linearly in the logarithm of the bits, and the next budget is where the line reaches the
+    target, within the middle half.
 
     Attributes:
         need: the robust accuracy that meets the target.
-        bits: what is to be tried next.
-        met: the smallest that met it.
+        bits: the next budget to try.
+        met: the smallest budget that met the target.
         failed: the largest that did not.
-        least: nothing below is tried.
-        step: by which ``bits`` falls while none has failed.
+        least: lower limit of the search.
+        step: factor by which ``bits`` falls until a try fails.
     """
 
     need: float
@@ -147,11 +146,11 @@ class Descending:
 
     @property
     def closed(self) -> bool:
-        """Whether what is between the two is not worth a training."""
+        """Whether the two are within 2% of each other."""
         return self.met <= 1.02 * max(self.failed, self.least)
 
     def note(self, robust: float, used: float) -> None:
-        """A budget was tried, ``used`` bits were taken of it, and it was so ``robust``."""
+        """Record a try: the robust accuracy, and the bits that were used of the budget."""
         if robust < self.need:
             self.failed, self._failed_by = max(self.failed, self.bits), robust
         else:
@@ -159,7 +158,7 @@ class Descending:
         self.bits = max(self.least, self._between() if self.failed else self.met * self.step)
 
     def _between(self) -> float:
-        """Half way where the smallest that met the target is a cut that was not trained."""
+        """The interpolated budget; half way if the smallest that met the target is untrained."""
         share, met, failed = 0.5, self._met_by, self._failed_by
         if met is not None and failed is not None:
             share = min(max((self.need - failed) / (met - failed), 0.25), 0.75)
@@ -167,27 +166,27 @@ class Descending:
 
 
 @dataclass
-class Trimming:
-    """How much is taken off the smallest file at a time: half as much after each failure.
+class TrimSearch:
+    """How much to remove from the smallest file at a time: half as much after each failure.
 
-    It ends when a single word was too much, or when what is left would be below the least.
+    It ends when removing a single word failed, or when the rest would be below the least.
 
     Attributes:
-        least: nothing below is tried.
-        share: of the file's bits that is taken off, if it is more than a word.
+        least: lower limit of the file's bits.
+        fraction: of the file's bits to remove next, if that is more than a word.
     """
 
     least: float = 0.0
-    share: float = 0.05
+    fraction: float = 0.05
     _off: float = field(default=inf, init=False)
     _closed: bool = field(default=False, init=False)
 
     def limit(self, bits: float) -> float | None:
-        """What a file of so many bits is cut to next, if that is worth a try."""
-        self._off = max(self.share * bits, _WORD)
+        """The next size for a file of ``bits``; None if the search has ended."""
+        self._off = max(self.fraction * bits, _WORD)
         return None if self._closed or bits - self._off < self.least else bits - self._off
 
     def note(self, met: bool) -> None:
-        """Whether what was cut so far met the target."""
+        """Record whether the last trim met the target."""
         if not met:
-            self.share, self._closed = self.share / 2, self._off <= _WORD
+            self.fraction, self._closed = self.fraction / 2, self._off <= _WORD

@@ -1,9 +1,9 @@
-"""What a cut of each layer does to the problem's own loss, measured on training examples.
+"""Sensitivity: each layer's `Distortion`, measured by the problem's own loss on training examples.
 
-One layer at a time has its smallest weights cut, or its values rounded to a codebook; the training
-attack goes on against the net as it then is. Layers feel the same angle very differently: of a
-robust net on MNIST, half of a convolution's kept weights cost less than a tenth of the last
-layer's. Nine losses a layer are read, each on all of the examples.
+One layer at a time is pruned to fewer weights or rounded to a codebook, and the training attack
+continues against the changed net. The same angle costs layers very differently: of a robust net on
+MNIST, half of a convolution's kept weights cost less than a tenth of half of the last layer's.
+Each layer takes nine evaluations of the loss, each on all of the examples.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.allocation.byte_budget import Choice, angles, cut
-from hauberk.allocation.distortion import Curve, Harm
-from hauberk.allocation.tensors import Packing
+from hauberk.allocation.distortion import Curve, Distortion
+from hauberk.allocation.tensors import CodedTensors
 from hauberk.attack import frozen
 from hauberk.batch import Batch
 from hauberk.dataset import Examples
@@ -27,67 +27,74 @@ from hauberk.runtime.device import laid_out
 from hauberk.solvers.descent import put
 from hauberk.training.warm_starts import REHEARSALS, WarmStarts
 
-_SHARES = (0.85, 0.65, 0.45, 0.25, 0.1)
-"""Of a layer's kept weights, that stay."""
+_FRACTIONS = (0.85, 0.65, 0.45, 0.25, 0.1)
+"""Fractions of a layer's weights to keep when probing its sensitivity."""
 _BITS = (5, 4, 3, 2)
 _MORE = 3
-"""Attacks on a changed net, which go on from the ends of those on the net itself."""
+"""Attacks in a row on a changed net, from warm starts of the unchanged one."""
 _TOGETHER = 4.0
-"""By how much more rounding counts than was measured: all layers are rounded at once, and trained
-so, where each was read alone."""
+"""Factor on the measured loss of rounding: layers are measured one by one, but all are rounded at
+once and trained so."""
 _BATCH = 256
 _LEAST = 0.005
-"""What any layer's angle costs at least, of what the dearest one's does on its longest way."""
+"""Smallest slope of any curve, as a fraction of the steepest one that was measured."""
 
 
 def measured(
-    packing: Packing, objective: Objective, examples: Examples, reuse: bool
-) -> dict[str, Harm]:
-    """Each tensor's harm, as of the network now, which is left as it was.
+    tensors: CodedTensors, objective: Objective, examples: Examples, reuse: bool
+) -> dict[str, Distortion]:
+    """Each tensor's distortion for the current network, which is not changed.
 
     Args:
-        packing: the network and the names of its tensors.
-        objective: whose loss it is.
-        examples: on which it is read, by the objective's attack.
-        reuse: whether that attack goes on from where the last one ended.
+        tensors: the network and the names of its tensors.
+        objective: its loss, at the inputs that its attack finds.
+        examples: on which it is measured.
+        reuse: whether attacks start from the previous perturbations.
     """
-    place = next(packing.model.parameters()).device
-    scale = _Scale(packing.model, objective, examples.to(place), reuse)
+    place = next(tensors.model.parameters()).device
+    scale = _Scale(tensors.model, objective, examples.to(place), reuse)
     base = scale.settle()
-    points = {name: _points(packing, name, scale, base) for name in packing.names}
+    points = {name: _points(tensors, name, scale, base) for name in tensors.names}
     ways = [max(each) for both in points.values() for each in both if each]
     least = _LEAST * max([loss / angle for angle, loss in ways if loss > 0], default=1.0)
     return {
-        name: Harm(Curve.through(cuts, least), Curve.through(_dearer(rounds), least))
+        name: Distortion(Curve.through(cuts, least), Curve.through(_dearer(rounds), least))
         for name, (cuts, rounds) in points.items()
     }
 
 
-def mildest(
-    packing: Packing,
+def least_distorting(
+    tensors: CodedTensors,
     plans: Iterable[Mapping[str, Choice]],
     objective: Objective,
     examples: Examples,
     reuse: bool,
 ) -> Mapping[str, Choice]:
-    """``argmin_plan loss(w cut by the plan)``, each tried; the network is left as it was.
+    """``argmin_plan loss(w compressed by the plan)``, by trying each; the network is not changed.
 
-    Harms add up what each layer was measured to do alone, on the scale of a leg's cuts; where a
-    few weights are to go, of a network that has few, it is the cuts themselves that tell.
+    Distortions add up what layers cost one by one, at the scale of a stage's pruning. Where a few
+    weights of a small network are to be removed, the loss of the plan itself is more accurate.
+
+    Args:
+        tensors: the network and the names of its tensors.
+        plans: the candidates.
+        objective: its loss, at the inputs that its attack finds.
+        examples: on which it is measured.
+        reuse: whether attacks start from the previous perturbations.
     """
-    place = next(packing.model.parameters()).device
-    scale = _Scale(packing.model, objective, examples.to(place), reuse)
+    place = next(tensors.model.parameters()).device
+    scale = _Scale(tensors.model, objective, examples.to(place), reuse)
     scale.settle()
-    w = {name: t.clone() for name, t in packing.detached.items()}
+    w = {name: t.clone() for name, t in tensors.detached.items()}
 
     def loss(plan: Mapping[str, Choice]) -> float:
-        put(packing.weights, cut(w, plan))
+        put(tensors.weights, cut(w, plan))
         return scale.loss()
 
     try:
         return min(plans, key=loss)
     finally:
-        put(packing.weights, w)
+        put(tensors.weights, w)
 
 
 _Points = list[tuple[float, float]]
@@ -97,30 +104,32 @@ def _dearer(rounds: _Points) -> _Points:
     return [(angle, _TOGETHER * loss) for angle, loss in rounds]
 
 
-def _points(packing: Packing, name: str, scale: _Scale, base: float) -> tuple[_Points, _Points]:
-    """The (angle, loss above the base) of cuts and of rounded values."""
-    live, w = {name: packing.weights[name]}, packing.detached[name].clone()
+def _points(
+    tensors: CodedTensors, name: str, scale: _Scale, base: float
+) -> tuple[_Points, _Points]:
+    """The (angle, loss above the base) of pruned and of rounded tensors."""
+    live, w = {name: tensors.weights[name]}, tensors.detached[name].clone()
     alive = int(w.count_nonzero())
 
-    def harm(t: Tensor) -> float:
+    def distortion(t: Tensor) -> float:
         put(live, {name: t})
         return scale.loss() - base
 
     cuts, rounds = [], []
     try:
-        for kept in sorted({max(1, round(share * alive)) for share in _SHARES}):
+        for kept in sorted({max(1, round(fraction * alive)) for fraction in _FRACTIONS}):
             few = cut_smallest({name: w}, kept, {name: 1.0})[name]
-            cuts.append((angles(w, few, few)[0], harm(few)))
+            cuts.append((angles(w, few, few)[0], distortion(few)))
         for bits in _BITS:
             coarse = kmeans(w, 1 << bits)
-            rounds.append((angles(w, w, coarse)[1], harm(coarse)))
+            rounds.append((angles(w, w, coarse)[1], distortion(coarse)))
     finally:
         put(live, {name: w})
     return [p for p in cuts if p[0] > 0], [p for p in rounds if p[0] > 0]
 
 
 class _Scale:
-    """Reads the objective on the same examples, with the same random numbers, again and again."""
+    """Evaluates the objective on the same examples with the same random numbers."""
 
     def __init__(
         self, model: nn.Module, objective: Objective, examples: Examples, reuse: bool
@@ -130,13 +139,13 @@ class _Scale:
         self.attacks = _MORE if reuse else 1
 
     def settle(self) -> float:
-        """The net's own loss, once its attacks have ended where they do."""
+        """The loss of the net itself, after its attacks have converged."""
         for _ in range(REHEARSALS if self.attacks > 1 else 0):
             self._read()
         return self.loss()
 
     def loss(self) -> float:
-        """Of the net as it is; the ends of these attacks are forgotten."""
+        """The loss of the net as it is; the warm starts are restored afterwards."""
         before = self.warm_starts.perturbations.clone()
         for _ in range(self.attacks):
             value = self._read()

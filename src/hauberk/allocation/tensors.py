@@ -1,4 +1,4 @@
-"""A network's compressed tensors, and what becomes of them in so many bits of a file."""
+"""Coded tensors: a network's compressed tensors, and their forms in a given number of bits."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice, cut
-from hauberk.allocation.costs import codec, tariff
-from hauberk.allocation.distortion import Harm
+from hauberk.allocation.costs import codec, tensor_rate
+from hauberk.allocation.distortion import Distortion
 from hauberk.constraints import Annealed, Codebook, PerTensor, Sparsity, Support
-from hauberk.objectives import Tariff
+from hauberk.objectives import TensorRate
 from hauberk.ops.kmeans import kmeans
 from hauberk.problem import Constraint, Structure
 from hauberk.solvers.descent import put
 from hauberk.types import Weights
 
 CODES = 16
-"""Values of a tensor while it is not decided yet how many bits it gets."""
+"""Codebook values of a tensor before its bits are chosen."""
 
 
 @dataclass(frozen=True)
-class GivenUp(Structure):
-    """``argmin_v Σ_i ½ t² [v_i ≠ 0] + ½ (v_i − w_i)²``: weights below their threshold t are none.
+class HardThreshold(Structure):
+    """``argmin_v Σ_i ½ t² [v_i ≠ 0] + ½ (v_i − w_i)²``: weights below their threshold t become 0.
 
     Attributes:
-        tariffs: with the thresholds, by name.
+        rates: the thresholds are theirs, by tensor name.
     """
 
-    tariffs: Mapping[str, Tariff]
+    rates: Mapping[str, TensorRate]
 
     @torch.no_grad()
     def prox(self, w: Weights, step: float) -> dict[str, Tensor]:
-        """The same for every step: t is where the codec's cost was set against the weights'."""
-        return {n: torch.where(t.abs() >= self.tariffs[n].threshold, t, 0) for n, t in w.items()}
+        """The same for every step, since t is measured on the weights themselves."""
+        return {n: torch.where(t.abs() >= self.rates[n].threshold, t, 0) for n, t in w.items()}
 
 
 @dataclass(frozen=True)
-class Packing:
-    """Which tensors of a network are compressed, and how far at most.
+class CodedTensors:
+    """The tensors of a network that are compressed.
 
     Attributes:
-        model: the network, live.
+        model: the network itself, not a copy.
         names: of the tensors.
-        most_bits: of a codebook, at most.
-        half: whether numbers leave as float16.
-        harms: what cuts do to the loss, by name, where that was measured.
+        most_bits: largest number of bits of a codebook index.
+        half: whether values are written as float16.
+        distortions: measured losses by tensor name; empty if none were measured.
     """
 
     model: nn.Module
     names: Sequence[str]
     most_bits: int
     half: bool
-    harms: Mapping[str, Harm] = field(default_factory=dict)
+    distortions: Mapping[str, Distortion] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
-        """The tensors, live."""
+        """The tensors themselves."""
         every = dict(self.model.named_parameters())
         return {name: every[name] for name in self.names}
 
@@ -70,50 +70,50 @@ class Packing:
 
     @property
     def length_bits(self) -> float:
-        """What they take now."""
+        """Their length in the file."""
         return self.length(self.detached)
 
     def length(self, tree: Weights) -> float:
-        """What other tensors would take."""
+        """The length of other tensors in their place, in bits."""
         return self.budget(1).size_bits(tree)
 
     @property
     def least_bits(self) -> float:
-        """What they take with one weight each."""
+        """Their length with one weight each."""
         return self.length(cut(self.detached, dict.fromkeys(self.names, Choice(1, 1))))
 
     def budget(self, bits: float) -> ByteBudget:
-        """Trees that take so many bits."""
-        return ByteBudget(max(1, int(bits)), codec(self.half), self.most_bits, self.harms)
+        """The set of trees whose length is at most ``bits``."""
+        return ByteBudget(max(1, int(bits)), codec(self.half), self.most_bits, self.distortions)
 
-    def lean(self, keep: float) -> dict[str, Tensor]:
-        """The tensors, with a share of all their weights, by LAMP, in `CODES` values each."""
+    def pruned(self, keep: float) -> dict[str, Tensor]:
+        """The tensors with a fraction of their weights, by LAMP, in `CODES` values each."""
         w = self.detached
         kept = Sparsity(keep).balanced(w).project(w)
         return {name: kmeans(t, CODES) for name, t in kept.items()}
 
-    def tariffs(self, tree: Weights) -> dict[str, Tariff]:
-        """What kept weights cost where ``tree`` is what is kept; the least of them is kept by ½."""
+    def rates(self, tree: Weights) -> dict[str, TensorRate]:
+        """Rates at which ``tree`` is kept; its smallest weight is kept with probability ½."""
         w = self.detached
         return {
-            name: tariff(t, float(w[name][t != 0].abs().min()), self.half)
+            name: tensor_rate(t, float(w[name][t != 0].abs().min()), self.half)
             for name, t in tree.items()
         }
 
-    def kept(self, tariffs: Mapping[str, Tariff]) -> dict[str, Tensor]:
-        """The tensors, without what is below its threshold, in `CODES` values each."""
-        alive = GivenUp(tariffs).prox(self.detached, 1.0)
+    def kept(self, rates: Mapping[str, TensorRate]) -> dict[str, Tensor]:
+        """The tensors without weights below their threshold, in `CODES` values each."""
+        alive = HardThreshold(rates).prox(self.detached, 1.0)
         return {name: kmeans(t, CODES) for name, t in alive.items()}
 
     @torch.no_grad()
     def copy(self, tree: Weights) -> nn.Module:
-        """The network with other tensors."""
+        """A copy of the network with other tensors."""
         net = copy.deepcopy(self.model)
         put(replace(self, model=net).weights, tree)
         return net
 
     def sparser(self, plan: Mapping[str, Choice]) -> Constraint:
-        """The plan's counts, each as a budget that falls while a stage goes, from what is there."""
+        """The plan's counts, as budgets that fall from the current counts during a stage."""
 
         def falling(name: str, t: Tensor) -> Constraint:
             alive = max(1, int(t.count_nonzero()))
@@ -123,11 +123,11 @@ class Packing:
         return PerTensor(Sparsity(1.0), own)
 
     def take(self, plan: Mapping[str, Choice]) -> None:
-        """Cut the network itself."""
+        """Compress the network itself by the plan."""
         put(self.weights, cut(self.detached, plan))
 
     def trims(self, limit_bits: float) -> Iterator[dict[str, Choice]]:
-        """Plans for so many bits at most, each with fewer weights of one tensor alone."""
+        """Plans of at most ``limit_bits``, each of which prunes one tensor only."""
         w, length = self.detached, codec(self.half).length
         lengths = {name: length(t) for name, t in w.items()}
         most = 1 << self.most_bits
@@ -144,7 +144,7 @@ class Packing:
                 yield {**now, name: Choice(low, longest)}
 
     def codebooks(self, plan: Mapping[str, Choice]) -> dict[str, Constraint]:
-        """The plan's support and codebooks."""
+        """The plan's support and codebooks, as constraints."""
         values = {name: choice.values for name, choice in plan.items()}
         support = Support.of(cut(self.detached, plan))
         return {"support": support, "codebook": Codebook(self.most_bits, values)}

@@ -5,14 +5,49 @@ x_adv = Π_Δ(x)( x₀ + α · steepest(∇ₓ loss(x₀)) ),  x₀ random in Δ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import torch
+
+from hauberk.attack import Attack
 from hauberk.attacks.pgd import PGD
+from hauberk.threat import Threat
+from hauberk.types import Images, SampleLoss
 
 
 @dataclass(frozen=True)
-class FGSM(PGD):
-    """A single step of steepest ascent: `PGD` with one step of 1.25 radii."""
+class FGSM(Attack):
+    """A single step of steepest ascent.
 
-    steps: int = field(default=1, init=False)
+    Attributes:
+        track: return the better of start, result and clean image, see `PGD`.
+        reach: length of the step in radii of the threat.
+
+    Raises:
+        ValueError: a reach that is not positive.
+    """
+
+    track: bool = False
     reach: float = 1.25
+
+    def __post_init__(self) -> None:
+        self._pgd()
+
+    def search(
+        self,
+        loss: SampleLoss,
+        x: Images,
+        threat: Threat,
+        rng: torch.Generator,
+        start: Images | None = None,
+    ) -> Images:
+        """The step of `PGD` with one step."""
+        return self._pgd().search(loss, x, threat, rng, start)
+
+    def legs(self, threat: Threat) -> Sequence[Attack]:
+        """Itself, if it tracks."""
+        return self._pgd().legs(threat)
+
+    def _pgd(self) -> PGD:
+        return PGD(1, track=self.track, reach=self.reach)

@@ -6,7 +6,7 @@ The sign, ℓ∞'s steepest direction, also moves the pixels that hardly matter,
 end in a corner of the ball. Where a network has many linear pieces (max pooling) that loses most of
 the attack; `PGD.soft` steps along the gradient itself, clipped, and falls as it goes.
 
-Where a threat asks for it (`Threat.widest`; ℓ1 does), the first half of a long search comes from
+Where a threat asks for it (`Threat.approach`; ℓ1 does), the first half of a long search comes from
 outside: from a random point of a larger set, through smaller and smaller ones. What it asks about
 there counts for nothing.
 """
@@ -68,21 +68,19 @@ class PGD(Attack):
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
         if self.steps < 0:
-            raise ValueError(f"{type(self).__name__} was given steps={self.steps}; give 0 or more.")
+            raise ValueError(f"PGD was given steps={self.steps}; give 0 or more.")
         if self.step_size is not None and not self.step_size > 0:
             raise ValueError(
-                f"{type(self).__name__} was given step_size={self.step_size}; give a positive "
+                f"PGD was given step_size={self.step_size}; give a positive "
                 "length in pixel units, or leave it out for reach · radius / steps."
             )
         if not (self.reach > 0 and self.sharpness > 0):
             raise ValueError(
-                f"{type(self).__name__} was given reach={self.reach}, sharpness={self.sharpness}; "
-                "give positive ones."
+                f"PGD was given reach={self.reach}, sharpness={self.sharpness}; give positive ones."
             )
         if not 0 <= self.approach <= 1:
             raise ValueError(
-                f"{type(self).__name__} was given approach={self.approach}; give a share of the "
-                "steps, in [0, 1]."
+                f"PGD was given approach={self.approach}; give a share of the steps, in [0, 1]."
             )
 
     def legs(self, threat: Threat) -> Sequence[PGD]:
@@ -132,10 +130,9 @@ class PGD(Attack):
 
         What has gone as far as the box lets it is pushed on: in a smaller set it is then kept.
         """
-        widest, steps = threat.widest(), self._outside(threat)
-        x_adv = threat.scaled(widest).sample(x, rng)
-        for i in range(steps):
-            around = threat.scaled(widest ** (1 - i / steps))
+        larger = threat.approach(self._outside(threat))
+        x_adv = larger[0].sample(x, rng)
+        for around in larger:
             x_adv = around.project(x_adv, x)
             step = around.step(input_gradient(loss, x_adv)[1], x, self.sharpness)
             x_adv = x_adv.add(step, alpha=around.radius())
@@ -143,8 +140,9 @@ class PGD(Attack):
 
     def _outside(self, threat: Threat) -> int:
         """Steps that come from outside."""
-        wanted = self.random_start and self.step_size is None and threat.widest() > 1
-        return round(self.approach * self.steps) if wanted else 0
+        if not self.random_start or self.step_size is not None:
+            return 0
+        return len(threat.approach(round(self.approach * self.steps)))
 
     def _step(self, threat: Threat) -> float:
         steps = self.steps - self._outside(threat)

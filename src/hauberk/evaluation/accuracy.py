@@ -100,7 +100,7 @@ class _Tracked:
     def __call__(self, x: Images) -> Tensor:
         logits: Tensor = self.model(x)
         correct = right(logits.detach(), self.y)
-        if self.threat.widest() > 1:
+        if self.threat.approach(1):
             correct |= ~self.threat.inside(x, self.centre)
         self.right &= correct
         return F.cross_entropy(logits, self.y, reduction="none")

@@ -1,12 +1,15 @@
-"""Concurrent adversarial training and pruning: ADMM, a hard cut, retraining of what is left.
+"""Concurrent adversarial training and pruning: ADMM, one-shot pruning, retraining.
 
     min_W E max_{x' ∈ Δ(x)} loss(f_W, x', y)   s.t.  W_l ∈ S_l for each layer l
-    W ← a step on loss + ρ/2 ‖W − Z + U‖²;   Z ← Π_S(W + U);   U ← U + W − Z;   ρ grows
+    W ← prox of r/2 ‖W − Z + U‖² after a step on the loss,   r = exp(ρ Δt) − 1
+    Z ← Π_S(W + U);   U ← U + W − Z;   ρ grows
 
 Source: Ye, Xu, Liu et al., ICCV 2019 (arXiv 1903.12561), and Progressive ADMM (arXiv 1903.09769).
-Departures: U carries no graph, and the support that is retrained is Π_S's own, where the published
-code differentiates through U and loses ties in its mask. AdamW. Filters whose outputs are added are
-one group. Dead filters leave the network before it is retrained.
+Departures: the paper adds ρ/2 ‖W − Z + U‖² to the loss. Here its pull is a prox of its own after
+AdamW's step, for a step that is the fraction Δt of the stage, so that ρ is not the paper's ρ and
+has other units (`hauberk.solvers.ADMM`). U carries no graph, and the support that is retrained is
+Π_S's own, where the published code differentiates through U and loses ties in its mask. Filters
+whose outputs are added are one group. Dead filters leave the network before it is retrained.
 """
 
 from __future__ import annotations
@@ -36,18 +39,19 @@ class ADMMPruning(Compression):
 
     Attributes:
         pattern: irregular, filter, column, channel, bn-filter (batch-norm scales), block:4x4, 2:4.
-        keep: share of each layer's groups that stays, in (0, 1]; of 2:4, the share of its runs.
-        shrink_to_width: in place of keep: the width of the net that stays, where the network has
-            one (lenet:8 to 1).
-        across: one budget over all layers, which LAMP weighs, in place of one for each.
+        keep: fraction of each layer's groups that stays, in (0, 1]; with 2:4, of its runs.
+        shrink_to_width: in place of keep: width of the net that stays, where the network has one
+            (lenet:8 to 1).
+        across: one budget over all layers, balanced by LAMP; off is a budget for each layer.
         admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
-        rho: ADMM's penalty weight at its start.
-        growth: its penalty weight at its end, in multiples of rho.
+        rho: penalty weight of ADMM at its start; not the paper's rho: over one stage the gap to the
+            duplicate would shrink by e^rho.
+        growth: penalty weight at the end, in multiples of rho.
         rounds: updates of Z and U.
-        cuts: by how many the share is reached, each by as much as the others: a net that is to
-            lose most of itself (lenet:8 to 1) survives three halvings, and not one cut.
+        cuts: number of equal pruning steps to keep: a net that is to lose most of its weights
+            (lenet:8 to 1) survives three halvings, but not one cut.
         cut_epochs: passes of the retraining after each cut but the last.
-        retrain_warmup: share of the retraining over which eps grows from nothing to its full
+        retrain_warmup: fraction of the retraining over which eps grows from nothing to its full
             size, for a cut that leaves little of the net.
     """
 
@@ -75,7 +79,7 @@ class ADMMPruning(Compression):
                 )
         if not 0 <= self.retrain_warmup <= 1:
             raise ValueError(
-                f"retrain_warmup was given as {self.retrain_warmup}; give a share in [0, 1]."
+                f"retrain_warmup was given as {self.retrain_warmup}; give a fraction in [0, 1]."
             )
         if self.shrink_to_width and not self._prunable.by_filter:
             raise ValueError(
@@ -84,7 +88,7 @@ class ADMMPruning(Compression):
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """For each cut ADMM, which ends with it; then the retraining."""
+        """For each cut: ADMM, which ends with the cut; retraining."""
         example = sample.images(slice(1))
         share, whole = self._share(model), 0
         for number in range(1, self.cuts + 1):

@@ -23,13 +23,13 @@ from hauberk.training.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class AL0(Compression):
-    """Gradient steps, each projected onto the budget.
+    """Gradient steps, each projected onto one global ℓ0 budget.
 
     Attributes:
-        keep: share of the weights of Conv and Linear layers that is kept, in (0, 1].
+        keep: fraction of the weights of Conv and Linear layers that is kept, in (0, 1].
         anneal: let the budget fall to ``keep`` over the first 60% of the epochs, let pruned
-            weights gather evidence, and weigh the layers as LAMP does; off is the paper's plain
-            form, whose support soon freezes and which may empty a layer.
+            weights return, and balance the layers by LAMP; off is the paper's plain form, whose
+            support soon freezes and which may empty a layer.
     """
 
     keep: float = 0.02
@@ -40,7 +40,7 @@ class AL0(Compression):
         Sparsity(self.keep)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """One: sparse."""
+        """One stage: sparse."""
         objective = self.objective(threat)
         if self.anneal:
             dense = Problem(objective, select=self.select).weights(model)

@@ -1,7 +1,7 @@
 """ALR: adversarial training of low-rank weights.
 
 min_{U,V} E max_{x' ∈ Δ(x)} loss(f_{UV}, x', y),  rank(U V) ≤ r in every layer
-The fourth baseline of ATMC (arXiv 1902.03538, §4), started at the truncated SVD of the dense net.
+The fourth baseline of ATMC (arXiv 1902.03538, §4). It starts at the truncated SVD of the dense net.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ALR(Compression):
     """Every Conv and Linear weight as U V, trained as such; the rank holds by construction.
 
     Attributes:
-        rank: columns of U in every layer.
+        rank: number of columns of U in every layer, 1 or more.
     """
 
     rank: int = 4
@@ -37,7 +37,7 @@ class ALR(Compression):
             raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """One: low rank."""
+        """One stage: low-rank."""
         factorise(model, self.rank, self.select)
         problem = Problem(self.objective(threat))
         solver = ProjectedGradient(self.optimisation.descent(0.5))

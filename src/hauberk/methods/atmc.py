@@ -5,13 +5,17 @@
 
 Source: Gui, Wang, Yang, Yu, Wang, Liu, NeurIPS 2019, arXiv 1902.03538. U = I + D starts at the
 identity (D = 0, V = W, C = 0), at raw magnitudes.
-Departures, all off with ``paper=True, factors=True``: C alone by default; LAMP weighs the
-matrices (raw magnitudes may empty a layer); the budget falls along a schedule instead of at once;
-pruned weights gather evidence; and the codebook joins once the budget is met, on the support it
-left and on long biases too, by lazy projection (the gradient is taken at the quantised weights)
-where the paper splits it off by ADMM: in pilots on MNIST the duplicate's pull, then still inside of
-Adam's gradient, cost ten points of robust accuracy (as a prox it was not tried there), the lazy
-form one or two, most of them in the last layer: hence ``outer_bits``.
+Departures of the default: C alone; LAMP scores balance the matrices (raw magnitudes may empty a
+layer); the budget falls along a schedule instead of at once; pruned weights may return; and the
+codebook joins once the budget is met, on the remaining support and on long biases too, by lazy
+projection (the gradient is taken at the quantised weights) where the paper splits it off by ADMM.
+On MNIST an ADMM penalty inside of Adam's gradient cost ten points of robust accuracy (the decoupled
+prox was not tried there), the lazy form one or two, most of them in the last layer: hence
+``outer_bits``.
+``paper=True, factors=True`` give the paper's formulation. Departures that remain: the k-means of
+the codebook keeps zero fixed and outside of the 2^b values; ADMM's penalty is a decoupled prox
+(`hauberk.solvers.ADMM`), so that rho has other units than the paper's; AdamW with weight averaging;
+the training attack takes few clipped-gradient steps (`PGD.soft`).
 """
 
 from __future__ import annotations
@@ -37,14 +41,16 @@ class ATMC(Compression):
     """One global ℓ0 budget over all factors, and a codebook for each.
 
     Attributes:
-        keep: share of the dense weights that may be non-zero, over U, V and C together, in (0, 1].
-        across: one budget over all layers, which LAMP weighs; off is one for each, keep of it.
-        bits: of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
-        outer_bits: the same for the first and the last layer, where errors cost most; 0 is as bits.
+        keep: fraction of the dense weights that may be non-zero, over U, V and C together, (0, 1].
+        across: one budget over all layers, balanced by LAMP; off is a budget for each layer.
+        bits: bits of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
+        outer_bits: the same for the first and the last layer, where errors cost most; 0 is bits.
         codebook_epochs: passes under budget and codebook, after ``epochs`` under the budget alone.
         factors: the paper's W = U V + C; off is C alone, which lost nothing on digits.
-        paper: the paper's plain form: both constraints at once, the codebook split off by ADMM.
-        rho: ADMM's penalty weight in the paper's form, see `hauberk.solvers.ADMM`.
+        paper: the paper's solver: both constraints at once, the codebook split off by ADMM; the
+            paper's formulation needs factors, too.
+        rho: penalty weight of ADMM with paper; not the paper's rho: over one stage the gap to the
+            duplicate would shrink by e^rho, see `hauberk.solvers.ADMM`.
     """
 
     keep: float = 0.02
@@ -114,6 +120,6 @@ class ATMC(Compression):
         return Codebook(self.bits, dict.fromkeys(own, 1 << self.outer_bits))
 
     def _count(self, model: nn.Module) -> int:
-        """``k``, a share of the weights the net has before it is factorised."""
+        """``k``: ``keep`` of the weights of the net before it is factorised."""
         weights = dict(model.named_parameters())
         return max(1, int(self.keep * sum(weights[name].numel() for name in self.select(model))))

@@ -1,4 +1,4 @@
-"""DA: the dense net, adversarially trained (Madry et al., 2018), the root of every ladder.
+"""DA: dense adversarial training (Madry et al., 2018, arXiv 1706.06083).
 
 min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)
 """
@@ -19,10 +19,10 @@ from hauberk.training.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class DA(Method):
-    """Dense adversarial training; nothing is compressed, and the file is float32."""
+    """Dense adversarial training; nothing is compressed; the file is float32."""
 
     packaging: Packaging = Packaging(half=False)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """One, and what it ends with ships."""
+        """One stage; its result ships."""
         yield dense_stage(self, threat, self.optimisation.epochs)

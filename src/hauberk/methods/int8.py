@@ -1,12 +1,12 @@
-"""Eight bits that were trained: weights on a uniform grid, activations rounded, under attack.
+"""Int8: quantisation-aware adversarial training, weights on a uniform grid, activations rounded.
 
-    min_w E max_{x' ∈ Δ(x)} loss(f̃_w, x', y)   s.t.  w_l = s_l q_l,  q whole,  |q| ≤ 2^(b−1) − 1
+    min_w E max_{x' ∈ Δ(x)} loss(f̃_w, x', y)   s.t.  w_l = s_l q_l,  q integer,  |q| ≤ 2^(b−1) − 1
 
-f̃ rounds what its layers take in (`hauberk.parametrize.quantise`) and lets gradients by, those of
-the attack too. Weights by lazy projected gradient: the gradient is taken on the grid. Source: Jacob
-et al. (2018), arXiv 1712.05877, §3, the inner maximum added. Departures: the scales of the weights
-are the best for the network that it starts from, and are held; the file is exported by
-``hauberk export --format onnx-int8``, whose whole numbers are then those that were trained.
+f̃ rounds the inputs of its layers (`hauberk.parametrize.quantise`) with straight-through gradients,
+those of the attack too. Weights by lazy projected gradient: the gradient is taken on the grid.
+Source: Jacob et al. (2018), arXiv 1712.05877, §3, plus the inner maximisation. Departures: the
+scales of the weights are optimal for the starting network and stay constant; the file is exported
+by ``hauberk export --format onnx-int8`` with exactly the integers that were trained.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Int8(Compression):
     """Training for integer arithmetic; pruned weights stay pruned.
 
     Attributes:
-        bits: of a weight, 2 to 8; activations have 8.
-        per_channel: a scale for each output of a layer in place of one for all: nearer, above all
-            in few bits; the .hbk, which then has no short codebook, is larger.
-        revive: let weights that are zero at the start become others.
+        bits: bits of a weight, 2 to 8; activations have 8.
+        per_channel: a scale for each output of a layer in place of one for all: more accurate,
+            mostly at few bits; the .hbk, which then has no short codebook, is larger.
+        revive: let weights that are zero at the start become non-zero.
     """
 
     bits: int = 8
@@ -48,7 +48,7 @@ class Int8(Compression):
             raise ValueError(f"bits was given as {self.bits}; give 2 to 8 bits for a weight.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """One, with rounded activations; the float network is left behind."""
+        """One stage with rounded activations; the network is a float network afterwards."""
         weights = Problem(self.objective(threat), select=self.select).weights(model)
         sets: dict[str, Constraint] = {} if self.revive else {"support": Support.of(weights)}
         sets["grid"] = FixedGrid.of(UniformGrid(self.bits, self.per_channel), weights)

@@ -1,16 +1,17 @@
-"""Reweighted pruning: a penalty rebuilt from the weights, round after round; a cut; retraining.
+"""Reweighted pruning: a penalty rebuilt from the weights each round; one-shot pruning; retraining.
 
     min_W E max_{x' ∈ Δ(x)} loss(f_W, x', y) + λ Σ_j P_j |W_j|,    P_j ← 1 / (|W_j| + ε)
-    for groups λ Σ_g P_g ‖W_g‖₂, P_g ← 1 / (‖W_g‖₂² + ε);   P is held within a round
+    for groups λ Σ_g P_g ‖W_g‖₂, P_g ← 1 / (‖W_g‖₂² + ε);   P is constant within a round
 
-Source: Zhang, Ma, Zhan et al., 2020, arXiv 2004.05531. What is small is pressed harder in the next
-round and what is large is let go, so the cut removes little that mattered.
-Departures: the adversary; one budget over all layers at the cut, which LAMP weighs, in place of
-ratios for each; and in each round magnitudes are counted in the least that the cut would then keep
-of their layer, so that the penalty divides what will live from what will not. The penalty is met by
-its prox with the learning rate γ after AdamW's step, decoupled as AdamW's weight decay is:
-for plain descent that is proximal gradient, exactly; under Adam a weight rests where its gradient's
-mean is λ P_j of that gradient's own root mean square, so that λ knows neither's scale.
+Source: Zhang, Ma, Zhan et al., 2020, arXiv 2004.05531. Small weights are penalised more in the next
+round and large ones less, so that pruning removes little that matters.
+Departures: the adversary; one budget over all layers, balanced by LAMP, in place of a ratio for
+each; and in each round magnitudes are measured in units of the smallest that pruning would then
+keep of their layer, so that the penalty separates the weights that will stay from the others. The
+penalty is applied by its prox with the learning rate γ after AdamW's step, decoupled like AdamW's
+weight decay: for plain descent that is exactly proximal gradient; under Adam a weight rests where
+the mean of its gradient is λ P_j times that gradient's root mean square, so that λ is independent
+of both scales.
 """
 
 from __future__ import annotations
@@ -38,26 +39,27 @@ from hauberk.training.stage import Stage
 from hauberk.types import Weights
 
 _UPDATES = 40
-"""Of a codebook's duplicate and dual, in each stage: each is a k-means."""
+"""Updates of the codebook's duplicate and dual in each stage; each is a k-means."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reweighted(Compression):
-    """Structured or irregular pruning by a penalty that what is large escapes.
+    """Structured or irregular pruning by a penalty that vanishes for large weights.
 
     Attributes:
         pattern: irregular, filter, column, channel, bn-filter (batch-norm scales) or block:4x4.
-        keep: share of the groups that stays, in (0, 1].
-        across: one budget over all layers, which LAMP weighs; off is one for each.
+        keep: fraction of the groups that stays, in (0, 1].
+        across: one budget over all layers, balanced by LAMP; off is a budget for each layer.
         static: P stays 1, the plain (group) lasso: the baseline.
-        rounds: times that the penalty is built from the weights.
+        rounds: number of times that the penalty is built from the weights.
         round_epochs: passes in each round; ``epochs`` are those of the retraining.
-        strength: λ, 0 or more; 0.3 to 1 serve on digits (single weights at 90 and 97% sparsity,
-            filters and columns at 70%). Too weak where the log's ``kept`` is still well above keep
-            as the last round ends: the cut then takes what lives.
-        eps: ε, in the least magnitude that the cut would keep of a layer (of groups: squared).
-        bits: of a codebook index, in the same problem by ADMM, 1 to 16; 0 is without a codebook.
-        rho: ADMM's penalty weight for the codebook.
+        strength: λ, 0 or more; 0.3 to 1 work on digits (single weights at 90 and 97% sparsity,
+            filters and columns at 70%). It is too weak if ``kept`` in the log is still well above
+            keep after the last round: pruning then removes weights that matter.
+        eps: ε, in units of the smallest magnitude that is kept of a layer (of groups: squared).
+        bits: bits of a codebook index, in the same problem by ADMM, 1 to 16; 0 is no codebook.
+        rho: penalty weight of ADMM for the codebook: over one stage the gap to the duplicate would
+            shrink by e^rho.
     """
 
     pattern: str = "irregular"
@@ -84,14 +86,14 @@ class Reweighted(Compression):
             )
         if isinstance(self._prunable.groups, NofM):
             raise ValueError(
-                f"The pattern {self.pattern} lets a part of each group live, which no penalty on "
-                "groups asks for; give irregular, filter, column, channel or a block."
+                f"The pattern {self.pattern} keeps a part of each group, which no penalty on "
+                "groups expresses; give irregular, filter, column, channel or a block."
             )
         refuse_strength(self.strength)
         refuse_eps(self.eps)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """The rounds; the cut; the retraining."""
+        """The rounds; one-shot pruning; the retraining."""
         example = sample.images(slice(1))
         objective, ties = self.objective(threat), self._prunable.tied(model, example)
         pruned = frozenset(name for tie in ties for name in tie)
@@ -109,7 +111,7 @@ class Reweighted(Compression):
             at_most = self._prunable.at_most(self.keep, ties, weights(), self.across)
             return On(at_most, pruned)
 
-        cut()  # what it refuses, it refuses before any training
+        cut()  # raise its errors before any training
         for number in range(1, self.rounds + 1):
             penalised = problem(penalty=self._penalty(weights(), ties))
             yield self.stage(f"round {number}", penalised, self._solver(0.5), self.round_epochs)
@@ -123,7 +125,7 @@ class Reweighted(Compression):
         )
 
     def _penalty(self, w: Weights, ties: Families) -> Penalty:
-        """The term that is frozen at ``w``."""
+        """The penalty for one round, built from ``w``."""
         groups = self._prunable.groups
 
         def scales() -> Mapping[str, float]:

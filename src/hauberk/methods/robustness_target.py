@@ -3,18 +3,22 @@
     min_w bits(w)   s.t.   1 − robust(w) ≤ 1 − target,   robust measured on held-out examples
 
 Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064, with bits for the rate and the
-robust error for the distortion. First the multiplier: `DualAscent` shrinks the net, from the
-sparsity that a cut alone survives; the weights see `Rate` and the adversarial loss, the multiplier
-the robust error of the rounded net on validation examples. What falls below the magnitude at which
-`Rate` gives a weight up is out, and may come back (lazy, as in `ProjectedGradient`). Its end says
-how large the file about is. Then the search closes on real files: the dense net is brought to twice
-that size, and from there each leg trains one under a `ByteBudget` planned by measured harm, as
-`SizeTarget` does; the budget falls where the file met the target, and goes on from it, and rises
-where it did not (`Descending`). The smallest that met it is trimmed, first by a twentieth at a
-time, then by half as much after each failure (`Trimming`), where a cut was measured to cost least
-(`mildest`), and ships.
-Departure: the loss that the weights see is no estimate of the error that is bounded, only its
-direction, which is what closing the loop on the strict value allows.
+robust error for the distortion. Three steps:
+
+1. `DualAscent` shrinks the net, from the sparsity that one-shot pruning alone survives. The weights
+   see `Rate` and the adversarial loss; the multiplier sees the robust error of the rounded net on
+   validation examples. Weights below the magnitude at which `Rate` drops them are zero, and may
+   return (lazy, as in `ProjectedGradient`). The result is an estimate of the size.
+2. The dense net is brought to twice that size. From there each stage trains one real file under a
+   `ByteBudget` that is planned by measured distortion, as `SizeTarget` does. After a file that met
+   the target the budget falls and training continues from it; after one that did not, the budget
+   rises (`SizeSearch`).
+3. The smallest file that met the target is trimmed, by a twentieth at first and by half as much
+   after each failure (`TrimSearch`), where pruning was measured to cost least
+   (`least_distorting`), and ships.
+
+Departure: the loss that the weights see does not estimate the bounded error, it only gives the
+direction; the search measures the error itself.
 """
 
 from __future__ import annotations
@@ -27,11 +31,11 @@ from typing import Any
 from torch import nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice
-from hauberk.allocation.costs import Prices, codec
-from hauberk.allocation.distortion import Harm
-from hauberk.allocation.search import Descending, Judge, RobustTarget, Trimming
-from hauberk.allocation.sensitivity import measured, mildest
-from hauberk.allocation.tensors import GivenUp, Packing
+from hauberk.allocation.costs import FileCosts, codec
+from hauberk.allocation.distortion import Distortion
+from hauberk.allocation.search import RobustAccuracy, RobustTarget, SizeSearch, TrimSearch
+from hauberk.allocation.sensitivity import least_distorting, measured
+from hauberk.allocation.tensors import CodedTensors, HardThreshold
 from hauberk.dataset import Examples
 from hauberk.method import Compression
 from hauberk.objectives import Held, Rate, Teacher
@@ -43,35 +47,36 @@ from hauberk.threat import Threat
 from hauberk.training.stage import Stage
 
 _START, _SPEED, _LOOKS = 0.1, 0.6, 30
-"""Of the multiplier: the rate is a logarithm of bits, so that λ is of this size for any network. At
-a higher speed it swung from far too robust to far too small."""
+"""Start, speed and looks of the multiplier. The rate is a logarithm of bits, so that λ has this
+order of magnitude for any network. Higher speeds oscillated between too robust and too small."""
 _LOOK_EXAMPLES = 500
 _HALVINGS = 12
-"""Of the weights, at most, before any training."""
+"""Most halvings of the weights by one-shot pruning, before any training."""
 _FIRST = 2.0
-"""Of the bytes that the multiplier ends with: from there the search begins. Its own net gives each
-layer a share by magnitude alone; files that went on from it were nearly twice as large."""
+"""The search starts at this multiple of the bytes that the multiplier ends with. Its own net is
+allocated by magnitude alone; files that were trained from it were nearly twice as large."""
 _TRIMS = 8
-"""Of the smallest file, at most: few weights less each time, and the codebooks again."""
+"""Most trims of the smallest file; each removes a few weights and trains the codebooks again."""
 _MARGIN = 0.99
-"""Of the bytes are planned for: under the codebook the entropy of its codes still moves."""
+"""Fraction of the budget to plan for: the entropy of the codes still changes under the codebook."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessTarget(Compression):
-    """The smallest file that withstands the attack on a given share of the inputs.
+    """The smallest file that withstands the attack on a given fraction of the inputs.
 
     Attributes:
-        robust_at_least: the share of new inputs that are right under attack, 90% or 0.9.
-        confidence: with which it is met, within one point, on inputs like the validation split's.
+        robust_at_least: fraction of new inputs that are classified correctly under attack, such
+            as 90% or 0.9.
+        confidence: with which the target is met, within one point, on inputs like the validation
+            split's; from 0.5 to below 1.
         epochs: passes in which the multiplier finds about how small, and as many in which the
             network comes to twice that size.
-        codebook_epochs: passes with codebooks of each leg that closes on the smallest file, after
-            four times as many under its falling budget: with twice as many, legs fell short; and
-            of each trim of the smallest.
-        legs: how many of these there are, at most.
-        most_bits: of a codebook, at most; 1 to 8.
-        judge_steps: PGD steps with which robustness is measured between the legs.
+        codebook_epochs: passes with codebooks in each stage of the search, after four times as
+            many under its falling budget (twice as many were too few), and in each trim.
+        legs: largest number of these stages.
+        most_bits: largest number of bits of a codebook index; 1 to 8.
+        judge_steps: PGD steps with which robustness is measured between the stages.
     """
 
     robust_at_least: float = 0.8
@@ -92,31 +97,31 @@ class RobustnessTarget(Compression):
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """To the device; the multiplier's leg; a cut; legs that close on the smallest file."""
+        """To the device; the multiplier; one-shot pruning; the search; the trims."""
         held_out = sample.held_out if sample.held_out is not None else sample.first(0)
         target, objective = self._target(len(held_out)), self.objective(threat)
         yield self.stage(
             "start", Problem(objective), ProjectedGradient(self.optimisation.descent()), 0
         )
-        judge = Judge(threat, held_out, self.judge_steps, self.packaging.half)
-        target.refuse_above(judge(model))
-        packing = Packing(
+        robust_accuracy = RobustAccuracy(threat, held_out, self.judge_steps, self.packaging.half)
+        target.refuse_above(robust_accuracy(model))
+        tensors = CodedTensors(
             model, coded(model, self.select(model)), self.most_bits, self.packaging.half
         )
-        best = _Best(packing, lambda net: judge(net).accuracy, target.need)
-        rest = Prices.of(model, sample, packing.names, self.packaging.half).rest_bytes
-        tariffs = packing.tariffs(packing.lean(best.cut_alone()))
-        rate = Rate(tariffs, 8 * rest)
-        quick = replace(judge, examples=held_out.first(_LOOK_EXAMPLES))
+        best = _Best(tensors, lambda net: robust_accuracy(net).accuracy, target.need)
+        rest = FileCosts.of(model, sample, tensors.names, self.packaging.half).rest_bytes
+        rates = tensors.rates(tensors.pruned(best.cut_alone()))
+        rate = Rate(rates, 8 * rest)
+        quick = replace(robust_accuracy, examples=held_out.first(_LOOK_EXAMPLES))
 
         def error(net: nn.Module) -> float:
-            """Of the net without the weights that the rate has given up, and in a codebook."""
-            live = replace(packing, model=net)
-            return 1 - quick(live.copy(live.kept(tariffs))).accuracy
+            """Robust error of the net without the weights that the rate drops, in a codebook."""
+            live = replace(tensors, model=net)
+            return 1 - quick(live.copy(live.kept(rates))).accuracy
 
         bound = Held(objective).bound(error, max(1 - target.need, 1 / len(held_out)))
         shrink = Problem(
-            rate, {"given up": GivenUp(tariffs)}, {"robust": bound}, lambda _: packing.names
+            rate, {"given up": HardThreshold(rates)}, {"robust": bound}, lambda _: tensors.names
         )
         last = replace(
             self.optimisation.descent(0.5), average=0.0
@@ -124,7 +129,7 @@ class RobustnessTarget(Compression):
         dense = copy.deepcopy(model.state_dict())
         solver = DualAscent(last, start=_START, speed=_SPEED, looks=_LOOKS, lazy=True)
         yield self.stage("shrink", shrink, solver, self.optimisation.epochs)
-        bits = packing.length(packing.kept(tariffs))
+        bits = tensors.length(tensors.kept(rates))
         model.load_state_dict(dense)
         yield from self._close(objective, best, bits, sample)
 
@@ -148,74 +153,82 @@ class RobustnessTarget(Compression):
     def _close(
         self, objective: Objective, best: _Best, bits: float, sample: Examples
     ) -> Iterator[Stage]:
-        """Cut to twice so many bits; train in a file of so many, look, ask for fewer or more."""
-        packing, model = best.packing, best.packing.model
-        search = Descending(best.need, max(bits, best.least), met=best.bits, least=best.least)
+        """Prune to twice ``bits``; train one file for a budget, measure it, change the budget."""
+        tensors, model = best.tensors, best.tensors.model
+        search = SizeSearch(best.need, max(bits, best.least), met=best.bits, least=best.least)
 
-        def budget(bits: float, harms: Mapping[str, Harm]) -> ByteBudget:
-            return replace(packing, harms=harms).budget(bits)
+        def budget(bits: float, distortions: Mapping[str, Distortion]) -> ByteBudget:
+            return replace(tensors, distortions=distortions).budget(bits)
 
-        def seen() -> Mapping[str, Harm]:
-            return measured(packing, objective, sample, self.training_attack.reuse)
+        def seen() -> Mapping[str, Distortion]:
+            return measured(tensors, objective, sample, self.training_attack.reuse)
 
         def leg(name: str, sets: Mapping[str, Constraint], share: float, epochs: int) -> Stage:
-            return self._leg(name, objective, packing, sets, share, epochs)
+            return self._leg(name, objective, tensors, sets, share, epochs)
 
-        plan = budget(_FIRST * search.bits, {}).plan(packing.detached)
-        yield leg("sparse", {"budget": packing.sparser(plan)}, 0.5, self.optimisation.epochs)
-        start, harms = copy.deepcopy(model.state_dict()), seen()
+        plan = budget(_FIRST * search.bits, {}).plan(tensors.detached)
+        yield leg("sparse", {"budget": tensors.sparser(plan)}, 0.5, self.optimisation.epochs)
+        start, distortions = copy.deepcopy(model.state_dict()), seen()
         for number in range(1, self.legs + 1):
             if search.closed:
                 break
             model.load_state_dict(start)
-            plan = budget(_MARGIN * search.bits, harms).plan(packing.detached)
-            sparse = {"budget": packing.sparser(plan)}
+            plan = budget(_MARGIN * search.bits, distortions).plan(tensors.detached)
+            sparse = {"budget": tensors.sparser(plan)}
             yield leg(f"sparser {number}", sparse, 0.5, 4 * self.codebook_epochs)
             sparser, now = copy.deepcopy(model.state_dict()), seen()
-            plan = budget(_MARGIN * search.bits, now).fitted_plan(packing.detached)
-            name, books = f"codebook {number}", packing.codebooks(plan)
+            plan = budget(_MARGIN * search.bits, now).fitted_plan(tensors.detached)
+            name, books = f"codebook {number}", tensors.codebooks(plan)
             yield leg(name, books, 0.15, self.codebook_epochs)
             yield leg(f"{name}, size", {"size": budget(search.bits, now)}, 0.15, 0)
             robust = best.look()
-            search.note(robust, packing.length_bits)
-            start, harms = (sparser, now) if robust >= best.need else (start, harms)
-        yield from self._trim(objective, best, harms, sample)
+            search.note(robust, tensors.length_bits)
+            start, distortions = (sparser, now) if robust >= best.need else (start, distortions)
+        yield from self._trim(objective, best, distortions, sample)
 
     def _trim(
-        self, objective: Objective, best: _Best, harms: Mapping[str, Harm], sample: Examples
+        self,
+        objective: Objective,
+        best: _Best,
+        distortions: Mapping[str, Distortion],
+        sample: Examples,
     ) -> Iterator[Stage]:
-        """Take ever less off the smallest file, each time what does the least harm."""
-        packing, trimming = best.packing, Trimming(best.least)
+        """Remove ever less from the smallest file, each time where it distorts least."""
+        tensors, trimming = best.tensors, TrimSearch(best.least)
 
-        def mildest_plan(limit: float) -> Mapping[str, Choice]:
-            together = replace(packing, harms=harms).budget(limit).fitted_plan(packing.detached)
-            plans = [together, *packing.trims(limit)]
-            return mildest(packing, plans, objective, sample, self.training_attack.reuse)
+        def best_plan(limit: float) -> Mapping[str, Choice]:
+            together = (
+                replace(tensors, distortions=distortions)
+                .budget(limit)
+                .fitted_plan(tensors.detached)
+            )
+            plans = [together, *tensors.trims(limit)]
+            return least_distorting(tensors, plans, objective, sample, self.training_attack.reuse)
 
         for number in range(1, _TRIMS + 1):
-            packing.model.load_state_dict(best.state)
+            tensors.model.load_state_dict(best.state)
             limit = trimming.limit(best.bits)
             if limit is None:
                 break
-            books = packing.codebooks(mildest_plan(limit))
+            books = tensors.codebooks(best_plan(limit))
             name, epochs = f"trim {number}", self.codebook_epochs
-            yield self._leg(name, objective, packing, books, 0.15, epochs)
-            if packing.length_bits > limit:  # the entropy of the codes has moved
-                packing.take(mildest_plan(limit))
+            yield self._leg(name, objective, tensors, books, 0.15, epochs)
+            if tensors.length_bits > limit:  # the entropy of the codes has moved
+                tensors.take(best_plan(limit))
             trimming.note(best.look() >= best.need)
-        packing.model.load_state_dict(best.state)
+        tensors.model.load_state_dict(best.state)
 
     def _leg(
         self,
         name: str,
         objective: Objective,
-        packing: Packing,
+        tensors: CodedTensors,
         sets: Mapping[str, Constraint],
         share: float,
         epochs: int,
     ) -> Stage:
-        """Train in these sets, lazily, at a share of the peak rate."""
-        problem = Problem(objective, sets, select=lambda _: packing.names)
+        """Train in these sets, lazily, at a fraction of the peak learning rate."""
+        problem = Problem(objective, sets, select=lambda _: tensors.names)
         solver = ProjectedGradient(self.optimisation.descent(share), lazy=True)
         return self.stage(name, problem, solver, epochs)
 
@@ -227,35 +240,37 @@ class _Best:
     """The smallest network so far that met the target.
 
     Args:
-        packing: of the network under way, which is the first one.
-        robust: how robust a network is.
-        need: the robustness that meets the target.
+        tensors: of the network in training, which is the first candidate.
+        robust: measures the robust accuracy of a network.
+        need: the robust accuracy that meets the target.
     """
 
-    def __init__(self, packing: Packing, robust: Callable[[nn.Module], float], need: float) -> None:
-        self.packing, self.robust, self.need = packing, robust, need
-        self.least = 2 * packing.least_bits
-        self._take(packing.model)
+    def __init__(
+        self, tensors: CodedTensors, robust: Callable[[nn.Module], float], need: float
+    ) -> None:
+        self.tensors, self.robust, self.need = tensors, robust, need
+        self.least = 2 * tensors.least_bits
+        self._take(tensors.model)
 
     def cut_alone(self) -> float:
-        """The least share of the weights, by halves, with which it is met without training."""
+        """The smallest fraction of the weights, by halving, that meets the target untrained."""
         keep = 1.0
         for _ in range(_HALVINGS):
-            lean = self.packing.lean(keep / 2)
-            net = self.packing.copy(lean)
-            if not all(t.any() for t in lean.values()) or self.robust(net) < self.need:
+            pruned = self.tensors.pruned(keep / 2)
+            net = self.tensors.copy(pruned)
+            if not all(t.any() for t in pruned.values()) or self.robust(net) < self.need:
                 break
             self._take(net)
             keep /= 2
         return keep
 
     def look(self) -> float:
-        """How robust the network under way is; the smallest that meets the target is kept."""
-        robust = self.robust(self.packing.model)
-        if robust >= self.need and self.packing.length_bits < self.bits:
-            self._take(self.packing.model)
+        """The robust accuracy of the network in training; the smallest that meets it is kept."""
+        robust = self.robust(self.tensors.model)
+        if robust >= self.need and self.tensors.length_bits < self.bits:
+            self._take(self.tensors.model)
         return robust
 
     def _take(self, net: nn.Module) -> None:
         self.state: dict[str, Any] = copy.deepcopy(net.state_dict())
-        self.bits = replace(self.packing, model=net).length_bits
+        self.bits = replace(self.tensors, model=net).length_bits

@@ -1,13 +1,13 @@
-"""A file of so many bytes: kept weights and bits of every layer are hauberk's own choice.
+"""A file of a given size: hauberk itself chooses kept weights and codebook bits of every layer.
 
     min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  bytes of the file that holds w ≤ B
 
-No system that we implement asks for this. For each leg the knapsack of `ByteBudget` is solved again
-on the weights as they then are: on the dense net by angles, for the layers' shares of an ℓ0 budget
-that falls to twice the bytes; then by the harm that cuts of each layer were measured to do, for the
-shares of what is left, for the codebooks, and, by the codec's own length, for what is still over.
-Lazy projection, as in `ATMC`. With ``slim`` dead channels leave before codebooks are planned, and
-the bytes of their biases buy weights.
+This is hauberk's own method, no paper's. Before each stage the knapsack of `ByteBudget` is solved
+anew on the current weights: on the dense net by angles, for the layers' parts of an ℓ0 budget that
+falls to twice the bytes; then by the measured distortion of each layer, for the rest of the way,
+for the codebooks, and, by the codec's exact length, for the excess that remains. Lazy projection,
+as in `ATMC`. With ``slim`` dead channels are removed before codebooks are planned, and the bytes of
+their biases buy weights.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from hauberk.allocation.byte_budget import ByteBudget
-from hauberk.allocation.costs import Prices, codec
+from hauberk.allocation.costs import FileCosts, codec
 from hauberk.allocation.sensitivity import measured
-from hauberk.allocation.tensors import Packing
+from hauberk.allocation.tensors import CodedTensors
 from hauberk.artifact import dense_bytes
 from hauberk.dataset import Examples
 from hauberk.method import Compression
@@ -35,13 +35,13 @@ from hauberk.threat import Threat
 from hauberk.training.stage import Stage
 
 _FIRST = 2.0
-"""Of the bytes, what the first half of the falling budget ends with: the second is the better
-informed."""
+"""Multiple of the bytes at which the first half of the falling budget ends; the second half is
+planned by measured distortion."""
 _MARGIN = 1.01
-"""Of the bytes are planned for: under the codebook some weights become zeros; the last leg cuts
-what is too much."""
+"""Plan for 1% more than the budget, because quantisation zeroes some weights; the last stage cuts
+the excess."""
 _USED = 0.975
-"""Of the bytes, at least: where training left more unused, the plan was too modest."""
+"""Least fraction of the budget that is used; below it the plan is made again with a larger one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class SizeTarget(Compression):
     """The best network that fits into a file of the given size.
 
     Attributes:
-        size: of the whole file: 20kB, or a share of the dense float32 bytes, 1%.
-        most_bits: of a codebook, at most; 1 to 8.
+        size: of the whole file: 20kB, or a fraction of the dense float32 bytes, 1%.
+        most_bits: largest number of bits of a codebook index; 1 to 8.
         codebook_epochs: passes under the codebooks, after ``epochs`` under the falling budget.
     """
 
@@ -67,10 +67,10 @@ class SizeTarget(Compression):
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """The falling budget, half of it by angles; the codebooks; what is still over."""
+        """The falling budget, its first half by angles; the codebooks; the excess."""
         objective, names = self.objective(threat), coded(model, self.select(model))
         example = sample.images(slice(1))
-        blind = Packing(model, names, self.most_bits, self.packaging.half)
+        blind = CodedTensors(model, names, self.most_bits, self.packaging.half)
         lazy = ProjectedGradient(self.optimisation.descent(0.5), lazy=True)
 
         def problem(sets: Mapping[str, Constraint]) -> Problem:
@@ -78,38 +78,38 @@ class SizeTarget(Compression):
 
         whole = dense_bytes(model.state_dict()) if self.packaging.slim else None
 
-        def prices() -> Prices:
+        def costs() -> FileCosts:
             shipped = slim(model, example) if self.packaging.slim else model
-            return Prices.of(shipped, sample, names, self.packaging.half, whole)
+            return FileCosts.of(shipped, sample, names, self.packaging.half, whole)
 
         def left_bits(share: float) -> int:
-            return self._left_bits(prices(), share)
+            return self._left_bits(costs(), share)
 
-        def seeing() -> Packing:
+        def seeing() -> CodedTensors:
             return replace(
-                blind, harms=measured(blind, objective, sample, self.training_attack.reuse)
+                blind, distortions=measured(blind, objective, sample, self.training_attack.reuse)
             )
 
         first = self.optimisation.epochs // 2
         if first:
             plan = blind.budget(left_bits(_FIRST)).plan(blind.detached)
             yield self.stage("sparse", problem({"budget": blind.sparser(plan)}), lazy, first)
-        packing = seeing() if first else blind
-        plan = packing.budget(left_bits(1.0)).plan(packing.detached)
-        sparser = problem({"budget": packing.sparser(plan)})
+        tensors = seeing() if first else blind
+        plan = tensors.budget(left_bits(1.0)).plan(tensors.detached)
+        sparser = problem({"budget": tensors.sparser(plan)})
         yield self.stage("sparser", sparser, lazy, self.optimisation.epochs - first)
         if self.packaging.slim:
             shrink(model, example)
 
-        packing, margin = seeing(), _MARGIN
+        tensors, margin = seeing(), _MARGIN
         before = copy.deepcopy(model.state_dict())
-        for leg in ("codebook", "codebook again", "codebook once more"):
+        for name in ("codebook", "codebook again", "codebook once more"):
             model.load_state_dict(before)
-            plan = packing.budget(left_bits(margin)).fitted_plan(packing.detached)
-            both = problem(packing.codebooks(plan))
+            plan = tensors.budget(left_bits(margin)).fitted_plan(tensors.detached)
+            both = problem(tensors.codebooks(plan))
             trained = ProjectedGradient(self.optimisation.descent(0.15), lazy=True)
-            yield self.stage(leg, both, trained, self.codebook_epochs)
-            now = prices()
+            yield self.stage(name, both, trained, self.codebook_epochs)
+            now = costs()
             used = 8 * (now.file_bytes - now.rest_bytes) / self._left_bits(now, 1.0)
             longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
             if used >= _USED or longest:
@@ -119,16 +119,16 @@ class SizeTarget(Compression):
             shrink(model, example)
         limit, excess = left_bits(1.0), 1
         while excess > 0:  # the writer fills whole bytes: once more for a few of them
-            yield self.stage("size", problem({"size": packing.budget(limit)}), lazy, 0)
-            now = prices()
+            yield self.stage("size", problem({"size": tensors.budget(limit)}), lazy, 0)
+            now = costs()
             excess = now.file_bytes - size_bytes(self.size, now.dense_bytes)
             limit -= 8 * excess
 
-    def _left_bits(self, prices: Prices, share: float) -> int:
-        """What the file has for the tensors that are compressed, once all else is in it."""
-        limit = size_bytes(self.size, prices.dense_bytes)
-        taken = prices.rest_bytes
-        if limit <= taken + len(prices.names):
+    def _left_bits(self, costs: FileCosts, share: float) -> int:
+        """Bits for the compressed tensors, after everything else in the file."""
+        limit = size_bytes(self.size, costs.dense_bytes)
+        taken = costs.rest_bytes
+        if limit <= taken + len(costs.names):
             raise ValueError(
                 f"size was given as {self.size}, {limit:,} bytes, and header, biases and norms "
                 f"alone take {taken:,}; give a size well above that."

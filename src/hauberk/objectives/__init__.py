@@ -6,7 +6,7 @@ from hauberk.objectives.distances import Distance, MeanSquared, Perceptual
 from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.gan import Adversary, Imitation
 from hauberk.objectives.natural import Natural
-from hauberk.objectives.rate import Held, Rate, Tariff
+from hauberk.objectives.rate import Held, Rate, TensorRate
 from hauberk.objectives.supervised import Hard, Supervised, Target
 from hauberk.objectives.trades import Trades
 from hauberk.objectives.weight_perturbation import WeightPerturbed
@@ -37,8 +37,8 @@ __all__ = [
     "SharedWeights",
     "Supervised",
     "Target",
-    "Tariff",
     "Teacher",
+    "TensorRate",
     "Trades",
     "WeightPerturbed",
     "Weighting",

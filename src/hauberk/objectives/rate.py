@@ -28,7 +28,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Tariff:
+class TensorRate:
     """What one tensor's kept weights cost in a file.
 
     Attributes:
@@ -67,7 +67,7 @@ class Tariff:
     @staticmethod
     def of(
         t: Tensor, threshold: float, position_bits: float, code_bits: float, fixed_bits: float
-    ) -> Tariff:
+    ) -> TensorRate:
         """That of a sparse tensor, from what it takes in a file.
 
         Args:
@@ -80,7 +80,7 @@ class Tariff:
         kept = max(1, int(torch.count_nonzero(t)))
         anywhere = t.numel() * float(_entropy(torch.tensor(kept / t.numel(), dtype=torch.float64)))
         ratio = position_bits / max(anywhere, 1.0)
-        return Tariff(threshold, ratio, code_bits / kept, fixed_bits)
+        return TensorRate(threshold, ratio, code_bits / kept, fixed_bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,22 +88,22 @@ class Rate(Objective):
     """``log`` of the file's expected bits; ``bytes`` is among its metrics.
 
     Attributes:
-        tariffs: of each parameter that is compressed, by name.
+        rates: of each parameter that is compressed, by name.
         rest_bits: of all else in the file.
     """
 
-    tariffs: Mapping[str, Tariff]
+    rates: Mapping[str, TensorRate]
     rest_bits: float = 0.0
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """The same for every batch."""
         parameters = dict(model.named_parameters())
-        bits = self.bits({name: parameters[name] for name in self.tariffs}) + self.rest_bits
+        bits = self.bits({name: parameters[name] for name in self.rates}) + self.rest_bits
         return Loss(bits.log(), {"bytes": bits.detach() / 8})
 
     def bits(self, w: Weights) -> Scalar:
         """Expected bits of these tensors, differentiable in them."""
-        return torch.stack([tariff.bits(w[name]) for name, tariff in self.tariffs.items()]).sum()
+        return torch.stack([rate.bits(w[name]) for name, rate in self.rates.items()]).sum()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from math import inf
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from hauberk.ops.balls import project_l1
 from hauberk.ops.random import uniform_like
-from hauberk.threat import Threat
-from hauberk.threats.checks import check_radius, per_example, within
+from hauberk.threats.checks import per_example
+from hauberk.threats.norm_ball import NormBall
 from hauberk.types import Images
 
 _WIDEST = 8.0
@@ -35,7 +34,7 @@ _ROOM = 1e-5
 
 
 @dataclass(frozen=True)
-class L1(Threat):
+class L1(NormBall):
     """``‖x' − x‖₁ ≤ eps`` inside the pixel box, per example.
 
     Attributes:
@@ -45,13 +44,8 @@ class L1(Threat):
         ValueError: for a negative, infinite or NaN eps.
     """
 
-    eps: float
-
-    def __post_init__(self) -> None:
-        check_radius("ℓ1", self.eps, inf)
-
-    def __str__(self) -> str:
-        return f"l1:{self.eps}"
+    SYMBOL = "ℓ1"
+    NAME = "l1"
 
     def project(self, x_adv: Images, x: Images) -> Images:
         """``argmin ‖x' − x_adv‖₂  s.t.  ‖x' − x‖₁ ≤ eps, 0 ≤ x' ≤ 1``."""
@@ -86,21 +80,13 @@ class L1(Threat):
         shut = ((grad > 0) & (at >= 1 - _ROOM)) | ((grad < 0) & (at <= _ROOM))
         return self.steepest(grad.masked_fill(shut, 0), sharpness)
 
-    def radius(self) -> float:
-        """Eps."""
-        return self.eps
+    def approach(self, steps: int) -> tuple[NormBall, ...]:
+        """Balls that shrink geometrically from eight times the radius towards it."""
+        return tuple(self.scaled(_WIDEST ** (1 - i / steps)) for i in range(steps))
 
-    def scaled(self, factor: float) -> L1:
-        """``factor · eps``."""
-        return L1(self.eps * factor)
-
-    def widest(self) -> float:
-        """Eight times: what few pixels do is seen from where they go all the way."""
-        return _WIDEST
-
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
-        """Where ``‖x_adv − x‖₁ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
-        return within((x_adv - x).flatten(1).abs().sum(1), self.eps, x_adv)
+    def lengths(self, delta: Images) -> Tensor:
+        """``‖delta‖₁``, (batch,)."""
+        return delta.flatten(1).abs().sum(1)
 
 
 def _shared(grad: Images, k: int) -> Tensor:

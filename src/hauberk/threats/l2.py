@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from math import inf
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from hauberk.ops.balls import project_l2
 from hauberk.ops.random import normal_like, uniform_like
-from hauberk.threat import Threat
-from hauberk.threats.checks import check_radius, per_example, within
+from hauberk.threats.checks import per_example
+from hauberk.threats.norm_ball import NormBall
 from hauberk.types import Images
 
 
 @dataclass(frozen=True)
-class L2(Threat):
+class L2(NormBall):
     """``‖x' − x‖₂ ≤ eps`` inside the pixel box, per example.
 
     Attributes:
@@ -27,13 +26,8 @@ class L2(Threat):
         ValueError: for a negative, infinite or NaN eps.
     """
 
-    eps: float
-
-    def __post_init__(self) -> None:
-        check_radius("ℓ2", self.eps, inf)
-
-    def __str__(self) -> str:
-        return f"l2:{self.eps}"
+    SYMBOL = "ℓ2"
+    NAME = "l2"
 
     def project(self, x_adv: Images, x: Images) -> Images:
         """``argmin ‖x' − x_adv‖₂  s.t.  ‖x' − x‖₂ ≤ eps, 0 ≤ x' ≤ 1``."""
@@ -57,14 +51,7 @@ class L2(Threat):
         norm = per_example(scaled.flatten(1).norm(dim=1), grad)
         return scaled / norm.clamp_min(1)  # ≥ 1 wherever the gradient is not zero
 
-    def radius(self) -> float:
-        """Eps."""
-        return self.eps
-
-    def scaled(self, factor: float) -> L2:
-        """``factor · eps``."""
-        return L2(self.eps * factor)
-
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
-        """Where ``‖x_adv − x‖₂ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
-        return within((x_adv - x).flatten(1).norm(dim=1), self.eps, x_adv)
+    def lengths(self, delta: Images) -> Tensor:
+        """``‖delta‖₂``, (batch,)."""
+        norms: Tensor = delta.flatten(1).norm(dim=1)
+        return norms

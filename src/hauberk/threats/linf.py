@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from math import inf
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from hauberk.ops.balls import project_linf
 from hauberk.ops.random import uniform_like
-from hauberk.threat import Threat
-from hauberk.threats.checks import check_radius, per_example, within
+from hauberk.threats.checks import per_example
+from hauberk.threats.norm_ball import NormBall
 from hauberk.types import Images
 
 
 @dataclass(frozen=True)
-class Linf(Threat):
+class Linf(NormBall):
     """``‖x' − x‖_∞ ≤ eps`` inside the pixel box.
 
     Attributes:
@@ -27,13 +26,9 @@ class Linf(Threat):
         ValueError: for an eps outside [0, 1].
     """
 
-    eps: float
-
-    def __post_init__(self) -> None:
-        check_radius("ℓ∞", self.eps, 1.0)
-
-    def __str__(self) -> str:
-        return f"linf:{self.eps}"
+    SYMBOL = "ℓ∞"
+    NAME = "linf"
+    LARGEST = 1.0
 
     def project(self, x_adv: Images, x: Images) -> Images:
         """``argmin ‖x' − x_adv‖₂  s.t.  ‖x' − x‖_∞ ≤ eps, 0 ≤ x' ≤ 1``."""
@@ -50,14 +45,6 @@ class Linf(Threat):
         mean = per_example(grad.abs().flatten(1).mean(1), grad)
         return (grad / torch.where(mean > 0, mean, 1)).mul_(sharpness).clamp_(-1, 1)
 
-    def radius(self) -> float:
-        """Eps."""
-        return self.eps
-
-    def scaled(self, factor: float) -> Linf:
-        """``factor · eps``."""
-        return Linf(self.eps * factor)
-
-    def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
-        """Where ``‖x_adv − x‖_∞ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
-        return within((x_adv - x).abs(), self.eps, x_adv)
+    def lengths(self, delta: Images) -> Tensor:
+        """``|delta|``, whose maximum is the norm."""
+        return delta.abs()
