@@ -186,7 +186,7 @@ def histogram_bits(counts: NDArray[np.int64]) -> float:
 
 
 def _model(model: _Model) -> Any:
-    """Frequencies are whole numbers in float64: the one division rounds alike everywhere."""
+    """Frequencies are whole numbers in float64: the one division rounds the same everywhere."""
     if isinstance(model, int):
         return constriction.stream.model.Uniform(model)
     return constriction.stream.model.Categorical(model, perfect=False)

@@ -226,7 +226,7 @@ def about_of(meta: Mapping[str, Any]) -> About:
 
 
 def complaint(about: About) -> str | None:
-    """What is wrong with ``about``, in one sentence; None when nothing is."""
+    """A one-line error message about ``about``; None if it is valid."""
     named = about.architecture
     if named is not None and not (
         isinstance(named.name, str)

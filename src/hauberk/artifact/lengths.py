@@ -150,6 +150,6 @@ def _coded(sketch: Tensor, more: float, kind: Number) -> tuple[float, float]:
 
 
 def _beyond(codes: NDArray[np.unsignedinteger], more: float) -> float:
-    """Bits of what the sample of ``codes`` stands for, beside itself: entropy, and learning it."""
+    """Bits of the codes that the sample stands for: their entropy, and the cost of learning it."""
     _, seen = np.unique(codes, return_counts=True)
     return (more - 1) * histogram_bits(seen) + 0.5 * (len(seen) - 1) * float(np.log2(more))

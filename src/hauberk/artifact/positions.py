@@ -25,7 +25,7 @@ _CLASS_BITS = 3
 _DEPTH = 3
 """Halvings of the lines into classes: at most 2**3 classes."""
 _CLASS_COST = 40.0
-"""Bits that one more class costs beside its labels: counts of its blocks, learning of its label."""
+"""Bits of one more class in addition to its labels: its block counts, and learning its label."""
 
 
 @dataclass(frozen=True)

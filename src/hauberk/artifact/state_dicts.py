@@ -64,7 +64,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _pt(path: Path) -> dict[str, Tensor]:
-    files.read(path, _WANTED)  # what is wrong with the file itself, in a sentence
+    files.read(path, _WANTED)  # a missing or oversized file is a one-line error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of other protocols, in torch's own words

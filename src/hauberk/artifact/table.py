@@ -239,7 +239,7 @@ def _entry(
 
 
 def _common(a: bytes, b: bytes) -> int:
-    """How many bytes two names begin with alike."""
+    """The length of the common prefix of two names, in bytes."""
     return next(
         (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
     )

@@ -37,10 +37,10 @@ def refuse_strangers(w: Weights, known: Mapping[str, Tensor]) -> None:
         if name not in known:
             raise ValueError(
                 f"the weight {name!r} is unknown to this set, which was made for "
-                f"{sorted(known)}: make the set from the tree that it shall constrain"
+                f"{sorted(known)}: make the set from the tree that it is to constrain"
             )
         if known[name].shape != t.shape:
             raise ValueError(
                 f"the weight {name!r} has shape {tuple(t.shape)} where this set was made for "
-                f"{tuple(known[name].shape)}: make the set from the tree that it shall constrain"
+                f"{tuple(known[name].shape)}: make the set from the tree that it is to constrain"
             )

@@ -64,7 +64,7 @@ class FixedGrid(Constraint):
             raise ValueError(
                 f"the weight {name!r} has {len(rows)} rows, and this set knows "
                 f"{'none' if known is None else len(known)} of that name: make the set from the "
-                "tree that it shall constrain"
+                "tree that it is to constrain"
             )
         scale = known.to(rows)
         met = scale[:, None] * rounded(rows, scale, self.grid.levels)

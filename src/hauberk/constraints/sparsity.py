@@ -60,18 +60,18 @@ class Sparsity(Constraint):
         least as large; the K best of the whole tree say how many a layer keeps.
         """
         sizes = {name: self._sizes(t) for name, t in w.items()}
-        shares = {
+        relative = {
             n: s * s / s.double().square().cumsum(0).clamp_min(1e-300) for n, s in sizes.items()
         }
-        alive = keep_largest(shares, self._count(self._splits(w)))
+        alive = keep_largest(relative, self._count(self._splits(w)))
         return self.weighed(w, {name: int(torch.count_nonzero(alive[name])) for name in w})
 
     @torch.no_grad()
     def weighed(self, w: Weights, counts: Mapping[str, int]) -> Sparsity:
         """The same set with scales under which ``w`` keeps so many groups of each tensor.
 
-        A layer's scale is one over the smallest group it keeps. Where that is dead, or as good as
-        dead beside the largest, the scale is so large that all that live come before others'.
+        A layer's scale is one over the smallest group it keeps. If that group is zero or negligible
+        next to the largest, the scale is large enough to rank all live groups before others'.
         """
         scales = {}
         for name, t in w.items():

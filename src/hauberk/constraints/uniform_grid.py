@@ -128,8 +128,8 @@ def _searched(a: Tensor, levels: int) -> Tensor:
     """The best of some scales up to ``max a / (L − ½)``, then ``s ← ⟨a, q⟩ / ⟨q, q⟩``."""
     top = a.amax(1) / levels
     best, score = top, a.new_full((len(a),), -torch.inf)
-    for share in torch.linspace(0.15, 1.05, _TRIES, dtype=a.dtype).tolist():
-        scale, seen = _improved(a, top * share, levels)
+    for fraction in torch.linspace(0.15, 1.05, _TRIES, dtype=a.dtype).tolist():
+        scale, seen = _improved(a, top * fraction, levels)
         best, score = torch.where(seen > score, scale, best), torch.maximum(seen, score)
     for _ in range(_ROUNDS):
         scale, seen = _improved(a, best, levels)

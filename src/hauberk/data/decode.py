@@ -25,7 +25,7 @@ from hauberk.data.stack import Pile
 from hauberk.data.store import Store
 
 OnError: TypeAlias = Literal["stop", "skip"]
-"""What a corrupt image does: end with a sentence that names it, or be left out and counted."""
+"""What to do with a corrupt image: stop with an error that names it, or skip and count it."""
 
 _IN_FLIGHT = 1 << 25  # bytes of decoded images that may wait for those before them
 _WORKERS = min(32, (os.cpu_count() or 1) + 2)  # some wait for the disk while others compute
@@ -80,7 +80,7 @@ def decode(
 def unreadable(where: str, place: str, why: str) -> str:
     """The sentence for a corrupt image."""
     return (
-        f"{where} has no readable image {place} ({why}): mend it or take it out, or leave all such "
+        f"{where} has no readable image {place} ({why}): fix it or remove it, or leave all such "
         "images out with --on-error skip."
     )
 

@@ -1,4 +1,4 @@
-"""Data in folders of images: ``train/<class>/*.png`` beside ``test``, or ``<class>/*.png``.
+"""Data in folders of images: ``train/<class>/*.png`` and ``test/…``, or ``<class>/*.png``.
 
 A class is called what its folder is called; the classes are in the order of their sorted names.
 """
@@ -41,7 +41,7 @@ def _splits(path: Path) -> dict[str, Path]:
     if len(named) < len(every):
         strange = next(each.name for each in every if each not in named)
         raise ValueError(
-            f"The folder {str(path)!r} has the split {named[0].name!r} and beside it "
+            f"The folder {str(path)!r} has the split {named[0].name!r} and next to it "
             f"{strange!r}, which is none with classes in it: give train, val and test, or only "
             "classes."
         )
@@ -52,7 +52,7 @@ def _splits(path: Path) -> dict[str, Path]:
         )
     if TRAIN not in found and TEST not in found:
         raise ValueError(
-            f"The folder {str(path)!r} has a validation split alone: give a train split beside it."
+            f"The folder {str(path)!r} has only a validation split: add a train split."
         )
     return found
 

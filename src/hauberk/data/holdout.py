@@ -68,9 +68,9 @@ def split(
             "them as a test split: give more, or a test split."
         )
     else:
-        train, held[TEST] = _carved(whole.y, train, tenth, "test")
+        train, held[TEST] = _held_out(whole.y, train, tenth, "test")
     if VALIDATION not in parts and tenth:
-        train, held[VALIDATION] = _carved(whole.y, train, tenth, "validation", seed)
+        train, held[VALIDATION] = _held_out(whole.y, train, tenth, "validation", seed)
     if held:
         splits |= _parted(whole, {TRAIN: train, **held}, arranged)
     return Data(
@@ -87,7 +87,7 @@ def lone(name: str) -> str:
     return TEST if name.lower().endswith("test") else TRAIN
 
 
-def _carved(y: Labels, rows: Tensor, count: int, *place: int | str) -> tuple[Tensor, Tensor]:
+def _held_out(y: Labels, rows: Tensor, count: int, *place: int | str) -> tuple[Tensor, Tensor]:
     """Of ``rows``, which ascend: those that stay, which ascend too, and those that leave."""
     order = stratified(y[rows], *place)
     return rows[order[count:].sort().values], rows[order[:count]]

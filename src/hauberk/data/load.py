@@ -51,7 +51,7 @@ def load(
             they are read once, see `hauberk.data.objects`.
         seed: moves the border between train and validation; the test split never depends on it
             (and ``digits`` does not at all).
-        on_error: what a corrupt image does: ``"stop"`` with a sentence that names it, or
+        on_error: what to do with a corrupt image: ``"stop"`` with an error that names it, or
             ``"skip"``: it is left out, and `Data.notes` says how many were.
         memory: bytes that the pixels may take in memory, by default half of what is free. Those of
             a split that does not fit are decoded into a nameless file in ``TMPDIR`` (else in
@@ -88,7 +88,7 @@ def _made(source: Any, name: str, seed: int, on_error: OnError, store: Store) ->
                 source = source()
             except Exception as error:  # a user's function may fail in any way
                 raise ValueError(
-                    f"The function {name} failed ({type(error).__name__}: {gist(error)}); mend it."
+                    f"The function {name} failed ({type(error).__name__}: {gist(error)}); fix it."
                 ) from error
         if isinstance(source, Data):
             return source

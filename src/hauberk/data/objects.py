@@ -1,6 +1,6 @@
 """A user's own data: torch Datasets and DataLoaders, arrays, or splits of them, read once.
 
-Every image is asked for once and kept as uint8 or float32 in [0, 1]: a random transform is drawn
+Every image is read once and kept as uint8 or float32 in [0, 1]: a random transform is drawn
 once, by the seed; what should differ from epoch to epoch is the method's (``--shift``, ``--flip``,
 ``--cutout``). A DataLoader's own order is kept, and it is read with its own workers.
 """
@@ -47,7 +47,7 @@ def load_objects(source: Any, name: str, *, seed: int, on_error: OnError, store:
             mappings with ``image`` and ``label``; an image is an array, a tensor or pillow's.
         name: of the data, for sentences.
         seed: of what is random in them, and of the validation split.
-        on_error: what an example does that cannot be had from a map-style data set.
+        on_error: what to do with an example that a map-style data set fails to give.
         store: where the pixels will lie.
 
     Raises:
@@ -100,7 +100,7 @@ def _part(given: Any, where: str, seed: int, on_error: OnError, store: Store) ->
             if isinstance(example, _Faulty):
                 faults.append(f"{at} ({example.why})")
                 if on_error == "stop" or not _by_index(given):
-                    raise ValueError(f"{where} failed {faults[-1]}; mend it.")
+                    raise ValueError(f"{where} failed {faults[-1]}; fix it.")
             else:
                 image, label = _taken(example, where, at)
                 pile.add(image, at)
@@ -141,7 +141,7 @@ def _examples(given: Any) -> Iterator[Any]:
 
 
 def _by_index(given: Any) -> bool:
-    """Map-style: every example can be asked for, whatever happened to the one before."""
+    """Map-style data: every example can be read, even if the one before it failed."""
     iterable = isinstance(given, IterableDataset | DataLoader)
     return not iterable and hasattr(given, "__getitem__") and hasattr(given, "__len__")
 

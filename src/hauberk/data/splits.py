@@ -1,6 +1,6 @@
 """From what a source holds to three splits: labels become indices, faults become sentences.
 
-Every source ends here, so that all of them name classes and split alike.
+Every source ends here, so that all of them name classes and split in the same way.
 """
 
 from __future__ import annotations

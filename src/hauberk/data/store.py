@@ -45,7 +45,7 @@ class Store:
         self.left = self.limit
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A tensor to fill, in memory if it fits beside those before it, else mapped.
+        """A tensor to fill, in memory if it fits next to the earlier ones, else in a mapped file.
 
         Raises:
             NoRoom: the disk is full, or cannot be written.
@@ -144,8 +144,8 @@ def _reserve(handle: int, folder: Path, nbytes: int) -> None:
 
 def _processes() -> int:
     """How many of a run read the same data on this machine at the same time."""
-    said = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, int(said)) if said.isdecimal() else 1
+    size = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(size)) if size.isdecimal() else 1
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""What pixels and labels must be, said in one place: each fault is one sentence."""
+"""Validation of pixels and labels: each fault is a one-line error."""
 
 from __future__ import annotations
 

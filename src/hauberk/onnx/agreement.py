@@ -58,14 +58,14 @@ class Agreement:
         return cls(float(apart), float(largest), same, count)
 
     def complaint(self, name: str, int8: bool) -> str | None:
-        """What is wrong, in a sentence about the file ``name``; None if nothing is."""
-        share = self.same / max(self.count, 1)
+        """A one-line error message about the file ``name``; None if both agree."""
+        fraction = self.same / max(self.count, 1)
         tolerance = _STEP if int8 else _FLOAT_TOLERANCE
-        if self.apart <= tolerance * self.largest and (not int8 or share >= _SAME):
+        if self.apart <= tolerance * self.largest and (not int8 or fraction >= _SAME):
             return None
         return (
             f"{name} computes other logits in ONNX Runtime than in torch (by {self.apart:.2g} "
-            f"where the largest is {self.largest:.2g}, the same answer on {share:.2%} of the "
+            f"where the largest is {self.largest:.2g}, the same answer on {fraction:.2%} of the "
             "images), so an attack on one would say nothing of the other; export it again, on this "
             "machine."
         )

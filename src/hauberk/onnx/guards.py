@@ -1,6 +1,6 @@
 """What an ONNX graph may hold: no code, no loops, no other files, no value too large for memory.
 
-A graph may come from anyone. Each guard returns what is wrong, as the end of a sentence.
+A graph may come from anyone. Each guard returns the end of an error message, or None.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ def _live(model: ModelProto, source: str) -> Iterator[NodeProto]:
 def _constants(model: ModelProto, live: list[NodeProto], source: str) -> Mapping[str, Tensor]:
     """The inputs of live nodes that no image changes."""
     made = {source} | {name for node in live for name in node.output}
-    asked = {name for node in live for name in node.input if name} - made
-    return constants(model, sorted(asked))
+    wanted = {name for node in live for name in node.input if name} - made
+    return constants(model, sorted(wanted))
 
 
 def _made(node: NodeProto, known: Mapping[str, Tensor]) -> nn.Module:

@@ -88,7 +88,7 @@ def _opened(content: bytes, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads or torch.get_num_threads()
-    # idle threads would take the cores from torch and from the session this one is timed beside
+    # idle threads would take cores from torch and from the other session of the comparison
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

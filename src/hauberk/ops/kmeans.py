@@ -233,8 +233,8 @@ def _start(data: _Sorted, intervals: int) -> Ints:
     count = np.diff(data.prefix(edges)[0])
     items = np.diff(edges)
     width = reach / data.scale * (items / np.maximum(items - 1, 1))
-    share = np.append(0.0, np.cumsum(np.cbrt(count * width**2)))  # (count/width)^⅓ · width
-    inner = np.interp(np.linspace(0, share[-1], intervals + 1), share, edges)
+    mass = np.append(0.0, np.cumsum(np.cbrt(count * width**2)))  # (count/width)^⅓ · width
+    inner = np.interp(np.linspace(0, mass[-1], intervals + 1), mass, edges)
     return np.concatenate([[0], inner[1:-1].astype(np.int64), [n]])
 
 

@@ -13,9 +13,9 @@ def size_bytes(text: str, whole_bytes: int) -> int:
     """The bytes that ``text`` means.
 
     Args:
-        text: a number with a unit (B, kB, MB, GB, KiB, MiB, GiB), a percentage, or a share in
+        text: a number with a unit (B, kB, MB, GB, KiB, MiB, GiB), a percentage, or a fraction in
             (0, 1] of the whole.
-        whole_bytes: what shares are of.
+        whole_bytes: bytes of the whole, for percentages and fractions.
 
     Raises:
         ValueError: for anything else, or nothing.
@@ -30,5 +30,5 @@ def size_bytes(text: str, whole_bytes: int) -> int:
         return int(number * whole_bytes)
     raise ValueError(
         f"The size {text!r} could not be read; give bytes with a unit, such as 20kB or 1.5MiB, or "
-        "a share of the dense float32 bytes, such as 1% or 0.01."
+        "a fraction of the dense float32 bytes, such as 1% or 0.01."
     )

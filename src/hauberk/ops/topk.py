@@ -17,7 +17,7 @@ from hauberk.types import Weights
 
 _DIRECT = 1 << 15  # a pool this small is sorted
 _SAMPLE = 1 << 13
-_FEW = 0.25  # above this share of survivors masks are faster
+_FEW = 0.25  # above this fraction of survivors masks are faster
 _MARGIN = 1e-3  # of a floor, below the bracket's end: what equals it is ranked with the others
 _DEVIATIONS = 4.0  # half width of the bracket, in standard deviations of the sample's rank
 
@@ -144,10 +144,10 @@ def _kth_largest(pool: Tensor, rank: int) -> Tensor:
     return pool.sort(descending=True).values[rank - 1]
 
 
-def _bracket(sample: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Two values that very likely enclose the smallest of this largest share of the pool."""
+def _bracket(sample: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Two values that very likely enclose the smallest of the pool's largest ``fraction``."""
     sample, n = sample.sort(descending=True).values, len(sample)
-    slack = _DEVIATIONS * (share * (1 - share) * n) ** 0.5 + 2
-    first = min(max(int(share * n - slack), 0), n - 1)
-    last = min(max(int(share * n + slack), 0), n - 1)
+    slack = _DEVIATIONS * (fraction * (1 - fraction) * n) ** 0.5 + 2
+    first = min(max(int(fraction * n - slack), 0), n - 1)
+    last = min(max(int(fraction * n + slack), 0), n - 1)
     return sample[last], sample[first]

@@ -21,8 +21,8 @@ class Factors(NamedTuple):
     def dense(self) -> Tensor:
         """``U V + C`` in float64, each row as Σ_k u_k v_k with k ascending, C last, rounded once.
 
-        No matrix product: the order in which a library sums depends on the machine, and a file
-        must be read alike by all.
+        No matrix product: a library's order of summation depends on the machine, and every machine
+        must decode a file to the same bits.
         """
         left, right = (t.double().cpu().numpy() for t in (self.u, self.v))
         total = np.zeros((left.shape[0], right.shape[1]))

@@ -2,9 +2,9 @@
 
     x̃ = s (clamp(round(x / s) + z, 0, 255) − z),   ∂x̃ / ∂x := 1,   s, z from the range of x
 
-The gradient passes as if nothing were rounded or cut off, to the weights and to the adversary
-alike: a search that saw the steps would find no slope (Bengio et al., 2013, arXiv 1308.3432). The
-range is a moving average over batches (Jacob et al., 2018, arXiv 1712.05877, §3.1) and holds 0.
+The gradient passes as if nothing were rounded or clipped, both to the weights and to the
+adversary: an attack that saw the steps would find no slope (Bengio et al., 2013, arXiv 1308.3432).
+The range is a moving average over batches (Jacob et al., 2018, arXiv 1712.05877, §3.1) and holds 0.
 No special layer: a module's own layers get a hook, and lose it again.
 """
 

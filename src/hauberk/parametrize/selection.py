@@ -26,7 +26,7 @@ _TENSORS: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 )
 """What multiplies, by the kind of layer; the projection out of an attention is a Linear layer."""
 _FACTOR = re.compile(r"(.*?)\.?parametrizations\.(\w+)\.original\d*$")
-_FEW = 8  # names that a sentence lists
+_FEW = 8  # names that an error lists
 
 
 @dataclass(frozen=True)

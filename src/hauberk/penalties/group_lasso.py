@@ -79,8 +79,8 @@ class GroupLasso(Frozen):
         """``t_g · max(1 − less_g / ‖t_g‖, 0)``: the group shrinkage."""
         split = _split(self.groups, t)
         norms = _norms(t, split)
-        share = torch.where(norms > less, 1 - less / norms, 0)
-        return (t.reshape(split.view) * share).reshape(t.shape)
+        fraction = torch.where(norms > less, 1 - less / norms, 0)
+        return (t.reshape(split.view) * fraction).reshape(t.shape)
 
 
 def _split(groups: Grouping, t: Tensor) -> Split:

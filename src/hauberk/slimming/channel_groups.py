@@ -170,7 +170,7 @@ def release(net: nn.Module) -> None:
 
 @contextmanager
 def traced(advice: str) -> Iterator[None]:
-    """Whatever the model's own code or the search for its graph raises, as a sentence."""
+    """Turn any error of the model's code or of the tracer into a one-line ValueError."""
     try:
         yield
     except Exception as error:

@@ -69,8 +69,8 @@ class Reading:
     def settle(self, gone: Tensor, carriers: Sequence[int], *, exact: bool) -> None:
         """Make the weights of the channels that go zero, and keep the output as it is.
 
-        If that is not asked for ``exact``-ly, a layer without a bias gets none: what follows is
-        mostly a norm, which takes the constant out again.
+        Without ``exact``, a layer that has no bias gets none: a norm usually follows, and removes
+        the constant again.
         """
         places = gone[self.member.of]
         at, c = self.member.at[places], self.value[places].nan_to_num(0.0)

@@ -116,7 +116,7 @@ class ADMM(Solver[ADMMState]):
             isinstance(c, Constraint) for c in chosen.values()
         ):
             raise ValueError(
-                f"ADMM was asked to split {', '.join(sorted(self.split))}; the problem's "
+                f"ADMM is to split {', '.join(sorted(self.split))}; the problem's "
                 f"structures are {', '.join(problem.structures) or 'none'}: name constraints of it."
             )
         return {k: c for k, c in chosen.items() if isinstance(c, Constraint)}

@@ -69,7 +69,7 @@ def _writer(out: Path) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError(
-            "TensorBoard logs were asked for but tensorboard is not installed; "
+            "TensorBoard logs were requested but tensorboard is not installed; "
             "run pip install 'hauberk[tensorboard]' or leave --tensorboard out."
         ) from error
     return SummaryWriter(out / "tensorboard")

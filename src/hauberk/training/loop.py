@@ -39,7 +39,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
     """Solve stage after stage; a resumed run skips the training of finished stages.
 
     Args:
-        stages: each is asked for once the one before it is solved.
+        stages: each is requested once the one before it is solved.
         model: any module; trained in place.
         data: see `solve`.
         run: folder, seed, device, precision.
