@@ -10,7 +10,7 @@ _SOURCE = ROOT / "src" / "hauberk"
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "verbs": ("verbs/*", "training/run"),
-    "recipe": ("recipe", "method", "training/stage"),
+    "recipe": ("method", "recipe/*", "training/augment", "training/stage"),
     "methods": ("methods/*",),
     "threats": ("threat", "threats/*"),
     "attacks": ("attack", "attacks/*"),

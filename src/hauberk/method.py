@@ -114,8 +114,7 @@ class Method(ABC):
     def distilled(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
         """The same stages, with this teacher's soft labels as their targets."""
         for stage in stages:
-            objective = self.distillation.distilled(stage.problem.objective, teacher)
-            yield replace(stage, problem=replace(stage.problem, objective=objective))
+            yield replace(stage, problem=self.distillation.distilled(stage.problem, teacher))
 
     def dense(self, threat: Threat) -> Iterator[Stage]:
         """The training of a model that is not trained yet; by default none."""

@@ -61,7 +61,7 @@ def test_where_nothing_asks_for_it_no_step_comes_from_outside() -> None:
         ways(L1(1.0), random_start=False),
     ):
         assert torch.equal(first, second)
-    with pytest.raises(ValueError, match=r"approach=1.5; give a share"):
+    with pytest.raises(ValueError, match=r"approach=1.5; give a fraction"):
         PGD(8, approach=1.5)
 
 

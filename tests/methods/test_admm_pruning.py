@@ -114,7 +114,7 @@ class Untraceable(nn.Module):
 @pytest.mark.parametrize(
     ("net", "settings", "sentence"),
     [
-        (Depthwise, {"pattern": "column"}, r"column cannot be had of 1, a grouped convolution"),
+        (Depthwise, {"pattern": "column"}, r"column does not support 1, a grouped convolution"),
         (Depthwise, {"pattern": "filter", "keep": 0.1}, r"none of the 8 groups of 0.weight"),
         (Depthwise, {"pattern": "channel", "exclude": ("1",)}, r"none of the 1 groups of 0.weight"),
         (Depthwise, {"pattern": "2:4", "keep": 1.0}, r"rows of 9 entries"),

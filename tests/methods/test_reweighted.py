@@ -95,7 +95,7 @@ def test_static_is_one_factor_for_all() -> None:
     ("settings", "sentence"),
     [
         ({"pattern": "stripes"}, "no pattern 'stripes'"),
-        ({"pattern": "2:4"}, "lets a part of each group live"),
+        ({"pattern": "2:4"}, "keeps a part of each group"),
         ({"keep": 0.0}, "keep 0.0"),
         ({"strength": -1.0}, "strength was given as -1.0"),
         ({"eps": 0.0}, "eps was given as 0.0"),

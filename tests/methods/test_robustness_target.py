@@ -82,7 +82,7 @@ def test_more_robustness_takes_more_bytes() -> None:
 
 def test_a_target_above_the_dense_net_s_own_names_what_is_reached(tmp_path: Path) -> None:
     method = hb.RobustnessTarget(robust_at_least=0.9).with_(**QUICK)
-    with pytest.raises(Infeasible, match=r"dense network's own \d+\.\d%: give a lower share"):
+    with pytest.raises(Infeasible, match=r"dense network's own \d+\.\d%: give a lower fraction"):
         hb.compress(
             mlp(), toy(), method=method, threat=THREAT, out=tmp_path / "out", pretrained=True
         )
@@ -130,7 +130,7 @@ def test_a_teacher_teaches_the_bound_too() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"robust_at_least": 1.5}, "robust_at_least was given as 1.5; give a share between"),
+        ({"robust_at_least": 1.5}, "robust_at_least was given as 1.5; give a fraction between"),
         ({"robust_at_least": -3.0}, "robust_at_least was given as -3"),
         ({"robust_at_least": 0.0}, "robust_at_least was given as 0"),
         ({"robust_at_least": 1.0}, "robust_at_least was given as 1"),
@@ -235,7 +235,7 @@ def _words(start: Path, out: Path, target: str) -> list[str]:
     return (
         f"compress --from {start / 'dense.hbk'} --data {start / 'few.npz'} --threat linf:0.02 "
         f"--robust-at-least {target} --epochs 1 --codebook-epochs 1 --legs 1 --most-bits 1 "
-        f"--robust_accuracy-steps 2 --attack pgd:2 --json --out {out}"
+        f"--judge-steps 2 --attack pgd:2 --json --out {out}"
     ).split()
 
 
@@ -272,7 +272,7 @@ def test_the_command_makes_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = (
         "compress --model digits-cnn --data digits --threat linf:0.02 --robust-at-least 60% "
         "--attack-steps 1 --dense-epochs 8 --epochs 3 --codebook-epochs 1 --legs 1 --most-bits 2 "
-        f"--robust_accuracy-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
+        f"--judge-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
     ).split()
     with pytest.raises(SystemExit) as stop:
         main.main(words)

@@ -179,7 +179,7 @@ def test_flatter_minima_lose_less_to_noise_in_the_weights() -> None:
 @pytest.mark.parametrize("gamma", [-0.1, 1.0, float("nan"), float("inf")])
 def test_a_share_that_means_nothing_is_refused(gamma: float) -> None:
     for make in (lambda: WeightPerturbed(Natural(), gamma), lambda: hb.ATMC().with_(awp=gamma)):
-        with pytest.raises(ValueError, match=r"weight perturbation was given as .*; give a share"):
+        with pytest.raises(ValueError, match=r"perturbation was given as .*; give a fraction"):
             make()
 
 

@@ -56,10 +56,10 @@ class MinMaxPGD:
         step_size: in the threat's own norm; ``None`` is reach · radius / steps.
         reach: length of the whole path in radii.
         random_start: start at a random point of the threat, else at ``x``.
-        wait: share of the steps in which the domains count alike, before the weights move. A loss
-            that stops where a domain is fooled (`hinge`) leaves the fooled ones out by itself:
-            there weights that follow the worst from the start are behind the average. After half
-            of the steps, with margins in one unit (`in_one_unit`), they are ahead of it
+        wait: fraction of the steps in which the domains have equal weights, before these move. A
+            loss that is clipped where a domain is fooled (`hinge`) ignores the fooled ones by
+            itself: there, weights that follow the worst from the start do worse than the average.
+            After half of the steps, with margins in one unit (`in_one_unit`), they do better
             (benchmarks/min_max_mnist.py).
     """
 
@@ -76,7 +76,7 @@ class MinMaxPGD:
         check_player(self.rate, self.gamma)
         if not 0 <= self.wait <= 1:
             raise ValueError(
-                f"MinMaxPGD was given wait={self.wait}; give a share of the steps, in [0, 1]."
+                f"MinMaxPGD was given wait={self.wait}; give a fraction of the steps, in [0, 1]."
             )
         if self.steps < 1:
             raise ValueError(f"MinMaxPGD was given steps={self.steps}; give 1 or more.")

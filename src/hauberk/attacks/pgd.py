@@ -80,7 +80,7 @@ class PGD(Attack):
             )
         if not 0 <= self.approach <= 1:
             raise ValueError(
-                f"PGD was given approach={self.approach}; give a share of the steps, in [0, 1]."
+                f"PGD was given approach={self.approach}; give a fraction of the steps, in [0, 1]."
             )
 
     def legs(self, threat: Threat) -> Sequence[PGD]:

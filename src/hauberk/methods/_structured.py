@@ -1,46 +1,54 @@
-"""What a pruning pattern speaks of in a network: which parameters, in which groups, which tied."""
+"""What a pruning pattern means in a network: which parameters, in which groups, which ones tied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
 
-from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Tied
+from hauberk.constraints import Filter, Grouping, PerTensor, Sparsity, Support, Tied
 from hauberk.constraints.patterns import pattern
 from hauberk.ops.ties import Families, join
 from hauberk.parametrize import Selection, layers
 from hauberk.problem import Constraint
 from hauberk.slimming.filter_families import families
+from hauberk.slimming.slim import shrink
 from hauberk.types import Images, Weights
 
 _BY_FILTER = ("filter", "bn-filter")
 
 
 @dataclass(frozen=True)
-class Prunable:
-    """A pattern, and the layers it leaves alone.
+class Pruning:
+    """A pattern, how much of it stays, and where.
 
     Attributes:
         pattern: as `hauberk.constraints.patterns` reads it, or bn-filter for batch-norm scales.
-        select: which parameters it speaks of.
+        keep: fraction of the groups that stays, in (0, 1].
+        across: one budget over all layers, balanced by LAMP, in place of one for each.
+        select: which parameters may be pruned.
 
     Raises:
-        ValueError: for a pattern that is none.
+        ValueError: an unknown pattern, or a keep outside (0, 1].
     """
 
     pattern: str
+    keep: float = 1.0
+    across: bool = False
     select: Selection = field(default_factory=Selection)
+
+    def __post_init__(self) -> None:
+        Sparsity(self.keep, self.groups)
 
     @property
     def by_filter(self) -> bool:
-        """Whole filters go, and with them the width of the network."""
+        """Whether whole filters are pruned, which makes the network narrower."""
         return self.pattern in _BY_FILTER
 
     @property
     def groups(self) -> Grouping:
-        """What lives or dies together inside of one parameter."""
+        """The weights of one parameter that are kept or pruned together."""
         return Filter() if self.by_filter else pattern(self.pattern)
 
     def tied(self, model: nn.Module, example: Images) -> Families:
@@ -62,41 +70,39 @@ class Prunable:
         return found
 
     def count(self, model: nn.Module, ties: Families) -> int:
-        """How many groups there are in all layers together."""
+        """The number of groups in all layers together."""
         parameters = dict(model.named_parameters())
         w = {name: parameters[name] for tie in ties for name in tie}
         tree = join(w, ties) if self.by_filter else w
         return sum(self.groups.split(t.shape).groups for t in tree.values())
 
-    def at_most(self, keep: float, ties: Families, w: Weights, across: bool) -> Constraint:
-        """The set of trees that keep this share of the groups of each layer, or across them all.
+    def budget(self, ties: Families, w: Weights) -> Constraint:
+        """The set of trees that keep ``keep`` of the groups, of each layer or across them all.
 
         Args:
-            keep: the share, in (0, 1].
             ties: what `tied` found.
-            w: the dense tree, with which LAMP weighs the layers for a budget across them.
-            across: one budget in place of one for each layer.
+            w: the dense tree, from which LAMP balances the layers for a budget across them.
 
         Raises:
             ValueError: a layer would be left empty.
         """
-        each = Sparsity(keep, self.groups)
+        each = Sparsity(self.keep, self.groups)
         tree = join(w, ties) if self.by_filter else w
-        for name, t in {} if across else tree.items():
+        for name, t in {} if self.across else tree.items():
             count = self.groups.split(t.shape).groups
-            if keep * count < 1 - 1e-9:
+            if self.keep * count < 1 - 1e-9:
                 raise ValueError(
-                    f"keep was given as {keep:.3g}, which leaves none of the {count} groups of "
-                    f"{name}; give at least {1 / count:.3g}, or exclude the layer."
+                    f"keep was given as {self.keep:.3g}, which leaves none of the {count} groups "
+                    f"of {name}; give at least {1 / count:.3g}, or exclude the layer."
                 )
-        whole = each.balanced(tree) if across else PerTensor(each)
+        whole = each.balanced(tree) if self.across else PerTensor(each)
         return Tied(whole, ties) if self.by_filter else whole
 
-    def scales(self, keep: float, ties: Families, w: Weights, across: bool) -> Mapping[str, float]:
-        """Under which 1 is the least that `at_most` would keep of each tensor, tied ones as one."""
-        each = Sparsity(keep, self.groups)
+    def scales(self, ties: Families, w: Weights) -> Mapping[str, float]:
+        """Factors under which `budget` keeps magnitudes of at least 1, tied tensors as one."""
+        each = Sparsity(self.keep, self.groups)
         tree = join(w, ties) if self.by_filter else w
-        if across:
+        if self.across:
             cut = each.balanced(tree)
         else:
             cut = each.weighed(tree, {name: each.count({name: t}) for name, t in tree.items()})
@@ -119,7 +125,7 @@ class Prunable:
         for name, layer in layers(model).items():
             if f"{name}.weight" in names and getattr(layer, "groups", 1) > 1:
                 raise ValueError(
-                    f"The pattern {self.pattern} cannot be had of {name}, a grouped convolution, "
+                    f"The pattern {self.pattern} does not support {name}, a grouped convolution, "
                     "whose filters read different channels; exclude it, or give another pattern."
                 )
 
@@ -128,8 +134,34 @@ def _weights(layers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{layer}.weight" for layer in layers)
 
 
+def remaining(model: nn.Module, names: Iterable[str], example: Images | None) -> Support:
+    """What is retrained after a cut; dead filters leave the network first.
+
+    Args:
+        model: whose parameters were pruned; changed in place.
+        names: of these parameters.
+        example: one input with which the network is traced; None leaves dead filters in it.
+
+    Raises:
+        ValueError: a layer is empty, so that nothing passes through it.
+    """
+    refuse_emptied(_parameters(model, names))
+    if example is not None:
+        shrink(model, example)
+    return Support.of(_parameters(model, names))
+
+
+def _parameters(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Parameter]:
+    every = dict(model.named_parameters())
+    return {name: every[name] for name in names}
+
+
 def refuse_emptied(w: Weights) -> None:
-    """A layer of which nothing is left passes nothing on."""
+    """Raise where a layer is empty, so that nothing passes through it.
+
+    Raises:
+        ValueError: naming the layer.
+    """
     for name, t in w.items():
         if not t.any():
             raise ValueError(
@@ -139,7 +171,7 @@ def refuse_emptied(w: Weights) -> None:
 
 
 def width_of(model: nn.Module) -> int | None:
-    """The width that a network was built with, where its family has one: 8 for ``lenet:8``."""
+    """The width that a network was built with, if its family has one: 8 for ``lenet:8``."""
     named = getattr(model, "architecture", None)
     width = named[1].get("width") if isinstance(named, tuple) else None
     return width if isinstance(width, int) else None

@@ -15,18 +15,16 @@ whose outputs are added are one group. Dead filters leave the network before it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from hauberk.constraints import Sparsity, Support
 from hauberk.dataset import Examples
 from hauberk.method import Compression
-from hauberk.methods._structured import Prunable, refuse_emptied, width_of
+from hauberk.methods._structured import Pruning, remaining, width_of
 from hauberk.ops.ties import Families
 from hauberk.problem import Constraint, Problem
 from hauberk.recipe import Packaging
-from hauberk.slimming.slim import shrink
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -69,7 +67,7 @@ class ADMMPruning(Compression):
     packaging: Packaging = Packaging(slim=True)
 
     def __post_init__(self) -> None:
-        Sparsity(self.keep, self._prunable.groups)
+        pruning = self._pruning
         ADMM(frozenset(), self.rho, self.growth, self.rounds)
         least = {"admm_epochs": 0, "cut_epochs": 0, "shrink_to_width": 0, "cuts": 1}
         for name, count in least.items():
@@ -81,7 +79,7 @@ class ADMMPruning(Compression):
             raise ValueError(
                 f"retrain_warmup was given as {self.retrain_warmup}; give a fraction in [0, 1]."
             )
-        if self.shrink_to_width and not self._prunable.by_filter:
+        if self.shrink_to_width and not pruning.by_filter:
             raise ValueError(
                 f"shrink_to_width was given with the pattern {self.pattern}, which leaves a net as "
                 "wide as it is; give the pattern filter or bn-filter."
@@ -90,12 +88,12 @@ class ADMMPruning(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """For each cut: ADMM, which ends with the cut; retraining."""
         example = sample.images(slice(1))
-        share, whole = self._share(model), 0
+        fraction, whole = self._fraction(model), 0
         for number in range(1, self.cuts + 1):
-            ties = self._prunable.tied(model, example)
-            now = self._prunable.count(model, ties)  # filters may have left
+            ties = self._pruning.tied(model, example)
+            now = self._pruning.count(model, ties)  # filters may have left
             whole = whole or now
-            keep = min(1.0, share ** (number / self.cuts) * whole / now)
+            keep = min(1.0, fraction ** (number / self.cuts) * whole / now)
             yield from self._cut(model, threat, example, ties, keep, number)
 
     def _cut(
@@ -113,32 +111,23 @@ class ADMMPruning(Compression):
             return Problem(self.objective(threat, warmup), sets, select=lambda _: names)
 
         last, mark = number == self.cuts, f" {number}" if self.cuts > 1 else ""
-        pattern = self._prunable.at_most(keep, ties, problem().weights(model), self.across)
-        admm = ADMM(
-            frozenset({"pattern"}),
-            self.rho,
-            self.growth,
-            self.rounds,
-            self.optimisation.descent(0.5),
-        )
+        pruning = replace(self._pruning, keep=keep)
+        pattern = pruning.budget(ties, problem().weights(model))
+        descent = self.optimisation.descent(0.5)
+        admm = ADMM(frozenset({"pattern"}), self.rho, self.growth, self.rounds, descent)
         yield self.stage(f"admm{mark}", problem(pattern=pattern), admm, self.admm_epochs)
-        refuse_emptied(problem().weights(model))
-        if self.packaging.slim:
-            shrink(model, example)
-        support = Support.of(problem().weights(model))
+        support = remaining(model, names, example if self.packaging.slim else None)
         retraining = problem(self.retrain_warmup if last else 0.0, support=support)
-        solver, epochs = (
-            ProjectedGradient(self.optimisation.descent()),
-            self.optimisation.epochs if last else self.cut_epochs,
-        )
+        solver = ProjectedGradient(self.optimisation.descent())
+        epochs = self.optimisation.epochs if last else self.cut_epochs
         yield self.stage(f"retrain{mark}", retraining, solver, epochs)
 
     @property
-    def _prunable(self) -> Prunable:
-        return Prunable(self.pattern, self.select)
+    def _pruning(self) -> Pruning:
+        return Pruning(self.pattern, self.keep, self.across, self.select)
 
-    def _share(self, model: nn.Module) -> float:
-        """``keep``, or what leads to the width that is wanted."""
+    def _fraction(self, model: nn.Module) -> float:
+        """``keep``, or the fraction that leads to the wanted width."""
         wanted, width = self.shrink_to_width, width_of(model)
         if not wanted:
             return self.keep

@@ -25,7 +25,7 @@ from torch import nn
 from hauberk.constraints import FixedGrid, On, UniformGrid
 from hauberk.dataset import Examples
 from hauberk.method import Compression
-from hauberk.methods._structured import Prunable, refuse_emptied
+from hauberk.methods._structured import Pruning, refuse_emptied
 from hauberk.objectives import Adversary, Distance, Imitation, MeanSquared, Teacher
 from hauberk.objectives.discriminator import patch_discriminator
 from hauberk.ops.groups import Filter
@@ -82,7 +82,7 @@ class GANSlimming(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """Slim; then tune what is left."""
         example, objective = sample.images(slice(1)), self._imitation(model, sample)
-        ties = Prunable("bn-filter").tied(model, example) if self.strength else ()
+        ties = Pruning("bn-filter").tied(model, example) if self.strength else ()
         slimming = self._slimming(model, objective, ties)
         self._rounded(model, sample)
         yield self.stage("slim", slimming, self._solver(1.0), self.slim_epochs)

@@ -22,16 +22,15 @@ from typing import Any
 
 from torch import nn
 
-from hauberk.constraints import Codebook, NofM, On, Sparsity, Support, Weight
+from hauberk.constraints import Codebook, NofM, On, Weight
 from hauberk.dataset import Examples
 from hauberk.method import Compression
-from hauberk.methods._structured import Prunable, refuse_emptied
+from hauberk.methods._structured import Pruning, remaining
 from hauberk.ops.ties import Families, join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.penalties.checks import refuse_eps, refuse_strength
 from hauberk.problem import Penalty, Problem, Structure
 from hauberk.recipe import Packaging
-from hauberk.slimming.slim import shrink
 from hauberk.solver import Solver
 from hauberk.solvers import ADMM, ProjectedGradient
 from hauberk.threat import Threat
@@ -75,7 +74,7 @@ class Reweighted(Compression):
     packaging: Packaging = Packaging(slim=True)
 
     def __post_init__(self) -> None:
-        Sparsity(self.keep, self._prunable.groups)
+        pruning = self._pruning
         ADMM(frozenset(), self.rho)
         if self.bits:
             Codebook(self.bits)
@@ -84,7 +83,7 @@ class Reweighted(Compression):
                 f"rounds was given as {self.rounds} and round_epochs as {self.round_epochs}; give "
                 "1 round or more of 0 epochs or more."
             )
-        if isinstance(self._prunable.groups, NofM):
+        if isinstance(pruning.groups, NofM):
             raise ValueError(
                 f"The pattern {self.pattern} keeps a part of each group, which no penalty on "
                 "groups expresses; give irregular, filter, column, channel or a block."
@@ -95,7 +94,7 @@ class Reweighted(Compression):
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The rounds; one-shot pruning; the retraining."""
         example = sample.images(slice(1))
-        objective, ties = self.objective(threat), self._prunable.tied(model, example)
+        objective, ties = self.objective(threat), self._pruning.tied(model, example)
         pruned = frozenset(name for tie in ties for name in tie)
         coded = [name for name in self.select(model) if self.bits and name not in pruned]
         names = [*(name for tie in ties for name in tie), *coded]
@@ -108,46 +107,41 @@ class Reweighted(Compression):
             return {n: p for n, p in problem().weights(model).items() if n in pruned}
 
         def cut() -> On:
-            at_most = self._prunable.at_most(self.keep, ties, weights(), self.across)
-            return On(at_most, pruned)
+            return On(self._pruning.budget(ties, weights()), pruned)
 
         cut()  # raise its errors before any training
         for number in range(1, self.rounds + 1):
             penalised = problem(penalty=self._penalty(weights(), ties))
             yield self.stage(f"round {number}", penalised, self._solver(0.5), self.round_epochs)
         yield self.stage("cut", problem(pattern=cut()), self._solver(), 0)
-        refuse_emptied(weights())
-        if self.packaging.slim:
-            shrink(model, example)
-        support = On(Support.of(weights()), pruned)
-        yield self.stage(
-            "retrain", problem(support=support), self._solver(), self.optimisation.epochs
-        )
+        kept = remaining(model, weights(), example if self.packaging.slim else None)
+        retraining = problem(support=On(kept, pruned))
+        yield self.stage("retrain", retraining, self._solver(), self.optimisation.epochs)
 
     def _penalty(self, w: Weights, ties: Families) -> Penalty:
         """The penalty for one round, built from ``w``."""
-        groups = self._prunable.groups
+        pruning, groups = self._pruning, self._pruning.groups
 
         def scales() -> Mapping[str, float]:
-            return self._prunable.scales(self.keep, ties, w, self.across)
+            return pruning.scales(ties, w)
 
         if isinstance(groups, Weight):
             if self.static:
                 return Lasso.static(self.strength, w)
             return Lasso.reweighted(self.strength, w, scales(), self.eps)
-        tree = join(w, ties) if self._prunable.by_filter else w
+        tree = join(w, ties) if pruning.by_filter else w
         if self.static:
             penalty = GroupLasso.static(self.strength, groups, tree)
         else:
             penalty = GroupLasso.reweighted(self.strength, groups, tree, scales(), self.eps)
-        return TiedPenalty(penalty, ties) if self._prunable.by_filter else penalty
+        return TiedPenalty(penalty, ties) if pruning.by_filter else penalty
 
-    def _solver(self, share: float = 1.0) -> Solver[Any]:
-        descent = self.optimisation.descent(share)
+    def _solver(self, fraction: float = 1.0) -> Solver[Any]:
+        descent = self.optimisation.descent(fraction)
         if not self.bits:
             return ProjectedGradient(descent)
         return ADMM(frozenset({"codebook"}), self.rho, rounds=_UPDATES, descent=descent)
 
     @property
-    def _prunable(self) -> Prunable:
-        return Prunable(self.pattern, self.select)
+    def _pruning(self) -> Pruning:
+        return Pruning(self.pattern, self.keep, self.across, self.select)

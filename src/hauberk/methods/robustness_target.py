@@ -38,9 +38,9 @@ from hauberk.allocation.sensitivity import least_distorting, measured
 from hauberk.allocation.tensors import CodedTensors, HardThreshold
 from hauberk.dataset import Examples
 from hauberk.method import Compression
-from hauberk.objectives import Held, Rate, Teacher
+from hauberk.objectives import Held, Rate
 from hauberk.parametrize import coded
-from hauberk.problem import Bound, Constraint, Objective, Problem
+from hauberk.problem import Constraint, Objective, Problem
 from hauberk.recipe import Packaging
 from hauberk.solvers import DualAscent, ProjectedGradient
 from hauberk.threat import Threat
@@ -123,32 +123,14 @@ class RobustnessTarget(Compression):
         shrink = Problem(
             rate, {"given up": HardThreshold(rates)}, {"robust": bound}, lambda _: tensors.names
         )
-        last = replace(
-            self.optimisation.descent(0.5), average=0.0
-        )  # a mean would fall below the thresholds
+        # an average would fall below the thresholds
+        last = replace(self.optimisation.descent(0.5), average=0.0)
         dense = copy.deepcopy(model.state_dict())
         solver = DualAscent(last, start=_START, speed=_SPEED, looks=_LOOKS, lazy=True)
         yield self.stage("shrink", shrink, solver, self.optimisation.epochs)
         bits = tensors.length(tensors.kept(rates))
         model.load_state_dict(dense)
         yield from self._close(objective, best, bits, sample)
-
-    def distilled(self, stages: Iterator[Stage], teacher: Teacher) -> Iterator[Stage]:
-        """The same legs; in the first, the bound's surrogate is what is taught."""
-
-        def lesson(bound: Bound) -> Bound:
-            assert isinstance(bound.surrogate, Held)
-            return replace(
-                bound,
-                surrogate=Held(self.distillation.distilled(bound.surrogate.objective, teacher)),
-            )
-
-        for stage in stages:
-            bounds = {name: lesson(b) for name, b in stage.problem.bounds.items()}
-            if bounds:
-                yield replace(stage, problem=replace(stage.problem, bounds=bounds))
-            else:
-                yield from super().distilled(iter([stage]), teacher)
 
     def _close(
         self, objective: Objective, best: _Best, bits: float, sample: Examples

@@ -108,6 +108,6 @@ def refuse_perturbation(gamma: float) -> None:
     """
     if not 0 < gamma < 1:
         raise ValueError(
-            f"The weight perturbation was given as {gamma}; give a share in (0, 1), or leave it "
+            f"The weight perturbation was given as {gamma}; give a fraction in (0, 1), or leave it "
             "out."
         )

@@ -1,0 +1,75 @@
+"""Training loss: what is minimised on each batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hauberk.objectives import Adversarial, Natural, Supervised, Trades, WeightPerturbed
+from hauberk.objectives.weight_perturbation import refuse_perturbation
+from hauberk.problem import Objective
+from hauberk.recipe.threat_weighting import ThreatWeighting
+from hauberk.recipe.training_attack import TrainingAttack
+from hauberk.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingLoss:
+    """What is minimised on each batch.
+
+    Attributes:
+        clean: fraction of clean loss mixed with the adversarial loss, in [0, 1).
+        q: above 0 the adversarial loss saturates for hopeless examples (see `Adversarial`), to 1.
+        trades: weight of TRADES' robustness term, which replaces the adversarial loss (1 to 6 are
+            usual); 0 is off.
+        awp: adversarial weight perturbation: train at the worst weights within this fraction of
+            each tensor's norm (0.005 is usual); 0 is off.
+        natural: train on clean images, without an adversary.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    clean: float = 0.0
+    q: float = 0.0
+    trades: float = 0.0
+    awp: float = 0.0
+    natural: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clean < 1:
+            raise ValueError(f"clean was given as {self.clean}; give a fraction in [0, 1).")
+        if not 0 <= self.q <= 1:
+            raise ValueError(f"q was given as {self.q}; give an exponent in [0, 1].")
+        if not self.trades >= 0:
+            raise ValueError(f"trades was given as {self.trades}; give a weight of 0 or more.")
+        if self.trades and (self.clean or self.q or self.natural):
+            raise ValueError(
+                "trades was given with clean, q or natural, each of which chooses another loss; "
+                "give one of them."
+            )
+        if self.awp:
+            refuse_perturbation(self.awp)
+
+    def objective(
+        self, threat: Threat, attack: TrainingAttack, weighting: ThreatWeighting, warmup: float
+    ) -> Objective:
+        """The objective of one stage.
+
+        Args:
+            threat: the adversary's set, or the union of several.
+            attack: how the adversary searches.
+            weighting: how several threats count.
+            warmup: fraction of the stage over which the threat grows to its full size.
+
+        Raises:
+            ValueError: settings of several threats for a single one.
+        """
+        base = Natural() if self.natural else self._adversarial(threat, attack, weighting, warmup)
+        return WeightPerturbed(base, self.awp) if self.awp else base
+
+    def _adversarial(
+        self, threat: Threat, attack: TrainingAttack, weighting: ThreatWeighting, warmup: float
+    ) -> Supervised:
+        several = weighting.of(threat)
+        robust = Adversarial(threat, attack.search(), self.clean, warmup, self.q, *several)
+        return Trades(robust, self.trades) if self.trades else robust
