@@ -60,3 +60,8 @@ def test_one_address_is_used_everywhere() -> None:
 def test_no_file_names_a_folder_beside_the_checkout() -> None:
     beside = b"../" + b"shared"
     assert [path for path in tracked() if beside in path.read_bytes()] == []
+
+
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    marks = re.compile(rb"^(<{7} |>{7} |={7}$)", re.M)
+    assert [str(path) for path in tracked() if marks.search(path.read_bytes())] == []
