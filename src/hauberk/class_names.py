@@ -7,29 +7,27 @@ import re
 from collections.abc import Sequence
 
 _MOST_LABEL = 256  # characters
-
-
 _MOST_LABELS_BYTES = 1 << 18
-
-
 _UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, changes of writing direction, and unpaired surrogates."""
 
 
 def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
-    """What is wrong with ``labels`` as names of ``classes`` classes; None if nothing is."""
+    """The reason why ``labels`` cannot name ``classes`` classes; None if they can."""
     if not labels:
         return None
     if not all(isinstance(name, str) for name in labels):
         return "not all of them are text; give strings."
     if len(labels) != classes or len(set(labels)) != classes:
         different = len(set(labels))
-        return f"there are {different:,} different ones for {classes:,} classes; give one for each."
+        return (
+            f"there are {different:,} different names for {classes:,} classes; give one for each."
+        )
     for name in labels:
         if not 0 < len(name) <= _MOST_LABEL or _UNPRINTED.search(name):
             return (
-                f"one is {ascii(name)[:60]}; give 1 to {_MOST_LABEL} characters, none of them a "
-                "control character."
+                f"one is {ascii(name)[:60]}; give 1 to {_MOST_LABEL} characters without control "
+                "characters."
             )
     taken = len(json.dumps(json.dumps(list(labels), separators=(",", ":")))) - 2
     if taken > _MOST_LABELS_BYTES:

@@ -21,9 +21,9 @@ class Examples:
     Attributes:
         x: uint8 (0 to 255), or float in [0, 1].
         y: class indices, on the device that computes.
-        names: of the classes, as the file will store them, for methods that plan its bytes.
-        classes: number of classes in the file, likewise; 0 for as many as there are here.
-        held_out: the validation split, for methods that measure between their stages.
+        names: class names as the file will store them, for methods that plan its bytes.
+        classes: number of classes in the file, for the same methods; 0 if it is that of the data.
+        held_out: the validation split, for methods that evaluate between their stages.
     """
 
     x: Num[Tensor, " count *shape"]
@@ -74,7 +74,7 @@ class Data:
     """A data set with its three splits; the test split is never tuned on.
 
     Attributes:
-        name: for messages and reports.
+        name: name of the data, for messages and reports.
         train: the training split.
         validation: measured after each epoch.
         test: measured in reports only.
@@ -111,40 +111,40 @@ class Data:
         )
 
     def under(self, labels: tuple[str, ...], classes: int) -> Data:
-        """The same data with the class indices that a file uses for the same names.
+        """The same data, with labels renumbered to the class indices of a file.
 
-        A folder that lacks a class numbers its classes differently from the one that a network was
-        trained on. Data without names stay as they are, and so do data whose file has no names,
-        unless its indices are the names.
+        A folder that lacks a class numbers its classes differently from the folder that a network
+        was trained on. Data without class names do not change. If the file has no class names, its
+        indices are the names, and data with other names do not change.
 
         Args:
-            labels: of the file.
-            classes: of the file.
+            labels: class names of the file.
+            classes: number of classes of the file.
 
         Raises:
-            ValueError: the data have a class that the file does not know.
+            ValueError: the data have a class that the file lacks.
         """
         known = labels or tuple(map(str, range(classes)))
         if not self.labels or self.labels == known:
             return self
-        strange = [name for name in self.labels if name not in known]
-        if strange and not labels:
+        unknown = [name for name in self.labels if name not in known]
+        if unknown and not labels:
             return self
-        if strange:
+        if unknown:
             raise ValueError(
-                f"The data {self.name} have the class {strange[0]!r} and the file has "
+                f"The data {self.name} have the class {unknown[0]!r} and the file has "
                 f"{few(labels)}; give data of the file's classes."
             )
-        place = torch.tensor([known.index(name) for name in self.labels])
+        index = torch.tensor([known.index(name) for name in self.labels])
 
-        def moved(part: Examples) -> Examples:
-            return replace(part, y=place.to(part.y.device)[part.y])
+        def renumbered(part: Examples) -> Examples:
+            return replace(part, y=index.to(part.y.device)[part.y])
 
         return replace(
             self,
-            train=moved(self.train),
-            validation=moved(self.validation),
-            test=moved(self.test),
+            train=renumbered(self.train),
+            validation=renumbered(self.validation),
+            test=renumbered(self.test),
             classes=len(known),
             labels=labels,
         )
@@ -154,12 +154,12 @@ _FREE_FRACTION = 0.5  # of a device's free memory that images may take
 
 
 def settled(examples: Examples, device: torch.device, resident: bool | None = None) -> Examples:
-    """The examples on ``device``, or only their labels if the images do not fit.
+    """Move the examples to ``device``, or only their labels if the images do not fit.
 
     Args:
         examples: on the CPU.
-        device: to compute on.
-        resident: whether images move there; by default, if they fit (see `fits`).
+        device: the device to compute on.
+        resident: whether images move there; by default they do if they fit (see `fits`).
     """
     if resident is None:
         resident = fits(examples.x, device)

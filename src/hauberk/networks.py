@@ -1,4 +1,4 @@
-"""The network in a file, and whether a network fits the data."""
+"""Networks from files, and the check that a network fits the data."""
 
 from __future__ import annotations
 
@@ -16,16 +16,29 @@ from hauberk.runtime.packages import gist
 
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """The network in an artifact; ``path`` is named in errors."""
+    """The network in an artifact.
+
+    Args:
+        artifact: the content of the file.
+        path: the file, for errors.
+        model: a user's own module to fill, in place; by default the architecture in the file.
+
+    Raises:
+        ValueError: the file names no architecture, or does not fit the model.
+    """
     return artifact.fill(blank(artifact.about, path) if model is None else model)
 
 
 def blank(about: About, path: str | Path) -> nn.Module:
-    """The network that a file names, at full size and with random weights."""
+    """The network that a file names, at full size and with random weights.
+
+    Raises:
+        ValueError: the file names no architecture, or one that cannot be built.
+    """
     if about.architecture is None:
         raise ValueError(
-            f"{path} names no architecture, because it holds a user's own module; name that one "
-            "(--model package.module:function, in Python model=MyNet())."
+            f"{path} names no architecture, because it contains a user's own module; give that "
+            "module (--model package.module:function, in Python model=MyNet())."
         )
     named = about.architecture
     return models.build_named(named.name, _whole(named.arguments, path))
@@ -39,15 +52,15 @@ def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict
 
 
 def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
-    """The number of outputs of a model that fits the data.
+    """Check that a model fits the data, and return its number of outputs.
 
     Args:
-        model: it is left untouched.
-        data: whose images it must take and whose classes it must tell apart.
-        who: names the model in errors.
+        model: the network; it is not changed.
+        data: images that the model must accept, and classes that it must distinguish.
+        who: the name of the model in errors.
 
     Raises:
-        ValueError: it does not take the images, or has fewer outputs than there are classes.
+        ValueError: the model rejects the images, or has fewer outputs than there are classes.
     """
     example = torch.zeros(2, *data.shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -246,7 +246,7 @@ def test_admm_ships_a_narrower_net_that_exports(
         (("--pattern", "filter", "--keep", "1%"), "none of the 16 groups of conv1.weight"),
         (("--pattern", "diagonal"), "no pattern 'diagonal'"),
         (("--pattern", "filter", "--shrink-to-width", "1"), "was not built with a width"),
-        (("--exclude", "conv7"), "No layer that compresses is called 'conv7'"),
+        (("--exclude", "conv7"), "The pattern 'conv7' matches no layer"),
     ],
 )
 def test_what_admm_cannot_do_is_refused_before_any_training(

@@ -118,7 +118,7 @@ def test_corrupt_images_stop_or_are_left_out(tmp_path: Path) -> None:
     for part in (data.train, data.validation, data.test):
         assert torch.equal(part.x[:, 0, 0, 0] // 20, part.y)
     (note,) = data.notes
-    assert "2 images that could not be read" in note and "bee/03.png" in note
+    assert "2 images could not be read" in note and "bee/03.png" in note
     with pytest.raises(ValueError, match="on_error"):
         load(tmp_path, on_error="never")  # type: ignore[arg-type]
 
@@ -127,7 +127,7 @@ def test_nothing_readable_is_no_data(tmp_path: Path) -> None:
     for name in NAMES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match="no image that can be read"):
+    with pytest.raises(ValueError, match="no readable image"):
         load(tmp_path, on_error="skip")
 
 
@@ -137,7 +137,7 @@ def test_other_files_are_counted(tmp_path: Path) -> None:
     (tmp_path / "ant" / ".DS_Store").write_bytes(b"1")
     (tmp_path / ".cache").mkdir()
     (note,) = load(tmp_path).notes
-    assert "1 file that is" in note and load(tmp_path).labels == NAMES
+    assert "1 file was left out" in note and load(tmp_path).labels == NAMES
 
 
 def test_a_class_without_training_images_is_noted(tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ def _few(root: Path) -> None:
         (_no_class, "no folder of images"),
         (_one_class, "at least two classes"),
         (_one_class_to_train, "train.*at least two classes"),
-        (_empty_class, "yak' holds no image"),
-        (_empty_split, "next to it 'test'"),
+        (_empty_class, "yak' contains no image"),
+        (_empty_split, "mixes the split 'train' with 'test'"),
         (_lone_validation, "only a validation split"),
         (_two_validations, "both 'val' and 'validation'"),
         (_sizes, "cow/x.png"),
@@ -221,4 +221,4 @@ def test_the_command_says_what_it_left_out(
     assert stop.value.code == 2 and "bee/03.png" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main.main([*words, "--on-error", "skip"])
-    assert stop.value.code == 0 and "1 image that could not be read" in capsys.readouterr().err
+    assert stop.value.code == 0 and "1 image could not be read" in capsys.readouterr().err

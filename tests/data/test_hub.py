@@ -67,7 +67,7 @@ def test_a_configuration_and_a_corrupt_row() -> None:
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("hub:", "name nothing"), ("hub:no/thing", "doesn't exist on the Hub"),
+    [("hub:", "name no data set"), ("hub:no/thing", "doesn't exist on the Hub"),
      ("hub:some/odd", "train, unsupervised")],
 )  # fmt: skip
 def test_what_the_hub_does_not_have_is_one_sentence(name: str, says: str) -> None:

@@ -141,8 +141,8 @@ BAD = {
     "empty": (Own(_fails, 0), "is empty"),
     "empty test": ((TensorDataset(X, Y), Own(_fails, 0)), "test split.*is empty"),
     "splits": ({"train": (X, Y), "extra": (X, Y)}, "extra"),
-    "no split": ({}, "of nothing"),
-    "four": (((X, Y),) * 4, "4 things"),
+    "no split": ({}, "are empty"),
+    "four": (((X, Y),) * 4, "a tuple of 4"),
     "number": (7, "of type int"),
     "length": ((X, Y[:3]), "60 images and 3 labels"),
 }

@@ -57,7 +57,7 @@ def test_seeds_make_the_net_and_leave_the_world() -> None:
     [
         ("lenett:8", "did you mean 'lenet'"),
         ("resnet", "did you mean 'resnet"),
-        ("dense/model.hbk", "what compress --from and hauberk.load read"),
+        ("dense/model.hbk", "with compress --from or hauberk.load"),
         ("wrn:12,2", "depth 12"),
         ("wrn:65530,1", "up to 1000"),
         ("", "known ones"),

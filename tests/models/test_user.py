@@ -51,7 +51,7 @@ def test_a_function_of_the_current_directory(place: str) -> None:
     ("name", "sentence"),
     [
         ("fails", r"failed \(RuntimeError: no weights here\); give one"),
-        ("number", "gives a int; give a function"),
+        ("number", "gave an object of type int; give a function"),
         ("absent", "has no 'absent'"),
     ],
 )

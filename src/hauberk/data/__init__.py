@@ -1,4 +1,4 @@
-"""Labelled images in memory, from files, folders, functions or a user's own data sets."""
+"""Data loading: labelled images from files, folders, functions or a user's own data sets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Encoded images as pixels, in a stream, into one uint8 tensor, by a pool of threads.
+"""Image decoding: a stream of encoded images to one uint8 tensor, by a pool of threads.
 
-One rule for all of them: gray stays one channel, everything else becomes RGB (a palette too,
-whatever its colours), transparent pixels lie on white, 16 bits of gray keep their upper 8; where
-gray and RGB meet, the gray ones become RGB. A rotation in EXIF is not applied.
+Gray images keep one channel; all others become RGB, images with a palette included. Transparent
+pixels are composited on white. 16-bit gray keeps its upper 8 bits. If gray and RGB images are
+mixed, the gray ones become RGB. An EXIF rotation is not applied.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from hauberk.data.stack import Pile
 from hauberk.data.store import Store
 
 OnError: TypeAlias = Literal["stop", "skip"]
-"""What to do with a corrupt image: stop with an error that names it, or skip and count it."""
+"""Policy for corrupt images: stop with an error that names the image, or skip and count it."""
 
-_IN_FLIGHT = 1 << 25  # bytes of decoded images that may wait for those before them
-_WORKERS = min(32, (os.cpu_count() or 1) + 2)  # some wait for the disk while others compute
-_TASKS = 64  # at most, in which they are handed to the threads
+_IN_FLIGHT = 1 << 25  # bytes of decoded images ahead of the consumer
+_WORKERS = min(32, (os.cpu_count() or 1) + 2)  # more than cores: some threads wait for the disk
+_TASKS = 64  # most tasks in flight; each decodes a group of images
 
 
 class Source(NamedTuple):
-    """An encoded image: where it is, for a person, and its bytes, or the file that has them."""
+    """An encoded image: its place, for messages, and its bytes or the file that contains them."""
 
     place: str
     content: bytes | Path | None
 
 
 class Decoded(NamedTuple):
-    """Pixels (count, channel, height, width), which sources they are of, what was left out."""
+    """Pixels, (count, channel, height, width), a mask of the sources that were kept, and notes."""
 
     x: Tensor
     kept: NDArray[np.bool_]
@@ -50,18 +50,18 @@ class Decoded(NamedTuple):
 def decode(
     sources: Iterable[Source], count: int, where: str, on_error: OnError, store: Store
 ) -> Decoded:
-    """Every image that can be read.
+    """Decode every readable image.
 
     Args:
         sources: encoded images.
-        count: of them.
-        where: the data, for the sentences.
-        on_error: whether a corrupt one ends it.
-        store: where the pixels will lie.
+        count: number of sources.
+        where: name of the data, for errors.
+        on_error: stop at a corrupt image, or skip it.
+        store: allocates the pixels.
 
     Raises:
-        ValueError: a corrupt image, images of several sizes, or none at all.
-        NoRoom: neither memory nor the disk can hold them.
+        ValueError: a corrupt image, images of different sizes, or no readable image.
+        NoRoom: the pixels fit neither in memory nor on disk.
     """
     pile, kept, faults = Pile(where, store, count), np.zeros(count, bool), []
     for row, (source, image) in enumerate(_opened(sources)):
@@ -73,15 +73,17 @@ def decode(
         else:
             faults.append(f"{source.place} ({image})")
     if faults and not pile.count:
-        raise ValueError(f"{where} has no image that can be read, the first {faults[0]}.")
+        raise ValueError(
+            f"{where} has no readable image (the first {faults[0]}); give images that pillow reads."
+        )
     return Decoded(pile.tensor(), kept, left_out(where, faults))
 
 
 def unreadable(where: str, place: str, why: str) -> str:
-    """The sentence for a corrupt image."""
+    """The error message for a corrupt image."""
     return (
-        f"{where} has no readable image {place} ({why}): fix it or remove it, or leave all such "
-        "images out with --on-error skip."
+        f"{where} has an unreadable image {place} ({why}); fix or remove it, or leave out all "
+        "unreadable images with --on-error skip."
     )
 
 
@@ -89,22 +91,25 @@ def left_out(where: str, faults: Sequence[str]) -> tuple[str, ...]:
     """The note that counts corrupt images."""
     if not faults:
         return ()
-    number = "1 image that" if len(faults) == 1 else f"{len(faults)} images that"
-    first = "" if len(faults) == 1 else "the first "
-    return (f"{where} has {number} could not be read, left out: {first}{faults[0]}.",)
+    if len(faults) == 1:
+        return (f"{where}: 1 image could not be read and was left out, {faults[0]}.",)
+    return (
+        f"{where}: {len(faults)} images could not be read and were left out, the first "
+        f"{faults[0]}.",
+    )
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """An image of pillow's as (channel, height, width), gray or RGB by the rule above.
+    """Convert a pillow image to (channel, height, width), gray or RGB as the module describes.
 
     Raises:
-        ValueError: more than 16 bits or fractions, which have no stated white.
+        ValueError: integers above 16 bits, or floats: their white level is undefined.
     """
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if deep:
         return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[None]
     if image.mode in {"I", "F"}:
-        raise ValueError(f"its pixels are of mode {image.mode}; give 8 or 16 bits")
+        raise ValueError(f"pixel mode {image.mode} is not supported; give 8 or 16 bits")
     if image.has_transparency_data:
         image = _on_white(image)
     gray = image.mode in {"1", "L"}
@@ -120,7 +125,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _opened(sources: Iterable[Source]) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
-    """Each source with its pixels, or the reason why there are none, in their order."""
+    """Yield each source, in order, with its pixels or the reason why it cannot be read."""
     rest = iter(sources)
     for first in islice(rest, 1):
         found = _read(first.content)
@@ -139,7 +144,7 @@ def _groups(sources: Iterator[Source], size: int) -> Iterator[list[Source]]:
 
 
 def _plan(nbytes: int) -> tuple[int, int]:
-    """How many images of that size are one task, and how many tasks are under way."""
+    """Images per task and number of tasks in flight, for images of ``nbytes`` bytes."""
     images = max(_WORKERS, min(32 * _TASKS, _IN_FLIGHT // nbytes))
     size = -(-images // _TASKS)
     return size, images // size
@@ -148,7 +153,7 @@ def _plan(nbytes: int) -> tuple[int, int]:
 def _ahead(
     pool: Executor, groups: Iterator[list[Source]], tasks: int
 ) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
-    """The groups, decoded by the pool, some tasks ahead."""
+    """Decode the groups in the pool, up to ``tasks`` groups ahead of the consumer."""
     waiting: deque[tuple[list[Source], Future[list[NDArray[np.uint8] | str]]]] = deque()
     for group in groups:
         waiting.append((group, pool.submit(_all, group)))
@@ -165,20 +170,20 @@ def _all(sources: list[Source]) -> list[NDArray[np.uint8] | str]:
 
 def _read(content: bytes | Path | None) -> NDArray[np.uint8] | str:
     if content is None:
-        return "the row holds no bytes"
+        return "the row has no bytes"
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             return pixels(image)
     except OSError as error:
-        if error.strerror and isinstance(content, Path):  # its own text would name the file again
+        if error.strerror and isinstance(content, Path):  # str(error) would repeat the path
             return error.strerror
         return _first_line(error)
-    except Exception as error:  # decoders meet damaged bytes in more ways than can be listed
+    except Exception as error:  # decoders raise many types of error on damaged bytes
         return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0]
     if "<_io.BytesIO" in line or "cannot identify image file" in line:
-        return "it is no image that pillow knows"
+        return "pillow does not recognise it as an image"
     return line.rstrip(".")

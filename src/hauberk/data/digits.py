@@ -1,4 +1,4 @@
-"""The embedded default: 1,797 handwritten digits of 8 × 8 pixels, from scikit-learn's own wheel.
+"""Default data: 1,797 handwritten digits of 8 × 8 pixels, from scikit-learn's own wheel.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (CC BY 4.0,
 doi:10.24432/C50P49), as shipped in `sklearn.datasets`.
@@ -14,12 +14,12 @@ import torch
 from hauberk.data.holdout import stratified
 from hauberk.dataset import Data, Examples
 
-_LEVELS = 16
+_LEVELS = 16  # the originals' brightest pixel
 
 
 def load_digits() -> Data:
-    """Digits as uint8 of shape (count, 1, 8, 8), in a fixed split of about 60, 15 and 25%."""
-    from sklearn import datasets  # two seconds of import that other data need not pay
+    """Digits as uint8, (count, 1, 8, 8): about 60% training, 15% validation, 25% test, fixed."""
+    from sklearn import datasets  # imported here, because it takes two seconds
 
     found = datasets.load_digits()
     pixels = torch.from_numpy(np.rint(found.images * (255 / _LEVELS)).astype(np.uint8))

@@ -1,6 +1,6 @@
-"""Data in folders of images: ``train/<class>/*.png`` and ``test/…``, or ``<class>/*.png``.
+"""Loader for folders of images: ``train/<class>/*.png`` and ``test/…``, or ``<class>/*.png``.
 
-A class is called what its folder is called; the classes are in the order of their sorted names.
+The name of a class is the name of its folder. Classes are numbered in the sorted order of names.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 
 def load_folder(path: Path, *, seed: int, on_error: OnError, store: Store) -> Data:
-    """The images below ``path`` as `Data`; files of other endings are left out and counted.
+    """Load the images below ``path``; files with other endings are left out and counted.
+
+    Args:
+        path: the folder.
+        seed: moves the border between train and validation.
+        on_error: stop at a corrupt image, or skip it.
+        store: allocates the pixels.
 
     Raises:
-        ValueError: no classes, a class or a split without images, a corrupt image.
-        OSError: a folder that cannot be read.
+        ValueError: no classes, a class or a split without images, or a corrupt image.
+        OSError: a folder cannot be read.
     """
     splits = _splits(path) or {lone(path.resolve().name): path}
     names = tuple(sorted({each.name for folder in splits.values() for each in _folders(folder)}))
@@ -33,17 +39,19 @@ def load_folder(path: Path, *, seed: int, on_error: OnError, store: Store) -> Da
 
 
 def _splits(path: Path) -> dict[str, Path]:
-    """The folders of splits, where ``path`` has such: a class may be called "train", too."""
+    """The folder of each split; empty if the folders of ``path`` are classes.
+
+    A class may be called "train", so only a folder that contains folders is a split.
+    """
     every = _folders(path)
     named = [each for each in every if each.name in SPLITS and _folders(each)]
     if not named:
         return {}
     if len(named) < len(every):
-        strange = next(each.name for each in every if each not in named)
+        other = next(each.name for each in every if each not in named)
         raise ValueError(
-            f"The folder {str(path)!r} has the split {named[0].name!r} and next to it "
-            f"{strange!r}, which is none with classes in it: give train, val and test, or only "
-            "classes."
+            f"The folder {str(path)!r} mixes the split {named[0].name!r} with {other!r}, which is "
+            "not a split that contains classes; give train, val and test, or only classes."
         )
     found = {SPLITS[each.name]: each for each in named}
     if len(found) < len(named):
@@ -58,45 +66,45 @@ def _splits(path: Path) -> dict[str, Path]:
 
 
 def _part(folder: Path, names: tuple[str, ...], on_error: OnError, store: Store) -> Part:
-    """The images of one split, class by class, in the order of their names."""
+    """The images of one split, in the sorted order of class and file names."""
     where = f"The folder {str(folder)!r}"
-    strange = [0]
+    others = [0]
     labels: list[int] = []
     sources: list[Source] = []
     for each in _folders(folder):
-        images = list(_images(each, strange))
+        images = list(_images(each, others))
         if not images:
             raise ValueError(
-                f"The folder {str(each)!r} holds no image: give files that end in "
+                f"The folder {str(each)!r} contains no image: give files that end in "
                 f"{', '.join(sorted(_ENDINGS))}."
             )
         sources += [Source(f"in {str(image.relative_to(folder))!r}", image) for image in images]
         labels += [names.index(each.name)] * len(images)
     if not sources:
         raise ValueError(
-            f"{where} holds no folder of images: give <class>/*.png, or train/<class>/*.png."
+            f"{where} contains no folder of images: give <class>/*.png, or train/<class>/*.png."
         )
     x, kept, notes = decode(sources, len(sources), where, on_error, store)
-    if strange[0]:
-        number = "1 file that is" if strange[0] == 1 else f"{strange[0]} files that are"
-        notes += (f"{where} has {number} not called like an image, left out.",)
+    if others[0]:
+        number = "1 file was" if others[0] == 1 else f"{others[0]} files were"
+        notes += (f"{where}: {number} left out, because the ending is not that of an image.",)
     return Part(x, np.array(labels)[kept], where, names, len(names), notes)
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(each for each in path.iterdir() if each.is_dir() and _seen(each))
+    return sorted(each for each in path.iterdir() if each.is_dir() and _visible(each))
 
 
-def _images(folder: Path, strange: list[int]) -> Iterator[Path]:
-    """Its image files, sorted; others are counted."""
+def _images(folder: Path, others: list[int]) -> Iterator[Path]:
+    """Yield the image files, sorted; count the other files in ``others``."""
     for each in sorted(folder.iterdir()):
         if each.suffix.lower() in _ENDINGS and each.is_file():
-            if _seen(each):
+            if _visible(each):
                 yield each
-        elif _seen(each):
-            strange[0] += 1
+        elif _visible(each):
+            others[0] += 1
 
 
-def _seen(path: Path) -> bool:
-    """Not one of the hidden files that systems leave behind."""
+def _visible(path: Path) -> bool:
+    """Whether this is not a hidden file; systems leave such files behind."""
     return not path.name.startswith(".")

@@ -1,4 +1,4 @@
-"""Splits in which every part holds the classes in their own proportions."""
+"""Stratified splits: every part has the class proportions of the whole."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from hauberk.ops.random import generator, permutation
 from hauberk.types import Labels
 
 Arranged: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
-"""Rows, their new order, and how many of the first in it ascend: the rows in that order."""
+"""Reorders rows: (rows, order, n) to ``rows[order]``; the first n entries of the order ascend."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
-"""What a split may be called, and which it is."""
+"""Accepted names of splits, and the split that each names."""
 
 
 def stratified(y: Labels, *place: int | str) -> Tensor:
-    """A random order of the examples of which every stretch is stratified, to one per class.
+    """A random order of which every contiguous part is stratified, to within one per class.
 
-    The k-th of the n examples of a class stands at (k + ½)/n of the way.
+    The k-th of the n examples of a class is placed at the fraction (k + ½)/n of the order.
 
     Args:
-        y: class indices.
-        place: what seeds the order.
+        y: class indices, (count,).
+        place: seeds the order.
     """
     shuffled = permutation(len(y), generator("split", *place))
     by_class = shuffled[y[shuffled].argsort(stable=True)]
     count = torch.bincount(y)
     rank = torch.arange(len(y)) - (count.cumsum(0) - count)[y[by_class]]
-    way = (rank.double() + 0.5) / count[y[by_class]]
-    return by_class[way.argsort(stable=True)]
+    position = (rank.double() + 0.5) / count[y[by_class]]
+    return by_class[position.argsort(stable=True)]
 
 
 def split(
     name: str, parts: Mapping[str, Examples], classes: int, seed: int, arranged: Arranged
 ) -> Data:
-    """The given splits, and those that are missing, from the training examples.
+    """Complete the given splits: a missing split is held out from the training examples.
 
-    A test split that is not given is 10% of them, the same for every seed, so that no seed ever
-    trains on it. A validation split that is not given is 10% of them by the seed, and at most 5,000
-    where the test split was given.
+    A missing test split takes 10% of them, the same for every seed, so that no seed trains on it.
+    A missing validation split takes 10% of them, chosen by the seed; at most 5,000 examples if the
+    test split was given.
 
     Args:
-        name: of the data.
-        parts: by ``train``, ``validation``, ``test``.
-        classes: of the data.
+        name: name of the data.
+        parts: the given splits by ``train``, ``validation``, ``test``.
+        classes: number of classes.
         seed: moves the border between train and validation.
-        arranged: gives the training pixels in another order, of which the first ``stay`` ascend.
+        arranged: reorders the training pixels.
 
     Raises:
-        ValueError: too few examples for that, or nothing to train on or test on.
+        ValueError: too few training examples to hold out a test split.
     """
-    none = next(iter(parts.values())).first(0)
-    whole, splits = parts.get(TRAIN, none), {VALIDATION: none, TEST: none, **parts}
+    empty = next(iter(parts.values())).first(0)
+    whole, splits = parts.get(TRAIN, empty), {VALIDATION: empty, TEST: empty, **parts}
     train, tenth = torch.arange(len(whole)), round(0.1 * len(whole))
     held: dict[str, Tensor] = {}
     if TEST in parts:
@@ -75,7 +75,7 @@ def split(
         splits |= _parted(whole, {TRAIN: train, **held}, arranged)
     return Data(
         name,
-        train=splits.get(TRAIN, none),
+        train=splits.get(TRAIN, empty),
         validation=splits[VALIDATION],
         test=splits[TEST],
         classes=classes,
@@ -83,18 +83,18 @@ def split(
 
 
 def lone(name: str) -> str:
-    """Which split the only file of a data set is: its name may end in "test"."""
+    """The split of a data set's only file: test if its name ends in "test", else train."""
     return TEST if name.lower().endswith("test") else TRAIN
 
 
 def _held_out(y: Labels, rows: Tensor, count: int, *place: int | str) -> tuple[Tensor, Tensor]:
-    """Of ``rows``, which ascend: those that stay, which ascend too, and those that leave."""
+    """Split ascending ``rows`` into those that stay, which ascend, and ``count`` that leave."""
     order = stratified(y[rows], *place)
     return rows[order[count:].sort().values], rows[order[:count]]
 
 
 def _parted(whole: Examples, rows: Mapping[str, Tensor], arranged: Arranged) -> dict[str, Examples]:
-    """The rows of each part, training first, as stretches of one tensor."""
+    """The examples of each part, training first, as contiguous slices of one tensor."""
     order = torch.cat(list(rows.values()))
     x = arranged(whole.x, order, len(rows[TRAIN]))
     sizes = [len(part) for part in rows.values()]

@@ -1,7 +1,7 @@
-"""Data of the Hugging Face Hub, by name, through its own package ``datasets``.
+"""Loader for data sets of the Hugging Face Hub, by name, through the package ``datasets``.
 
-That package downloads, keeps and decodes; a split is then read as any map-style data set is, see
-`hauberk.data.objects`.
+The package downloads, caches and decodes. Each split is then read like any map-style data set
+(see `hauberk.data.objects`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,23 @@ PREFIX = "hub:"
 
 
 def load_hub(source: str, *, seed: int, on_error: OnError, store: Store) -> Data:
-    """``hub:owner/name``, or ``hub:owner/name:configuration``, as `Data`.
+    """Load a data set from the Hub.
+
+    Args:
+        source: ``hub:owner/name`` or ``hub:owner/name:configuration``.
+        seed: moves the border between train and validation.
+        on_error: stop at a corrupt image, or skip it.
+        store: allocates the pixels.
 
     Raises:
-        ValueError: the package is missing, the Hub does not give the data (with its own error), or
-            they have other splits or columns than a classifier needs.
+        ValueError: the package is missing, the Hub fails (its error is quoted), or the splits or
+            columns are not those of a classification data set.
     """
     name, _, configuration = source.removeprefix(PREFIX).partition(":")
     if not name:
         raise ValueError(
-            f"The data {source!r} name nothing on the Hub; give them as in hub:ylecun/mnist."
+            f"The data {source!r} name no data set of the Hub; give its owner and name, as in "
+            "hub:ylecun/mnist."
         )
     splits = _splits(name, configuration)
     return load_objects(splits, source, seed=seed, on_error=on_error, store=store)
@@ -40,9 +47,9 @@ def _splits(name: str, configuration: str) -> Mapping[str, Any]:
 
     try:
         found = datasets.load_dataset(name, configuration or None)
-    except Exception as error:  # a network, a Hub and a cache may fail in any way
+    except Exception as error:  # the network, the Hub and the cache may fail in any way
         raise ValueError(
-            f"The Hub did not give {name} ({type(error).__name__}: {gist(error)}); give data that "
-            "it has, such as hub:ylecun/mnist, or a file."
+            f"The data set {name} could not be loaded from the Hub ({type(error).__name__}: "
+            f"{gist(error)}); give one that it has, such as hub:ylecun/mnist, or a file."
         ) from error
     return dict(found)

@@ -1,4 +1,4 @@
-"""One door to all data: a name, a path or a user's own objects in, three splits out."""
+"""Entry point of data loading: a name, a path or a user's own objects to three splits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Given: TypeAlias = (
     | Mapping[str, Any]
     | Callable[[], Any]
 )
-"""What `load` takes."""
+"""Sources that `load` accepts."""
 
 _ALLOWED = (
     "'digits', a folder of images, a .parquet file, the common prefix of X-train.parquet and "
@@ -39,29 +39,30 @@ _ALLOWED = (
 def load(
     source: Given, *, seed: int = 0, on_error: OnError = "stop", memory: int | None = None
 ) -> Data:
-    """The data set that ``source`` names or is, decoded, split into train, validation and test.
+    """Load a data set, decode it, and split it into train, validation and test.
 
     Args:
         source: ``"digits"``; a folder with ``train/<class>/*.png`` (and ``val``, ``test``) or
             ``<class>/*.png``; a ``.parquet`` file in the Hugging Face layout, or the common prefix
             of ``X-train.parquet`` and ``X-test.parquet``; a ``.npz`` file;
             ``"hub:owner/name"``; ``"package.module:function"``.
-            Or a function, `Data`, or one split or a tuple (train, test) or (train, validation,
-            test) or a mapping of splits, each a torch `Dataset`, a `DataLoader` or arrays (x, y):
-            they are read once, see `hauberk.data.objects`.
-        seed: moves the border between train and validation; the test split never depends on it
-            (and ``digits`` does not at all).
-        on_error: what to do with a corrupt image: ``"stop"`` with an error that names it, or
-            ``"skip"``: it is left out, and `Data.notes` says how many were.
-        memory: bytes that the pixels may take in memory, by default half of what is free. Those of
-            a split that does not fit are decoded into a nameless file in ``TMPDIR`` (else in
-            /var/tmp) and read from there; nothing else changes.
+            Or a Python object: `Data`; one split, a tuple (train, test) or (train, validation,
+            test), or a mapping of splits, each a torch `Dataset`, a `DataLoader` or arrays (x, y);
+            or a function that returns one of these. Each is read once (see
+            `hauberk.data.objects`).
+        seed: moves the border between train and validation; the test split never depends on it,
+            and ``digits`` ignores it.
+        on_error: policy for a corrupt image: ``"stop"`` raises an error that names it; ``"skip"``
+            leaves it out, and `Data.notes` gives the count.
+        memory: bytes that the pixels may take in memory; by default half of the free memory. A
+            split that does not fit is decoded into an unlinked file in ``TMPDIR`` (else in
+            /var/tmp) and read from there; results are the same.
 
     Raises:
-        FileNotFoundError: a path that does not exist.
-        ValueError: an unknown name, a foreign or damaged file, a missing extra, pixels or labels
-            that cannot be, or a function that fails, with its own error.
-        OSError: a file that cannot be read, or no room on the disk for what does not fit in memory.
+        FileNotFoundError: the path does not exist.
+        ValueError: an unknown name, an unsupported or damaged file, a missing extra, invalid
+            pixels or labels, or a user's function that fails (its error is quoted).
+        OSError: a file cannot be read, or the disk is too full for pixels that exceed the memory.
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error was given as {on_error!r}; give stop or skip.")
@@ -70,19 +71,19 @@ def load(
     store = Store(memory)
     if not isinstance(source, str | Path):
         name = getattr(source, "__name__", type(source).__name__)
-        return _made(source, name, seed, on_error, store)
+        return _from_object(source, name, seed, on_error, store)
     if str(source) == "digits":
         return load_digits()
     if str(source).startswith(PREFIX):
         return load_hub(str(source), seed=seed, on_error=on_error, store=store)
     if isinstance(source, str) and is_place(source) and not Path(source).exists():
-        return _made(find(source), source, seed, on_error, store)
-    return _file(Path(source), str(source), seed, on_error, store)
+        return _from_object(find(source), source, seed, on_error, store)
+    return _from_file(Path(source), str(source), seed, on_error, store)
 
 
-def _made(source: Any, name: str, seed: int, on_error: OnError, store: Store) -> Data:
-    """What a user's function gives, or what is given in its place."""
-    with here():  # it may import more while it runs
+def _from_object(source: Any, name: str, seed: int, on_error: OnError, store: Store) -> Data:
+    """Load a user's object, or the object that a user's function returns."""
+    with here():  # a function may import from the current directory while it runs
         if callable(source):
             try:
                 source = source()
@@ -95,11 +96,11 @@ def _made(source: Any, name: str, seed: int, on_error: OnError, store: Store) ->
         return load_objects(source, name, seed=seed, on_error=on_error, store=store)
 
 
-def _file(path: Path, source: str, seed: int, on_error: OnError, store: Store) -> Data:
+def _from_file(path: Path, source: str, seed: int, on_error: OnError, store: Store) -> Data:
     siblings = _pair(path)
     if siblings:
         need("parquet", "pyarrow")
-        from hauberk.data.parquet import load_parquet  # an extra: 174 MB that digits do not need
+        from hauberk.data.parquet import load_parquet  # an optional extra of 174 MB
 
         return load_parquet(*siblings, seed=seed, on_error=on_error, store=store)
     if source and path.is_dir():
@@ -112,7 +113,7 @@ def _file(path: Path, source: str, seed: int, on_error: OnError, store: Store) -
 
 
 def _pair(path: Path) -> list[Path]:
-    """The parquet files that belong together, of those that exist: train, then test."""
+    """The existing parquet files of one data set: train, then test."""
     if path.suffix == ".parquet":
         stem = path.stem.removesuffix("-train").removesuffix("-test")
         if stem == path.stem or not path.is_file():

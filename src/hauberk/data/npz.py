@@ -1,4 +1,4 @@
-"""Data in a NumPy archive: ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``."""
+"""Loader for NumPy archives: x and y, or x_train, y_train, x_test and y_test."""
 
 from __future__ import annotations
 
@@ -22,12 +22,22 @@ from hauberk.data.store import NoRoom, Store
 from hauberk.dataset import Data
 
 _KINDS = {np.dtype(np.uint8): torch.uint8, np.dtype(np.float32): torch.float32}
-_PIECE = 1 << 24  # bytes that are read at a time
+_PIECE = 1 << 24  # bytes per read
 _PAIR = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_npz(path: Path, *, seed: int, store: Store) -> Data:
-    """The archive as `Data`; nothing in it is ever unpickled."""
+    """Load an archive; nothing in it is unpickled.
+
+    Args:
+        path: the ``.npz`` file.
+        seed: moves the border between train and validation.
+        store: allocates the pixels.
+
+    Raises:
+        ValueError: a damaged archive, missing arrays, or invalid pixels or labels.
+        NoRoom: the pixels fit neither in memory nor on disk.
+    """
     where = f"The file {str(path)!r}"
     arrays = _arrays(path, where, store)
     if set(_PAIR) <= set(arrays):
@@ -45,7 +55,7 @@ def _part(arrays: Mapping[str, NDArray[Any] | Tensor], ending: str, where: str) 
 
 
 def _arrays(path: Path, where: str, store: Store) -> dict[str, NDArray[Any] | Tensor]:
-    """The arrays that we know, read once; pixels into the store."""
+    """Read the arrays of known names, pixels into the store."""
     wanted = {"x", "y", *_PAIR}
     try:
         with path.open("rb") as file:
@@ -57,15 +67,15 @@ def _arrays(path: Path, where: str, store: Store) -> dict[str, NDArray[Any] | Te
                 arrays = {name: _array(archive, name, store) for name in found}
     except NoRoom:
         raise
-    # a damaged archive fails in any of these ways, a false shape by asking for too much memory
+    # damaged archives raise any of these; a false shape raises MemoryError
     except (ValueError, OSError, EOFError, KeyError, BadZipFile, ZlibError, MemoryError) as error:
         raise ValueError(
-            f"{where} is no readable .npz of plain arrays ({_first_line(error)}): "
+            f"{where} is not a readable .npz of plain arrays ({_first_line(error)}): "
             "write it with numpy.savez(path, x=images, y=labels)."
         ) from error
     except (NotImplementedError, SyntaxError, TypeError, RuntimeError) as error:
         raise ValueError(
-            f"{where} is damaged or in a form that is not read ({_first_line(error)}): "
+            f"{where} is damaged or in an unsupported form ({_first_line(error)}): "
             "write it with numpy.savez(path, x=images, y=labels)."
         ) from error
     if not ({"x", "y"} <= set(arrays) or set(_PAIR) <= set(arrays)):
@@ -77,7 +87,7 @@ def _arrays(path: Path, where: str, store: Store) -> dict[str, NDArray[Any] | Te
 
 
 def _array(archive: NpzFile, name: str, store: Store) -> NDArray[Any] | Tensor:
-    """Pixels of a usual type piece by piece into the store; all else as NumPy reads it."""
+    """Read uint8 or float32 pixels piece by piece into the store; other arrays as NumPy does."""
     members, file = archive.zip, f"{name}.npy"
     if members is None or not name.startswith("x") or file not in members.namelist():
         return archive[name]
@@ -88,20 +98,20 @@ def _array(archive: NpzFile, name: str, store: Store) -> NDArray[Any] | Tensor:
         shape, kind = header
         nbytes = math.prod(shape) * kind.itemsize
         if members.getinfo(file).file_size != member.tell() + nbytes:
-            raise ValueError(f"{name} has another length than its shape says")
+            raise ValueError(f"the length of {name} does not match its shape")
         x = store.empty(shape, kind)
         content = x.view(-1).view(torch.uint8).numpy()
         for start in range(0, nbytes, _PIECE):
             piece = content[start : start + _PIECE]
             found = member.read(len(piece))
             if len(found) < len(piece):
-                raise ValueError(f"{name} ends early")
+                raise ValueError(f"{name} is truncated")
             piece[:] = np.frombuffer(found, np.uint8)
     return x
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], torch.dtype] | None:
-    """Shape and type; None where they are not in the usual order or of another type."""
+    """Shape and type; None if the array is in column order or of another type."""
     readers = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
     read = readers.get(read_magic(member))
     shape, columns, kind = read(member) if read else ((), True, np.dtype(object))

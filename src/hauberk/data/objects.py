@@ -1,8 +1,8 @@
-"""A user's own data: torch Datasets and DataLoaders, arrays, or splits of them, read once.
+"""Loader for a user's own data: torch Datasets and DataLoaders, arrays, or splits of them.
 
-Every image is read once and kept as uint8 or float32 in [0, 1]: a random transform is drawn
-once, by the seed; what should differ from epoch to epoch is the method's (``--shift``, ``--flip``,
-``--cutout``). A DataLoader's own order is kept, and it is read with its own workers.
+Every image is read once and kept as uint8 or float32 in [0, 1], so a random transform is drawn
+once, by the seed. Augmentation that changes from epoch to epoch is a setting of the method
+(``--shift``, ``--flip``, ``--cutout``). A DataLoader keeps its own order and its own workers.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ _FORMS = (
 
 
 class _Faulty(NamedTuple):
-    """An example that could not be had, and why."""
+    """An example that could not be read, and the reason."""
 
     why: str
 
 
 def load_objects(source: Any, name: str, *, seed: int, on_error: OnError, store: Store) -> Data:
-    """A user's splits as `Data`.
+    """Load a user's splits.
 
     Args:
-        source: one split, or a tuple (train, test) or (train, validation, test), or a mapping of
-            splits by name. A split is arrays (x, y), or gives examples: pairs (image, label), or
-            mappings with ``image`` and ``label``; an image is an array, a tensor or pillow's.
-        name: of the data, for sentences.
-        seed: of what is random in them, and of the validation split.
-        on_error: what to do with an example that a map-style data set fails to give.
-        store: where the pixels will lie.
+        source: one split, a tuple (train, test) or (train, validation, test), or a mapping of
+            splits by name. A split is arrays (x, y), or an iterable of examples: pairs (image,
+            label), or mappings with ``image`` and ``label``. An image is an array, a tensor or a
+            pillow image.
+        name: name of the data, for errors.
+        seed: seeds random transforms, and moves the border between train and validation.
+        on_error: policy for an example that a map-style data set fails to return.
+        store: allocates the pixels.
 
     Raises:
-        ValueError: other objects, or one that fails, with its own error.
-        NoRoom: neither memory nor the disk can hold the images.
+        ValueError: unsupported objects, or an object that fails (its error is quoted).
+        NoRoom: the pixels fit neither in memory nor on disk.
     """
     parts = {
         split: _part(given, f"The {split} split of {name}", seed, on_error, store)
@@ -66,20 +67,20 @@ def _splits(source: Any, name: str) -> dict[str, Any]:
         odd = [str(key) for key in source if key not in SPLITS]
         if odd or not source:
             raise ValueError(
-                f"The data {name} have the splits {', '.join(map(str, source)) or 'of nothing'}; "
-                "give train, validation and test."
+                f"The splits of {name} are {', '.join(map(str, source)) or 'empty'}; give train, "
+                "validation and test."
             )
         return {SPLITS[key]: split for key, split in source.items()}
     if not isinstance(source, tuple) or _is_pair(source):
         return {TRAIN: source}
     if len(source) not in (2, 3):
-        raise ValueError(f"The data {name} are {len(source)} things; give {_FORMS}.")
+        raise ValueError(f"The data {name} are a tuple of {len(source)}; give {_FORMS}.")
     places = (TRAIN, TEST) if len(source) == 2 else (TRAIN, VALIDATION, TEST)
     return dict(zip(places, source, strict=True))
 
 
 def _is_pair(source: Any) -> bool:
-    """Arrays (x, y) of one split."""
+    """Whether ``source`` is the arrays (x, y) of one split."""
     return isinstance(source, tuple | list) and len(source) == 2 and _is_array(source[0])
 
 
@@ -106,13 +107,13 @@ def _part(given: Any, where: str, seed: int, on_error: OnError, store: Store) ->
                 pile.add(image, at)
                 labels.append(label)
     if len({isinstance(label, str) for label in labels}) > 1:
-        raise ValueError(f"{where} has names and numbers as labels: give one of them.")
+        raise ValueError(f"{where} has names and numbers as labels: give one kind.")
     names, notes = _names(given), left_out(where, faults)
     return Part(pile.tensor(), np.array(labels), where, names, len(names) or None, notes)
 
 
 def _names(given: Any) -> tuple[str, ...]:
-    """What a data set of Hugging Face's declares of its classes."""
+    """The class names that a Hugging Face data set declares."""
     features = getattr(given, "features", None)
     label = features.get("label") if isinstance(features, Mapping) else None
     return tuple(map(str, getattr(label, "names", None) or ()))
@@ -121,12 +122,12 @@ def _names(given: Any) -> tuple[str, ...]:
 def _length(given: Any) -> int:
     try:
         return len(given)
-    except TypeError:  # an iterable need not know
+    except TypeError:  # an iterable may have no length
         return 0
 
 
 def _examples(given: Any) -> Iterator[Any]:
-    """One after the other; the user's own errors as a value."""
+    """Yield the examples in order; a user's exception becomes a `_Faulty`."""
     if isinstance(given, DataLoader):
         for batch in _guarded(iter(given)):
             yield from [batch] if isinstance(batch, _Faulty) else _unbatched(batch, given)
@@ -141,7 +142,7 @@ def _examples(given: Any) -> Iterator[Any]:
 
 
 def _by_index(given: Any) -> bool:
-    """Map-style data: every example can be read, even if the one before it failed."""
+    """Whether the data are map-style: an example can be read even if an earlier one failed."""
     iterable = isinstance(given, IterableDataset | DataLoader)
     return not iterable and hasattr(given, "__getitem__") and hasattr(given, "__len__")
 
@@ -152,7 +153,7 @@ def _guarded(items: Iterator[Any]) -> Iterator[Any]:
             item = next(items)
         except StopIteration:
             return
-        except Exception as error:  # a user's iterator may fail in any way, and is over then
+        except Exception as error:  # a user's iterator may fail in any way, and ends then
             yield _faulty(error)
             return
         yield item
@@ -174,7 +175,7 @@ def _unbatched(batch: Any, loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def _taken(example: Any, where: str, at: str) -> tuple[NDArray[Any], Any]:
-    """Pixels and label of one example."""
+    """The pixels and the label of one example."""
     if isinstance(example, Mapping):
         image = next((example[key] for key in _IMAGE if key in example), None)
         label = next((example[key] for key in _LABEL if key in example), None)
@@ -185,7 +186,7 @@ def _taken(example: Any, where: str, at: str) -> tuple[NDArray[Any], Any]:
         held = type(example).__name__
     if image is None or label is None:
         raise ValueError(
-            f"{where} gives {held} {at}: give (image, label), or a mapping with 'image' and "
+            f"{where} returns {held} {at}: give (image, label), or a mapping with 'image' and "
             "'label'."
         )
     return _pixels(image, where, at), _label(label, where, at)
@@ -197,7 +198,7 @@ def _pixels(image: Any, where: str, at: str) -> NDArray[Any]:
     if not _is_array(image):
         raise ValueError(
             f"{where} has an image of type {type(image).__name__} {at}: give a tensor, an array or "
-            "an image of pillow's."
+            "a pillow image."
         )
     found = _array(image)
     return found[None] if found.ndim == 2 else found
@@ -214,7 +215,7 @@ def _label(label: Any, where: str, at: str) -> int | str:
 
 
 def _array(value: Any) -> NDArray[Any]:
-    """On the CPU, floats as float32."""
+    """Convert to NumPy, on the CPU; images of floats become float32."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()

@@ -1,4 +1,4 @@
-"""Data in parquet files of the Hugging Face layout: ``image`` {bytes, path} and ``label``."""
+"""Loader for parquet files in the Hugging Face layout: ``image`` {bytes, path} and ``label``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,22 @@ from hauberk.data.splits import Part, assemble
 from hauberk.data.store import NoRoom, Store
 from hauberk.dataset import Data
 
-_ROWS = 256  # some MB of compressed images at a time
+_ROWS = 256  # rows per read: some MB of compressed images
 
 
 def load_parquet(*paths: Path, seed: int, on_error: OnError, store: Store) -> Data:
-    """One file, or the train file and the test file of one data set, as `Data`."""
+    """Load one file, or the train file and the test file of one data set.
+
+    Args:
+        paths: one file, or the train file and the test file.
+        seed: moves the border between train and validation.
+        on_error: stop at a corrupt image, or skip it.
+        store: allocates the pixels.
+
+    Raises:
+        ValueError: a damaged file, other columns, or invalid images or labels.
+        NoRoom: the pixels fit neither in memory nor on disk.
+    """
     parts = [_read(path, on_error, store) for path in paths]
     name = paths[0].stem
     if len(parts) == 1:
@@ -32,7 +43,7 @@ def load_parquet(*paths: Path, seed: int, on_error: OnError, store: Store) -> Da
 
 
 def _read(path: Path, on_error: OnError, store: Store) -> Part:
-    """All rows of a file, and the classes that its schema declares."""
+    """Read all rows of a file and the classes that its schema declares."""
     where = f"The file {str(path)!r}"
     try:
         with pq.ParquetFile(path) as file:
@@ -46,7 +57,7 @@ def _read(path: Path, on_error: OnError, store: Store) -> Part:
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
         raise ValueError(
-            f"{where} is no readable parquet file ({reason}): write it again."
+            f"{where} is not a readable parquet file ({reason}): write it again."
         ) from error
 
 
@@ -96,7 +107,7 @@ class _Classes(NamedTuple):
 
 
 def _declared(schema: pa.Schema) -> _Classes:
-    """The classes in the schema's ``huggingface`` note; nothing where it says none."""
+    """The classes in the schema's ``huggingface`` metadata; empty if it declares none."""
     try:
         note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         label = note["info"]["features"]["label"]

@@ -1,6 +1,6 @@
-"""From what a source holds to three splits: labels become indices, faults become sentences.
+"""Assembly of the three splits: class names become indices, and missing splits are held out.
 
-Every source ends here, so that all of them name classes and split in the same way.
+Every loader ends here, so that all of them number classes and split in the same way.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hauberk.dataset import Data, Examples
 
 @dataclass(frozen=True)
 class Part:
-    """What one place holds.
+    """Images and labels of one file, folder or object.
 
     Attributes:
-        x: images, (count, height, width) or (count, channel, height, width); a tensor is the
-            store's, to be rearranged in place, an array is somebody's and stays as it is.
-        y: one label for each: class indices, or names.
-        where: the place, for the sentences.
-        names: of the classes by index, where the source declares them.
-        classes: how many the source declares.
-        notes: what a person should know of how it was read.
+        x: images, (count, height, width) or (count, channel, height, width). A tensor belongs to
+            the store and is rearranged in place; an array belongs to the user and is not changed.
+        y: one label per image: class indices, or names.
+        where: the file, folder or object, for errors.
+        names: class names by index, if the source declares them.
+        classes: number of classes, if the source declares it.
+        notes: remarks on how the part was read, one line each.
     """
 
     x: NDArray[Any] | Tensor
@@ -43,25 +43,25 @@ class Part:
 
 
 def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> Data:
-    """Three splits of ``parts``; `hauberk.data.holdout.split` makes those that are missing.
+    """Make three splits of ``parts``; `hauberk.data.holdout.split` holds out the missing ones.
 
-    Names of classes become indices: in the order that the source declares, else sorted.
+    Class names become indices: in the order that the source declares, else sorted.
 
     Args:
-        name: of the data.
-        parts: by ``train``, ``validation``, ``test``.
+        name: name of the data.
+        parts: the given splits by ``train``, ``validation``, ``test``.
         seed: moves the border between train and validation.
-        store: where pixels lie.
+        store: allocates the pixels.
 
     Raises:
-        ValueError: labels or pixels that cannot be, parts that do not fit together, one class.
+        ValueError: invalid labels or pixels, parts that do not fit together, or a single class.
     """
     names, labels = _indices(parts)
     found = {key: examples(part.x, labels[key], part.where) for key, part in parts.items()}
     where = " and ".join(dict.fromkeys(part.where for part in parts.values()))
     where = where.replace(" and The ", " and the ")
     own = {key for key, part in parts.items() if isinstance(part.x, Tensor)}
-    found = _alike(found, where, own, store)
+    found = _one_shape(found, where, own, store)
     declared = [part.classes for part in parts.values() if part.classes is not None]
     classes = class_count(list(found.values()), len(names) or max(declared, default=None), where)
     if TRAIN in found:
@@ -73,12 +73,12 @@ def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> D
 
 
 def _worth_keeping(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names that are the indices say nothing and would take room in every file."""
+    """The names, or none if they equal the indices: these would waste bytes in every file."""
     return () if names == tuple(map(str, range(len(names)))) else names
 
 
 def _indices(parts: Mapping[str, Part]) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
-    """The names of the classes, where there are any, and every part's labels as numbers."""
+    """The class names, if there are any, and the labels of every part as indices."""
     declared = _declared(parts)
     text = {key: part.y.dtype.kind in "US" for key, part in parts.items()}
     if not any(text.values()):
@@ -86,16 +86,16 @@ def _indices(parts: Mapping[str, Part]) -> tuple[tuple[str, ...], dict[str, NDAr
     if not all(text.values()):
         raise ValueError(
             f"{_first(parts, text, True).where} has names as labels and "
-            f"{_first(parts, text, False).where} has numbers: give one of them in all splits."
+            f"{_first(parts, text, False).where} has numbers: give one kind in all splits."
         )
     words = {key: _words(part) for key, part in parts.items()}
     names = declared or tuple(sorted({word for some in words.values() for word in some}))
     place = {name: index for index, name in enumerate(names)}
     for key, some in words.items():
-        strange = next((word for word in some if word not in place), None)
-        if strange is not None:
+        unknown = next((word for word in some if word not in place), None)
+        if unknown is not None:
             raise ValueError(
-                f"{parts[key].where} has the label {strange[:40]!r}, which is none of the "
+                f"{parts[key].where} has the label {unknown[:40]!r}, which is not one of the "
                 f"{len(names)} names that it declares: give one of those."
             )
     return names, {
@@ -118,12 +118,12 @@ def _first(parts: Mapping[str, Part], text: Mapping[str, bool], wanted: bool) ->
 
 
 def _words(part: Part) -> list[str]:
-    """Labels as text, flat; `examples` has the word on any other shape."""
+    """The labels as a list of text."""
     try:
         text = np.char.decode(part.y, "utf-8") if part.y.dtype.kind == "S" else part.y
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{part.where} has labels that are no UTF-8 text: give names as text."
+            f"{part.where} has labels that are not UTF-8: give names as text."
         ) from error
     if text.ndim != 1:
         raise ValueError(
@@ -133,10 +133,10 @@ def _words(part: Part) -> list[str]:
     return words
 
 
-def _alike(
+def _one_shape(
     parts: Mapping[str, Examples], where: str, own: set[str], store: Store
 ) -> dict[str, Examples]:
-    """Parts of one shape; where some are gray and others RGB, all become RGB, and the store's."""
+    """The parts, all of one shape; if gray and RGB are mixed, gray becomes RGB, in the store."""
     shapes = {part.shape for part in parts.values()}
     found = dict(parts)
     if len(shapes) > 1 and {shape[0] for shape in shapes} == {1, 3}:

@@ -1,4 +1,4 @@
-"""Images that come one after the other, as one tensor."""
+"""Growing stack: images that arrive one by one, as one tensor."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hauberk.data.store import Store
 
 
 class Pile:
-    """Images of one size; where gray and RGB meet, the gray ones become RGB.
+    """A growing stack of images of one size; if gray and RGB are mixed, gray becomes RGB.
 
     Args:
-        where: the data, for the sentences.
-        store: where they will lie, chosen when the first image tells their size.
-        room: how many will come; more may.
+        where: name of the data, for errors.
+        store: allocates the pixels, once the size of the first image is known.
+        room: expected number of images; there may be more.
     """
 
     def __init__(self, where: str, store: Store, room: int = 0) -> None:
@@ -26,11 +26,15 @@ class Pile:
         self._held: Tensor | None = None
 
     def add(self, image: NDArray[Any], place: str) -> None:
-        """One more image, (channel, height, width), uint8 or float32.
+        """Append an image, (channel, height, width), uint8 or float32.
+
+        Args:
+            image: the pixels.
+            place: place of the image in its source, for errors.
 
         Raises:
-            ValueError: another shape or type than those before.
-            NoRoom: neither memory nor the disk can hold them.
+            ValueError: the shape or type differs from that of earlier images.
+            NoRoom: the pixels fit neither in memory nor on disk.
         """
         if self._held is None:
             self._hold(self.store.empty((self.room, *image.shape), self._kind(image, place)))
@@ -47,10 +51,10 @@ class Pile:
         self.count += 1
 
     def tensor(self) -> Tensor:
-        """All of them.
+        """All images, (count, channel, height, width).
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no image.
         """
         return self._tensor()[: self.count]
 

@@ -1,8 +1,9 @@
-"""Where pixels lie: in memory while they fit, then in a file that is mapped: one tensor either way.
+"""Pixel storage: tensors in memory while they fit, then in a memory-mapped file.
 
-A mapped file is filled once, by whoever decodes, and read by the page: the system keeps in memory
-what there is room for, and nobody who uses the tensor need know. It has no name, so it is gone with
-the tensor, however the run ends; its room is taken at once, so that a full disk is known at once.
+A mapped file is written once, by the decoder, and read by the page. The system caches as many
+pages as memory allows, and code that uses the tensor need not distinguish the two. The file is
+unlinked at once, so it disappears with the tensor, however the run ends. Its space is reserved at
+once, so that a full disk is reported early.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from torch import Tensor
 from hauberk.runtime import memory
 from hauberk.runtime.memory import mapped
 
-_CHUNK = 1 << 24  # bytes that are moved at a time
+_CHUNK = 1 << 24  # bytes per copy
 
 
 class NoRoom(OSError):
-    """Pixels fit neither in memory nor on the disk; the message says what to do."""
+    """The pixels fit neither in memory nor on disk; the message says what to do."""
 
 
 class Store:
-    """Gives room for pixels.
+    """Allocates tensors for pixels.
 
     Args:
-        limit: bytes that they may take in memory, all together; by default half of what is free,
-            shared by the processes that torchrun started on this machine.
+        limit: bytes of memory for all pixels together; by default half of the free memory, divided
+            by the number of processes that torchrun started on this machine.
 
     Raises:
-        ValueError: a negative limit.
+        ValueError: the limit is negative.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -45,7 +46,7 @@ class Store:
         self.left = self.limit
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A tensor to fill, in memory if it fits next to the earlier ones, else in a mapped file.
+        """Allocate a tensor: in memory if it fits next to the earlier ones, else in a mapped file.
 
         Raises:
             NoRoom: the disk is full, or cannot be written.
@@ -57,19 +58,19 @@ class Store:
         return torch.empty(shape, dtype=dtype)
 
     def drop(self, x: Tensor) -> None:
-        """Take back what `empty` gave and nobody uses now."""
+        """Count the memory of a tensor from `empty` as free again."""
         if not mapped(x):
             self.left += x.nbytes
 
     def widened(self, x: Tensor) -> Tensor:
-        """Gray images (count, 1, height, width) as RGB."""
+        """Copy gray images, (count, 1, height, width), to RGB."""
         wide = self.empty((len(x), 3, *x.shape[2:]), x.dtype)
         for part in _chunks(wide):
             wide[part] = x[part]
         return wide
 
     def grown(self, x: Tensor, count: int) -> Tensor:
-        """``x`` with room for ``count``; ``x`` itself is given back."""
+        """Copy ``x`` into a tensor with room for ``count`` rows, and drop ``x``."""
         more = self.empty((count, *x.shape[1:]), x.dtype)
         for part in _chunks(x):
             more[part] = x[part]
@@ -77,13 +78,16 @@ class Store:
         return more
 
     def arranged(self, x: Tensor, order: Tensor, stay: int, own: bool) -> Tensor:
-        """``x[order]``, in place where that may be, so that it takes no second room.
+        """``x[order]``, in place if ``x`` may be overwritten, which needs no second copy.
 
         Args:
-            x: rows.
-            order: of all of them.
-            stay: the first so many of ``order`` ascend.
-            own: whether ``x`` is this store's, to be overwritten.
+            x: rows, (count, …).
+            order: a permutation of the rows.
+            stay: number of leading entries of ``order`` that ascend.
+            own: whether ``x`` belongs to this store and may be overwritten.
+
+        Raises:
+            NoRoom: the disk is full, or cannot be written.
         """
         if not own:
             copy = self.empty(tuple(x.shape), x.dtype)
@@ -92,19 +96,19 @@ class Store:
         shape = (len(order) - stay, *x.shape[1:])
         rest = self._map(shape, x.dtype) if mapped(x) else torch.empty(shape, dtype=x.dtype)
         _gather(x, order[stay:], rest)
-        _gather(x, order[:stay], x)  # a row only moves down, over those that have moved already
+        _gather(x, order[:stay], x)  # ascending: a row overwrites only rows that moved already
         for part in _chunks(rest):
             x[stay:][part] = rest[part]
         return x
 
     def notes(self, held: Iterable[Tensor]) -> tuple[str, ...]:
-        """What a person should know of where ``held`` lie."""
+        """A note on the tensors of ``held`` that are streamed from disk; empty if none are."""
         nbytes = sum(x.nbytes for x in held if mapped(x))
         if not nbytes:
             return ()
         return (
-            f"{memory.readable(nbytes)} of pixels are streamed from a file in {_folder()}: they do "
-            f"not fit in the {memory.readable(self.limit)} of memory that they may have.",
+            f"{memory.readable(nbytes)} of pixels are streamed from a file in {_folder()}: they "
+            f"exceed the memory limit of {memory.readable(self.limit)}.",
         )
 
     def _map(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -117,14 +121,14 @@ class Store:
         except (OSError, RuntimeError) as error:
             why = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise NoRoom(
-                f"The images take {memory.readable(count * dtype.itemsize)}, more than fits in the "
-                f"{memory.readable(self.limit)} of memory that they may have, and {folder} could "
-                f"not take them ({why}); set TMPDIR to a folder with room, or give more --memory."
+                f"The images take {memory.readable(count * dtype.itemsize)}, more than the memory "
+                f"limit of {memory.readable(self.limit)}, and could not be stored in {folder} "
+                f"({why}); set TMPDIR to a folder with room, or raise --memory."
             ) from error
 
 
 def _nameless(folder: Path, count: int, dtype: torch.dtype) -> Tensor:
-    """A tensor on a new file, which has lost its name already."""
+    """A tensor on a new file that is already unlinked."""
     handle, name = tempfile.mkstemp(dir=folder, prefix="hauberk-")
     try:
         _reserve(handle, folder, count * dtype.itemsize)
@@ -135,7 +139,7 @@ def _nameless(folder: Path, count: int, dtype: torch.dtype) -> Tensor:
 
 
 def _reserve(handle: int, folder: Path, nbytes: int) -> None:
-    """Take the room on the disk: a write to a map that the disk cannot hold kills the process."""
+    """Reserve the disk space: writing to a map without space would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(handle, 0, nbytes)
     elif nbytes > shutil.disk_usage(folder).free:
@@ -143,13 +147,13 @@ def _reserve(handle: int, folder: Path, nbytes: int) -> None:
 
 
 def _processes() -> int:
-    """How many of a run read the same data on this machine at the same time."""
+    """Number of processes of the run that read the same data on this machine."""
     size = os.environ.get("LOCAL_WORLD_SIZE", "")
     return max(1, int(size)) if size.isdecimal() else 1
 
 
 def _folder() -> Path:
-    """``TMPDIR``, else a folder that is on a disk: /tmp is in memory on many systems."""
+    """``TMPDIR``, else a folder on a disk: /tmp is in memory on many systems."""
     given = os.environ.get("TMPDIR")
     if given:
         return Path(given)
@@ -163,6 +167,6 @@ def _gather(x: Tensor, order: Tensor, out: Tensor) -> None:
 
 
 def _chunks(x: Tensor) -> list[slice]:
-    """Stretches of rows of some MB."""
+    """Slices of rows of about ``_CHUNK`` bytes."""
     rows = max(1, _CHUNK // max(1, x[:1].nbytes))
     return [slice(start, min(start + rows, len(x))) for start in range(0, len(x), rows)]

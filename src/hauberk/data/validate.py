@@ -13,18 +13,21 @@ from torch import Tensor
 
 from hauberk.dataset import Examples
 
-_CLASSES = 65536  # a label above is an identifier or damage, and tables by class would fill memory
+_CLASSES = 65536  # a larger label is an identifier or damage; tables by class would fill memory
 
 
 def examples(x: NDArray[Any] | Tensor, y: NDArray[Any], where: str) -> Examples:
-    """Arrays of one file as `Examples`, uint8 or float32, shape (count, channel, height, width).
+    """Check arrays and return `Examples`: uint8 or float32, (count, channel, height, width).
 
-    A tensor stays where it is, in memory or in a mapped file.
+    A tensor stays in its storage, in memory or in a mapped file.
 
     Args:
         x: uint8, or float in [0, 1]; (count, height, width) or (count, channel, height, width).
         y: one integer label of at least 0 for each image.
-        where: the file, for the sentences.
+        where: name of the data, for errors.
+
+    Raises:
+        ValueError: invalid labels or pixels, or different numbers of them.
     """
     _check_labels(y, where)
     if len(x) != len(y):
@@ -37,7 +40,16 @@ def examples(x: NDArray[Any] | Tensor, y: NDArray[Any], where: str) -> Examples:
 
 
 def class_count(parts: Sequence[Examples], declared: int | None, where: str) -> int:
-    """The declared number of classes, else the highest label plus one; at least two must occur."""
+    """The declared number of classes, else the highest label plus one.
+
+    Args:
+        parts: the splits to count in.
+        declared: number of classes that the source declares; ``None`` if it declares none.
+        where: name of the data, for errors.
+
+    Raises:
+        ValueError: fewer than two classes occur, or a label exceeds the declared number.
+    """
     seen = np.unique(np.concatenate([part.y.numpy() for part in parts]))
     highest = int(seen[-1])
     if len(seen) < 2:
@@ -68,7 +80,7 @@ def _check_labels(y: NDArray[Any], where: str) -> None:
 
 def _tensor(x: NDArray[Any] | Tensor, where: str) -> Tensor:
     if not isinstance(x, Tensor):
-        with warnings.catch_warnings():  # a user's map of a file; nobody writes into arrays
+        with warnings.catch_warnings():  # a user's read-only memory map; arrays are never written
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             return torch.from_numpy(_pixels(x, where))
     found = _pixels(x.numpy(), where)

@@ -1,4 +1,4 @@
-"""The networks of the papers, by name."""
+"""Model zoo: the networks of the papers, by name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Networks by name: ``digits-cnn``, ``lenet:8``, ``lenet:width=8,classes=5``.
 
-The same name and arguments stand in an artifact, so that its architecture can be built again.
+An artifact stores the name and the arguments, so that its architecture can be rebuilt.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from hauberk.models.resnet import resnet18, resnet34, wrn
 from hauberk.models.vgg import vgg16
 
 _LARGEST = 65536
-"""No network has more layers, channels or classes."""
+"""Largest value of an argument: layers, channels or classes."""
 _PARAMETERS = 1_000_000_000
-"""A damaged file may ask for any network: this is refused before a byte is allocated."""
+"""Most parameters of a network, checked before allocation: a damaged file may name any size."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Family:
     """A family of networks.
 
     Attributes:
-        builder: from whole-number arguments to a network with torch's default initialisation.
+        builder: makes a network with torch's default initialisation from integer arguments.
         input_shape: (channel, height, width) of one input.
     """
 
@@ -54,11 +54,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 
 
 def build(spec: str, *, seed: int = 0) -> nn.Module:
-    """A fresh network.
+    """Build a network with random weights.
 
     Args:
         spec: a name, then arguments after a colon: ``lenet:8`` or ``lenet:width=8,classes=5``.
-        seed: of the initial weights; the global random state is left as it was.
+        seed: seeds the initial weights; the global random state does not change.
 
     Raises:
         ValueError: an unknown name or argument.
@@ -68,9 +68,17 @@ def build(spec: str, *, seed: int = 0) -> nn.Module:
 
 
 def build_named(name: str, arguments: Mapping[str, int], *, seed: int = 0) -> nn.Module:
-    """The network that `parse` or an artifact names; every argument is checked first.
+    """Build the network that `parse` or an artifact names; every argument is checked first.
 
-    It carries ``architecture``, the pair of its name and all its arguments.
+    The network's attribute ``architecture`` is the pair of its name and all its arguments.
+
+    Args:
+        name: a key of `FAMILIES`.
+        arguments: integers by name.
+        seed: seeds the initial weights; the global random state does not change.
+
+    Raises:
+        ValueError: an unknown name or argument, or too many parameters.
     """
     bound = _bind(name, (), arguments)
     _check_size(name, bound)
@@ -80,7 +88,7 @@ def build_named(name: str, arguments: Mapping[str, int], *, seed: int = 0) -> nn
         net = _family(name).builder(**bound)
     finally:
         torch.set_rng_state(state)
-    vars(net)["architecture"] = (name, bound)  # what an artifact writes down
+    vars(net)["architecture"] = (name, bound)  # artifacts store it
     return net
 
 
@@ -109,7 +117,7 @@ def _family(name: str) -> Family:
     near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     if name.endswith(".hbk"):
-        hint = "; a trained net's file is what compress --from and hauberk.load read."
+        hint = "; read a trained net's file with compress --from or hauberk.load."
     raise ValueError(f"There is no model {name!r}: the known ones are {', '.join(FAMILIES)}{hint}")
 
 

@@ -1,8 +1,8 @@
-"""Image-to-image networks: CycleGAN's residual generator and a small U-Net of pix2pix.
+"""Image-to-image networks: CycleGAN's residual generator and a small pix2pix U-Net.
 
-Images in and out are in [0, 1], the pixel units of everything here; inside, as the papers have it,
-they lie in [−1, 1] and a tanh ends the network. Sizes of images are multiples of 4 (residual) or of
-2 to the number of levels (U-Net).
+Input and output images are in [0, 1], hauberk's pixel units. Inside, as in the papers, images are
+in [−1, 1] and the last layer is a tanh. Image sizes are multiples of 4 (residual generator) or of
+2^levels (U-Net).
 
 Sources: Johnson et al. (2016, arXiv 1603.08155), as in CycleGAN (Zhu et al., 2017, arXiv
 1703.10593); pix2pix (Isola et al., 2017, arXiv 1611.07004). Norms are affine instance norms: their
@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
     """``x + norm(conv(relu(norm(conv(x)))))``, reflection-padded.
 
     Args:
-        channels: in and out.
+        channels: number of input and of output channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -43,15 +43,15 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualGenerator(nn.Module):
-    """A stem, two halvings, residual blocks, two doublings, a head with tanh.
+    """A stem, two downsamplings, residual blocks, two upsamplings, and a head with tanh.
 
-    The layers lie in ``model`` in the order of CycleGAN's published code, so that state dicts of
+    The layers are in ``model`` in the order of CycleGAN's published code, so that state dicts of
     generators with affine instance norms load by name.
 
     Args:
         width: filters of the stem; 64 in the paper.
-        blocks: residual blocks; 9 in the paper at 256².
-        channels: of the images, in and out.
+        blocks: residual blocks; 9 in the paper for 256 × 256 images.
+        channels: channels of the input and output images.
     """
 
     def __init__(self, width: int, blocks: int, channels: int) -> None:
@@ -71,18 +71,18 @@ class ResidualGenerator(nn.Module):
         )
 
     def forward(self, x: Images) -> Images:
-        """(batch, channel, height, width) in [0, 1] to the same; sizes are multiples of 4."""
+        """Map (batch, channel, height, width) in [0, 1] to the same; sizes are multiples of 4."""
         image: Tensor = self.model(2 * x - 1)
         return (image + 1) / 2
 
 
 class UNet(nn.Module):
-    """Halvings, then as many doublings, each of which also reads what the halving there gave.
+    """Downsamplings, then as many upsamplings with skip connections.
 
     Args:
         width: filters of the first level; level i has ``width · 2^min(i, 3)``.
-        levels: halvings.
-        channels: of the images, in and out.
+        levels: number of downsamplings.
+        channels: channels of the input and output images.
     """
 
     def __init__(self, width: int, levels: int, channels: int) -> None:
@@ -101,7 +101,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, channels, 3, padding=1, padding_mode="reflect")
 
     def forward(self, x: Images) -> Images:
-        """(batch, channel, height, width) in [0, 1] to the same; sizes multiples of 2^levels."""
+        """Map (batch, channel, height, width) in [0, 1] to the same; sizes divide by 2^levels."""
         x = 2 * x - 1
         levels = []
         for down in self.down:
@@ -114,15 +114,27 @@ class UNet(nn.Module):
 
 
 def cyclegan_resnet9(width: int = 64, blocks: int = 9, channels: int = 3) -> ResidualGenerator:
-    """CycleGAN's generator: 11,388,675 parameters at width 64."""
+    """CycleGAN's generator: 11,388,675 parameters at width 64.
+
+    Args:
+        width: filters of the stem.
+        blocks: residual blocks.
+        channels: channels of the input and output images.
+    """
     return ResidualGenerator(width, blocks, channels)
 
 
 def pix2pix_unet(width: int = 16, levels: int = 4, channels: int = 3) -> UNet:
-    """A small U-Net: images of at least 2^(levels + 1) pixels a side."""
+    """A small U-Net for images of at least 2^(levels + 1) pixels per side.
+
+    Args:
+        width: filters of the first level.
+        levels: number of downsamplings.
+        channels: channels of the input and output images.
+    """
     return UNet(width, levels, channels)
 
 
 def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """A convolution, the affine instance norm of its outputs, a relu."""
+    """The convolution, an affine instance norm and a ReLU."""
     return layer, nn.InstanceNorm2d(layer.out_channels, affine=True), nn.ReLU()

@@ -1,4 +1,4 @@
-"""Small convolutional nets for digits, as plain sequences of named torch layers.
+"""LeNets: small convolutional networks for digits, as sequences of named torch layers.
 
 Sources: Caffe's LeNet as in ATMC (Gui et al., 2019, arXiv 1902.03538, §4); LeNet of width w as in
 Ye, Xu, Liu et al. (2019, arXiv 1903.12561, Table 2). Both after LeCun et al. (1998).
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def caffe_lenet(classes: int = 10) -> nn.Sequential:
-    """Input 1 × 28 × 28, 430,500 weights at ten classes; no relu after the convolutions."""
+    """Caffe's LeNet: input 1 × 28 × 28, 430,500 weights at ten classes; one ReLU, after fc1."""
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             conv1=nn.Conv2d(1, 20, 5),
@@ -28,7 +28,7 @@ def caffe_lenet(classes: int = 10) -> nn.Sequential:
 
 
 def lenet(width: int, classes: int = 10) -> nn.Sequential:
-    """Input 1 × 28 × 28; 2 · width, 4 · width filters and 64 · width hidden units."""
+    """LeNet: input 1 × 28 × 28, with 2 · width and 4 · width filters, 64 · width hidden units."""
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             conv1=nn.Conv2d(1, 2 * width, 5, padding=2),
@@ -46,7 +46,7 @@ def lenet(width: int, classes: int = 10) -> nn.Sequential:
 
 
 def digits_cnn(classes: int = 10) -> nn.Sequential:
-    """Input 1 × 8 × 8, 141,930 parameters at ten classes: the net of the demo."""
+    """The demo's network: input 1 × 8 × 8, 141,930 parameters at ten classes."""
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             conv1=nn.Conv2d(1, 16, 3, padding=1),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _DEEPEST = 1000
-"""A damaged file may ask for any depth, and every layer takes time to make."""
+"""Largest depth: a damaged file may name any depth, and building a layer takes time."""
 
 
 class Block(nn.Module):
@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """``shortcut(x) + conv(relu(bn(conv(relu(bn(x))))))``: batch-norm and relu come first."""
+    """``shortcut(x) + conv(relu(bn(conv(relu(bn(x))))))``, a pre-activation block."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -61,20 +61,25 @@ class WideBlock(nn.Module):
 
 
 def resnet18(width: int = 16, classes: int = 10) -> nn.Sequential:
-    """Input 3 × 32 × 32; 11,173,962 parameters at width 16 and ten classes."""
+    """ResNet-18: input 3 × 32 × 32, 11,173,962 parameters at width 16 and ten classes."""
     return _resnet((2, 2, 2, 2), width, classes)
 
 
 def resnet34(width: int = 16, classes: int = 10) -> nn.Sequential:
-    """Input 3 × 32 × 32; 21,282,122 parameters at width 16 and ten classes."""
+    """ResNet-34: input 3 × 32 × 32, 21,282,122 parameters at width 16 and ten classes."""
     return _resnet((3, 4, 6, 3), width, classes)
 
 
 def wrn(depth: int = 28, width: int = 10, classes: int = 10) -> nn.Sequential:
-    """Wide ResNet, input 3 × 32 × 32; 36,479,194 parameters at depth 28, width 10, ten classes.
+    """Wide ResNet: input 3 × 32 × 32, 36,479,194 parameters at depth 28, width 10, ten classes.
+
+    Args:
+        depth: number of layers, 6n + 4, from 10 to 1,000.
+        width: widening factor; the stages have 16, 32 and 64 times as many channels.
+        classes: number of outputs.
 
     Raises:
-        ValueError: for a depth that is not 6n + 4, or above 1,000.
+        ValueError: the depth is not 6n + 4, or above 1,000.
     """
     if not 10 <= depth <= _DEEPEST or (depth - 4) % 6:
         raise ValueError(
@@ -106,7 +111,7 @@ def _resnet(depths: Sequence[int], width: int, classes: int) -> nn.Sequential:
 def _stage(
     kind: type[Block] | type[WideBlock], stage: int, depth: int, before: int, after: int
 ) -> dict[str, nn.Module]:
-    """Blocks of one width; all stages but the first halve the image."""
+    """The blocks of one stage; every stage but the first halves the image."""
     return {
         f"stage{stage + 1}_{i + 1}": kind(
             after if i else before, after, 2 if stage and not i else 1

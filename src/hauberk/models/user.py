@@ -1,7 +1,7 @@
 """A network by name, or a user's own: ``package.module:function``.
 
-Own networks take images in [0, 1], the units of every threat; `Normalized` puts the mean and the
-deviation that a net was trained with inside of it, so that eps stays in pixel units.
+A user's network takes images in [0, 1], the units of every threat. `Normalized` moves the
+normalisation that a network was trained with inside it, so that eps stays in pixel units.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from hauberk.types import Images
 
 
 class Normalized(nn.Module):
-    """``net((x − mean) / std)``: for a net that was trained on normalised images.
+    """``net((x − mean) / std)``, for a network that was trained on normalised images.
 
     Args:
-        net: takes normalised images.
-        mean: of each channel, in pixel units of [0, 1].
-        std: of each channel, positive.
+        net: a network for normalised images.
+        mean: mean of each channel, in pixel units of [0, 1].
+        std: standard deviation of each channel, positive, in the same units.
 
     Raises:
-        ValueError: another number of means than of deviations, or a deviation that is none.
+        ValueError: different numbers of means and deviations, or a deviation not above 0.
     """
 
     mean: Tensor
@@ -36,7 +36,7 @@ class Normalized(nn.Module):
         if len(mean) != len(std) or not mean or not all(s > 0 for s in std):
             raise ValueError(
                 f"mean was given as {tuple(mean)} and std as {tuple(std)}; give one number for "
-                "each channel to both, those of std positive."
+                "each channel for both, and positive ones for std."
             )
         self.net = net
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
@@ -50,21 +50,21 @@ class Normalized(nn.Module):
 
 
 def network(spec: str, *, seed: int = 0) -> nn.Module:
-    """What ``spec`` names: a known network (see `build`), or what a user's function returns.
+    """Build the network that ``spec`` names: a known one (see `build`), or a user's own.
 
     Args:
-        spec: ``digits-cnn``, ``lenet:8``, …, or ``package.module:function``, looked for in the
-            current directory first; the function takes nothing and returns a module.
-        seed: of the initial weights; the global random state is left as it was.
+        spec: ``digits-cnn``, ``lenet:8``, …, or ``package.module:function``; the current directory
+            is searched first. The function takes no arguments and returns a module.
+        seed: seeds the initial weights; the global random state does not change.
 
     Raises:
-        ValueError: an unknown name, a module that does not import, a function that fails or does
-            not return a module.
+        ValueError: an unknown name, a module that cannot be imported, or a function that fails or
+            does not return a module.
     """
     if not is_place(spec):
         return build(spec, seed=seed)
     with torch.random.fork_rng(devices=[]):
-        function = find(spec)  # a module may draw weights while it is imported
+        function = find(spec)  # importing a module may draw weights
         torch.manual_seed(seed)
         try:
             ready = isinstance(function, nn.Module) or not callable(function)
@@ -76,6 +76,7 @@ def network(spec: str, *, seed: int = 0) -> nn.Module:
             ) from error
     if not isinstance(net, nn.Module):
         raise ValueError(
-            f"{spec} gives a {type(net).__name__}; give a function that returns a torch module."
+            f"{spec} gave an object of type {type(net).__name__}; give a function that returns a "
+            "torch module."
         )
     return net

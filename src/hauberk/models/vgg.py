@@ -11,11 +11,11 @@ from collections import OrderedDict
 from torch import nn
 
 _STAGES = ((4, 2), (8, 2), (16, 3), (32, 3), (32, 3))
-"""Channels as a multiple of the width, and convolutions, before each pooling."""
+"""Each stage, which ends with a pooling: channels per unit of width, number of convolutions."""
 
 
 def vgg16(width: int = 16, classes: int = 10) -> nn.Sequential:
-    """Input 3 × 32 × 32; 14,724,042 parameters at width 16 and ten classes."""
+    """VGG-16: input 3 × 32 × 32, 14,724,042 parameters at width 16 and ten classes."""
     layers = OrderedDict[str, nn.Module]()
     before = 3
     for stage, (multiple, depth) in enumerate(_STAGES, 1):

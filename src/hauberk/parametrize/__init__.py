@@ -1,4 +1,4 @@
-"""Other coordinates for a module's weights, through ``torch.nn.utils.parametrize``."""
+"""Reparametrisation of a module's weights, through ``torch.nn.utils.parametrize``."""
 
 from hauberk.parametrize.factored import Factored, LowRank, collapse, factorise, state
 from hauberk.parametrize.quantized import Rounded, quantise, unquantise

@@ -1,7 +1,9 @@
-"""Weights as factors, W = U V + C, for the layers of any module.
+"""Factored weights, W = U V + C, for the layers of any module.
 
-A convolution's kernel is viewed as the matrix out × (in·k·k). Source: ATMC (Gui et al., 2019,
-arXiv 1902.03538, eq. 5): low rank is U, V of few columns; plain sparsity is C alone.
+A convolution kernel is viewed as the matrix out × (in·k·k). A low-rank weight is U V, with few
+columns in U; a sparse weight is C alone.
+
+Source: ATMC (Gui et al., 2019, arXiv 1902.03538, eq. 5).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from hauberk.parametrize.factors import Factors
 from hauberk.parametrize.selection import Selection, tensors
 
 _CHAIN = re.compile(r"(|.*\.)parametrizations\.(\w+)\.")
-"""A parametrised tensor's key in a state."""
+"""Key of a parametrised tensor in a state dict."""
 
 
 class _Factoring(nn.Module, ABC):
@@ -30,28 +32,28 @@ class _Factoring(nn.Module, ABC):
 
     @abstractmethod
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """Factors that reproduce ``weight`` as well as the coordinates allow."""
+        """Factors that reproduce ``weight`` as well as the parametrisation allows."""
 
     @abstractmethod
     def factors(self, *originals: Tensor) -> Factors:
-        """The same factors, in the form the file keeps."""
+        """The same factors, in the form that the file stores."""
 
     def _shaped(self, matrix: Tensor) -> Tensor:
-        """The weight in its own shape; kernels channels-last, which a copy alone makes certain.
+        """The weight in its own shape; kernels become channels-last by a copy.
 
-        A kernel of one channel fits either layout, and a network that sees the older one in its
-        kernels and in gray images computes in it: a step took twice as long.
+        A view would not do. A kernel of one channel fits both memory formats, and a network whose
+        kernels and gray images look contiguous computes in that format: a step took twice as long.
         """
         weight = matrix.reshape(self.shape)
         return weight.clone(memory_format=torch.channels_last) if weight.ndim == 4 else weight
 
 
 class Factored(_Factoring):
-    """``W = (I + D) V + C`` with ``D = 0, V = W, C = 0`` at the start, all three free.
+    """``W = (I + D) V + C``, initialised with ``D = 0, V = W, C = 0``; all three are trained.
 
-    The start is ATMC's identity factorisation: nothing is lost, and magnitudes stay those of W.
-    D begins at zero, so under a hard budget an entry of D enters only when one step carries it
-    over the threshold; an annealed budget gives it that time.
+    The initialisation is ATMC's identity factorisation: it is exact, and V has the magnitudes of
+    W. D starts at zero, so under a hard budget an entry of D survives only if a single step
+    carries it over the threshold; an annealed budget gives it more steps.
     """
 
     def forward(self, d: Tensor, v: Tensor, c: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class Factored(_Factoring):
 
 
 class LowRank(_Factoring):
-    """``W = U V`` with ``rank`` columns in U, started at the truncated SVD, balanced."""
+    """``W = U V`` with ``rank`` columns in U, initialised by the balanced truncated SVD."""
 
     def __init__(self, shape: torch.Size, rank: int) -> None:
         super().__init__(shape)
@@ -94,13 +96,19 @@ class LowRank(_Factoring):
 def factorise(
     model: nn.Module, rank: int | None = None, selection: Selection | None = None
 ) -> nn.Module:
-    """Give the weights of ``model`` factors, in place.
+    """Replace weights of ``model`` by factors, in place.
 
     Args:
-        model: any module; already parametrised weights, and those that layers share, are left
-            alone.
+        model: any module; weights that are already parametrised, or that layers share, are not
+            changed.
         rank: ``None`` for `Factored` (U V + C); a number for `LowRank` of that rank.
-        selection: which weights; all that `matrices` names if left out.
+        selection: the weights to factorise; by default all `matrices`.
+
+    Returns:
+        ``model``.
+
+    Raises:
+        ValueError: a pattern of the selection matches no layer, or it selects nothing.
     """
     chosen, shared = set((selection or Selection())(model)), _shared(model)
     for name, layer, tensor in list(tensors(model)):
@@ -121,7 +129,7 @@ def _shared(model: nn.Module) -> set[Tensor]:
 
 
 def collapse(model: nn.Module) -> nn.Module:
-    """Replace factors by their product, in place: ordinary layers again."""
+    """Replace factors by their product, in place, which restores ordinary layers."""
     for _, layer, tensor in list(tensors(model)):
         if parametrize.is_parametrized(layer, tensor):
             parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
@@ -129,7 +137,7 @@ def collapse(model: nn.Module) -> nn.Module:
 
 
 def state(model: nn.Module) -> dict[str, Tensor | Factors]:
-    """The state of ``model`` under the names of its plain layers, factors kept as factors."""
+    """The state dict of ``model`` under the names of its plain layers, with factors kept apart."""
     plain: dict[str, Tensor | Factors] = {}
     for key, value in model.state_dict().items():
         found = _CHAIN.match(key)

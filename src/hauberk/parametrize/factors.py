@@ -1,4 +1,4 @@
-"""Low-rank factors: W = U V + C (ATMC, arXiv 1902.03538, eq. 5)."""
+"""Factors of a matrix: W = U V + C (ATMC, arXiv 1902.03538, eq. 5)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Factors(NamedTuple):
-    """A matrix kept as ``W = U V + C``, viewed as ``shape`` (ATMC, arXiv 1902.03538, eq. 5)."""
+    """A matrix stored as ``W = U V + C``, viewed as ``shape``."""
 
     u: Float[Tensor, "out inner"]
     v: Float[Tensor, "inner columns"]
@@ -19,10 +19,10 @@ class Factors(NamedTuple):
     shape: tuple[int, ...]
 
     def dense(self) -> Tensor:
-        """``U V + C`` in float64, each row as Σ_k u_k v_k with k ascending, C last, rounded once.
+        """``U V + C``, summed in float64: each row is Σ_k u_k v_k, k ascending, then C is added.
 
-        No matrix product: a library's order of summation depends on the machine, and every machine
-        must decode a file to the same bits.
+        A matrix product is not used, because a library's order of summation depends on the
+        machine, and every machine must decode a file to the same bits.
         """
         left, right = (t.double().cpu().numpy() for t in (self.u, self.v))
         total = np.zeros((left.shape[0], right.shape[1]))

@@ -1,11 +1,11 @@
-"""Activations in eight bits while a network trains: what every ``Conv*`` and ``Linear`` takes in.
+"""Quantisation-aware training: eight-bit inputs for every ``Conv*`` and ``Linear`` layer.
 
     x̃ = s (clamp(round(x / s) + z, 0, 255) − z),   ∂x̃ / ∂x := 1,   s, z from the range of x
 
-The gradient passes as if nothing were rounded or clipped, both to the weights and to the
-adversary: an attack that saw the steps would find no slope (Bengio et al., 2013, arXiv 1308.3432).
-The range is a moving average over batches (Jacob et al., 2018, arXiv 1712.05877, §3.1) and holds 0.
-No special layer: a module's own layers get a hook, and lose it again.
+The gradient is straight-through, for the weights and for the adversary: the rounded function has
+zero slope, so an attack on it would find nothing (Bengio et al., 2013, arXiv 1308.3432). The range
+is a moving average over batches (Jacob et al., 2018, arXiv 1712.05877, §3.1) and includes 0.
+Layers are not replaced: they get a hook, which `unquantise` removes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from hauberk.types import Images
 
 _NAME = "activation"
 _LEVELS = 255
-_MEMORY = 0.95
-"""Of the range, per training step."""
+_DECAY = 0.95
+"""Decay of the moving range per training step."""
 
 
 class Rounded(nn.Module):
-    """Rounds what passes; in training mode it follows the range, of the group's batch."""
+    """Rounds its input to 8 bits; in training mode it also tracks the range over the group."""
 
     low: Tensor
     high: Tensor
@@ -39,20 +39,20 @@ class Rounded(nn.Module):
         self.register_buffer("high", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The nearest of 256 levels, with the gradient of the identity."""
+        """Round to the nearest of 256 levels, with the gradient of the identity."""
         if self.training:
             self.follow(x)
         return through(x, self._levels(x.detach().float()).to(x.dtype))
 
     @torch.no_grad()
     def follow(self, x: Tensor) -> None:
-        """Move the range towards that of a batch; the first one is taken as it is."""
+        """Move the range towards that of a batch; the first batch sets it."""
         low, high = torch.aminmax(x.detach().float())
         ends = torch.stack([-low, high]).clamp_min(0.0)
         self.group.all_reduce_max_(ends)
         seen = torch.stack([-ends[0], ends[1]])
         held = torch.stack([self.low, self.high])
-        low, high = torch.where(self.high > self.low, held.lerp(seen, 1 - _MEMORY), seen)
+        low, high = torch.where(self.high > self.low, held.lerp(seen, 1 - _DECAY), seen)
         self.low.copy_(low)
         self.high.copy_(high)
 
@@ -67,8 +67,11 @@ def quantise(model: nn.Module, images: Images) -> nn.Module:
     """Round the input of every ``Conv*`` and ``Linear`` of ``model`` to eight bits, in place.
 
     Args:
-        model: any module; `unquantise` takes it back.
-        images: one pass over them gives the first ranges; they go to the device of the model.
+        model: any module; `unquantise` undoes the change.
+        images: a batch; one forward pass on the model's device sets the initial ranges.
+
+    Returns:
+        ``model``.
     """
     for layer in layers(model).values():
         layer.add_module(_NAME, Rounded())
@@ -85,7 +88,11 @@ def quantise(model: nn.Module, images: Images) -> nn.Module:
 
 
 def unquantise(model: nn.Module) -> dict[str, tuple[float, float]]:
-    """Undo `quantise`, in place; the range that each layer's input had at the end, by its name."""
+    """Undo `quantise`, in place.
+
+    Returns:
+        The last range (low, high) of each layer's input, by the layer's name.
+    """
     found = {}
     for name, layer in layers(model).items():
         if _NAME in layer._modules:

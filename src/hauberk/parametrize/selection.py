@@ -1,7 +1,7 @@
-"""Which parameters of a module compress: the matrices it multiplies with, and those a user names.
+"""Selection of the parameters to compress: a module's matrices, or some of them by name.
 
-Norms, biases and scales stay as they are: they are few, and much hangs on them. A parameter that
-several layers share has one name, and is compressed once.
+Norms, biases and scales are not compressed: they are small, and accuracy is sensitive to them. A
+parameter that several layers share has one name and is compressed once.
 """
 
 from __future__ import annotations
@@ -24,40 +24,41 @@ _TENSORS: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
         ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"),
     ),
 )
-"""What multiplies, by the kind of layer; the projection out of an attention is a Linear layer."""
+"""The matrices of each kind of layer; an attention's output projection is a Linear layer."""
 _FACTOR = re.compile(r"(.*?)\.?parametrizations\.(\w+)\.original\d*$")
 _FEW = 8  # names that an error lists
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Names of parameters, by patterns over the names of their layers.
+    """Selects parameters by patterns over the names of their layers.
 
     Attributes:
-        include: shell patterns (``blocks.*``), of which a layer must meet one; none lets all in.
-        exclude: patterns of layers that stay as they are.
+        include: shell patterns (``blocks.*``); a layer must match one. Empty selects all layers.
+        exclude: patterns of layers to leave out.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def __call__(self, model: nn.Module) -> list[str]:
-        """The chosen ones of `matrices`, in the model's own order.
+        """The selected `matrices`, in the model's own order.
 
         Raises:
-            ValueError: a pattern that no layer meets, or nothing that is left.
+            ValueError: a pattern matches no layer, or nothing is selected.
         """
         every = {name: owner(name) for name in matrices(model)}
         for pattern in (*self.include, *self.exclude):
             if not any(fnmatchcase(layer, pattern) for layer in every.values()):
                 raise ValueError(
-                    f"No layer that compresses is called {pattern!r}; they are {_few(every)}."
+                    f"The pattern {pattern!r} matches no layer that can be compressed; these are "
+                    f"{_few(every)}."
                 )
         chosen = [name for name, layer in every.items() if self._takes(layer)]
         if not chosen:
             raise ValueError(
-                f"include and exclude leave nothing to compress of {_few(every) or 'no layers'}; "
-                "let one in."
+                "include and exclude leave nothing to compress; include one of the model's layers "
+                f"({_few(every) or 'it has none that can be compressed'})."
             )
         return chosen
 
@@ -72,7 +73,7 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Every matrix: the name of its layer, the layer, and what the layer calls it."""
+    """Every matrix: the name of its layer, the layer, and the tensor's name in the layer."""
     for name, layer in model.named_modules():
         for kind, names in _TENSORS:
             if isinstance(layer, kind):
@@ -80,13 +81,13 @@ def tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
 
 
 def _has(layer: nn.Module, tensor: str) -> bool:
-    """Whether there is such a matrix; one made of factors is not multiplied out to find it."""
+    """Whether the layer has this matrix; factors are not multiplied out to check."""
     made = parametrize.is_parametrized(layer, tensor)
     return made or getattr(layer, tensor, None) is not None
 
 
 def matrices(model: nn.Module) -> list[str]:
-    """The parameters that compress, or their factors."""
+    """Names of the parameters that can be compressed, or of their factors."""
     known, names = {name for name, _ in model.named_parameters()}, list[str]()
     for prefix, layer, tensor in tensors(model):
         found = [tensor]
@@ -99,12 +100,12 @@ def matrices(model: nn.Module) -> list[str]:
 
 
 def coded(model: nn.Module, names: Sequence[str], at_least: int = 128) -> list[str]:
-    """The parameters that a codebook makes shorter: these, and their layers' long biases.
+    """Names of the parameters that a codebook shortens: ``names`` and their layers' long biases.
 
     Args:
-        model: whose they are.
+        model: the module that owns the parameters.
         names: some of `matrices`.
-        at_least: entries of a bias.
+        at_least: fewest entries of a bias.
     """
     every = dict(model.named_parameters())
     biases = dict.fromkeys(f"{owner(name)}.bias".removeprefix(".") for name in names)

@@ -16,8 +16,8 @@ def placed(model: nn.Module, device: torch.device, images: bool) -> nn.Module:
     """Move the model to the device, for images in channels_last: 1.4 to 2 × faster on CPU and GPU.
 
     Args:
-        model: is changed in place.
-        device: to compute on.
+        model: the network; it is changed in place.
+        device: the device to compute on.
         images: whether its inputs are images.
     """
     model.to(device)

@@ -16,7 +16,7 @@ RUN_ID = "hauberk"
 
 
 def wanted(devices: int, nodes: int, head: str) -> bool:
-    """Whether this command has to start processes, and is not one of them itself.
+    """Whether this command must start processes, and is not one of them itself.
 
     Args:
         devices: processes on this machine.
@@ -87,7 +87,7 @@ def is_child() -> bool:
 
 
 def _report(codes: dict[int, int], count: int, out: Path) -> int:
-    """Return the exit code, and print an error if the processes could not.
+    """Return the exit code, and print an error if the processes printed none.
 
     The launcher itself sends SIGTERM to the others once one process has ended.
     """

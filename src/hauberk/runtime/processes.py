@@ -28,10 +28,10 @@ class ProcessLost(OSError):
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those of a run; a single process sends nothing.
+    """The place of this process in a run; a single process sends nothing.
 
     Attributes:
-        rank: of this process; the first, 0, writes the files.
+        rank: number of this process; the first, 0, writes the files.
         size: number of processes.
         local: rank among the processes of this machine, which is the number of its device.
     """
@@ -66,7 +66,7 @@ class Group:
 
         Args:
             metrics: scalars, means over this process's rows.
-            fraction: of the batch's rows that are this process's.
+            fraction: fraction of the batch's rows that this process computes.
         """
         if self.size == 1 or not metrics:
             return dict(metrics)
@@ -92,7 +92,7 @@ class Group:
 
     @torch.no_grad()
     def broadcast_(self, tensors: Sequence[Tensor], rank: int = 0) -> None:
-        """Replace each tensor by that of the process ``rank``."""
+        """Replace each tensor by the one of process ``rank``."""
         for t in tensors if self.size > 1 else ():
             sent = t.contiguous()
             with _collective():
@@ -100,7 +100,7 @@ class Group:
             t.copy_(sent)
 
     def broadcast_bytes(self, content: bytes | None) -> bytes | None:
-        """The content that the first process gives; that of the others is ignored."""
+        """Send the first process's content to all; the others' argument is ignored."""
         if self.size == 1:
             return content
         length = torch.tensor(-1 if content is None or not self.first else len(content))

@@ -1,4 +1,4 @@
-"""Synchronised batch-norm: layers that see the whole batch of several processes.
+"""Synchronised batch-norm: statistics over the whole batch of several processes.
 
 Batch-norm: μ = Σ x / N,  σ² = Σ (x − μ)² / N over all processes' rows, both with their gradients.
 torch's own synchronised layer needs CUDA and replaces the user's layer; this one only replaces its
@@ -21,9 +21,9 @@ from hauberk.runtime.processes import Group
 
 @contextmanager
 def synchronised(model: nn.Module, group: Group) -> Iterator[None]:
-    """Inside, layers in training mode see the batch of all processes.
+    """Make layers in training mode use the batch of all processes, inside the context.
 
-    These are batch-norms, and modules of hauberk that have a ``group``.
+    These layers are batch-norms, and hauberk's modules that have a ``group``.
     """
     modules = list(model.modules()) if group.size > 1 else []
     norms = [m for m in modules if isinstance(m, _BatchNorm)]
