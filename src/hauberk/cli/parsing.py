@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
@@ -78,7 +79,7 @@ class CommandLine:
             ValueError: a flag without its value, or a switch with one.
         """
         try:
-            found, rest = _splitter(flags.values()).parse_known_args(list(words))
+            found, rest = _splitter(flags.values()).parse_known_args(_joined(words))
         except argparse.ArgumentError as error:
             _refuse_arity(verb, str(error.argument_name).partition("/")[0], flags)
         given: dict[str, Value] = vars(found)
@@ -172,6 +173,18 @@ def _example(flag: Flag) -> str:
 def summary(cls: type[object]) -> str:
     """The docstring of a class down to its attributes."""
     return inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[0].strip()
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """``--memory -1GB`` as ``--memory=-1GB``: argparse takes a leading minus sign for a flag."""
+    found: list[str] = []
+    for word in words:
+        flag = found[-1] if found else ""
+        if re.match(r"-\.?\d", word) and flag.startswith("--") and "=" not in flag:
+            found[-1] = f"{flag}={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _splitter(flags: Iterable[Flag]) -> argparse.ArgumentParser:
