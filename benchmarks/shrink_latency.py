@@ -22,7 +22,7 @@ import hauberk as hb
 from benchmarks.arguments import parser
 from benchmarks.record import RESULTS, Header, record
 from hauberk.evaluation.cost import latency, macs
-from hauberk.methods._structured import Prunable
+from hauberk.methods._structured import Pruning
 from hauberk.onnx.export import trace
 from hauberk.onnx.session import Session
 from hauberk.parametrize import Selection
@@ -38,11 +38,11 @@ def thinned(dense: nn.Module, gone: float, inner: bool) -> nn.Module:
     net = copy.deepcopy(dense)
     sums = [f.writers for f in families(net, EXAMPLE) if len(f.writers) > 1]
     excluded = tuple(name for names in sums for name in names) if inner else ()
-    prunable = Prunable("filter", Selection(exclude=excluded))
-    ties = prunable.tied(net, EXAMPLE)
+    pruning = Pruning("filter", 1 - gone, across=False, select=Selection(exclude=excluded))
+    ties = pruning.tied(net, EXAMPLE)
     weights = dict(net.named_parameters())
     chosen = {name: weights[name].detach() for tie in ties for name in tie}
-    cut = prunable.at_most(1 - gone, ties, chosen, across=False).project(chosen)
+    cut = pruning.budget(ties, chosen).project(chosen)
     with torch.no_grad():
         for name, value in cut.items():
             weights[name].copy_(value)
