@@ -1,4 +1,4 @@
-"""How the adversary searches: approximate maximisers of a per-example loss over a threat."""
+"""Attack, the role: an approximate maximiser of a per-example loss over a threat."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Attack(ABC):
         rng: torch.Generator,
         start: Images | None = None,
     ) -> Images:
-        """Search, then project once more, whatever the search returns.
+        """Search, then project the result once more.
 
-        In a union of threats each is searched, and each example's worst end is kept.
+        In a union each threat is searched, and the worst result of each example is kept.
 
         Args:
             loss: images to one loss per example; it is differentiated with respect to its input.
             x: clean images in [0, 1].
             threat: the set to stay inside.
             rng: source of the random start.
-            start: begin here, once it is projected, instead of where the attack would by itself.
+            start: start of the search, after projection, in place of the attack's own.
         """
         with torch.no_grad():
             x = x.detach()
@@ -66,24 +66,22 @@ class Attack(ABC):
     ) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients.
 
-        It asks ``loss`` about points of the threat only; where `Threat.approach` gives larger sets
-        it may come from outside, and points there do not count.
+        It evaluates ``loss`` only at points of the threat. If `Threat.approach` has larger sets it
+        may come from outside, and points there do not count.
         """
 
-    def legs(self, threat: Threat) -> Sequence[Attack]:
-        """The same search in pieces, each begun where the last one ended; by default none.
+    def pieces(self, threat: Threat) -> Sequence[Attack]:
+        """The same search in pieces, each started where the last one ended; by default none.
 
-        Of a union each part has its own.
-
-        Of an attack that has pieces, every point of the threat that it asks about counts, and
-        between two pieces an evaluation drops the examples that are fooled already. Of another its
-        answer alone does.
+        If an attack has pieces, an evaluation counts every point of the threat that it evaluates,
+        and drops fooled examples between two pieces. Otherwise only the result counts. Each part of
+        a union has pieces of its own.
         """
         return ()
 
 
 def _worst(loss: SampleLoss, ends: Sequence[Images]) -> Images:
-    """For each example the end of largest loss."""
+    """For each example the result of largest loss."""
     number = torch.stack([loss(end) for end in ends]).argmax(0)
     return torch.stack(list(ends))[number, torch.arange(len(number), device=number.device)]
 
@@ -92,7 +90,7 @@ def input_gradient(loss: SampleLoss, x: Images) -> tuple[torch.Tensor, Images]:
     """The per-example losses at ``x`` and ``∇ₓ Σ loss``, differentiated at the projected image.
 
     No gradient reaches a parameter's ``.grad``. Differentiating through the clamp instead would
-    be zero on saturated pixels and pass for robustness.
+    be zero on saturated pixels and mask gradients.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -103,7 +101,7 @@ def input_gradient(loss: SampleLoss, x: Images) -> tuple[torch.Tensor, Images]:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Show the attack the network that ships: eval mode, no parameter gradients, fixed weights.
+    """Show the attack the network as it would ship: eval mode, fixed weights, no weight gradients.
 
     Parametrised weights are computed once and kept for all attack steps. On leaving, every
     module's mode and every parameter's ``requires_grad`` are as they were.

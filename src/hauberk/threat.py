@@ -34,9 +34,9 @@ class Threat(ABC):
         """
 
     def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
-        """The steepest step from a point, for sets that mind which ways the pixel box closes there.
+        """The steepest step from a point, for sets that depend on which pixels can still move.
 
-        By default it is `steepest` wherever it starts; projection takes back what left the box.
+        By default it is `steepest`, wherever it starts; projection returns it to the box.
         """
         return self.steepest(grad, sharpness)
 
@@ -58,11 +58,11 @@ class Threat(ABC):
 
     @property
     def name(self) -> str:
-        """What it is called in logs: ``linf``."""
+        """Its name in logs: ``linf``."""
         return str(self).partition(":")[0]
 
     def parts(self) -> tuple[Threat, ...]:
-        """The sets whose union this is; by default it is one alone."""
+        """The sets whose union this is; by default the set itself."""
         return (self,)
 
     @abstractmethod

@@ -68,5 +68,5 @@ def test_where_nothing_asks_for_it_no_step_comes_from_outside() -> None:
 def test_a_set_of_one_point_has_one_leg_and_what_is_found_is_the_input() -> None:
     x, point = torch.rand(4, 3), Linf(0.0)
     attack = PGD(40, track=True)
-    assert attack.legs(point) == (attack,)
+    assert attack.pieces(point) == (attack,)
     assert torch.equal(attack(lambda z: z.sum(1), x, point, torch.Generator()), x)

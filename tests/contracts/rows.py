@@ -265,11 +265,11 @@ OBJECTIVES = [  # for helpers.nets.normed, on helpers.nets.batch
     Trades(replace(_TWO, clean=0.0), beta=2.0),
     replace(_TWO, weighting=SharedWeights(rate=0.5)),
     replace(_TWO, weighting=PerExampleWeights(0.5), audit=Audit(1, PGD(4))),
-    Distilled(Natural(), _TEACHER, share=0.5, temperature=4.0),
+    Distilled(Natural(), _TEACHER, fraction=0.5, temperature=4.0),
     Imitation(_TEACHER),
     Distilled(_ONE, _TEACHER, attack=True),
     WeightPerturbed(_ONE),
-    Distilled(WeightPerturbed(_TWO), _TEACHER, share=0.5),
+    Distilled(WeightPerturbed(_TWO), _TEACHER, fraction=0.5),
     Rate({"0.weight": TensorRate(0.1), "3.weight": TensorRate(0.2)}, rest_bits=100.0),
 ]
 WRAPPERS: list[Callable[[Supervised], Objective]] = [  # objectives that are made of another

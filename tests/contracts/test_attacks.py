@@ -92,24 +92,24 @@ def test_asks_about_points_of_the_threat_unless_it_comes_from_outside(
 
 @pytest.mark.parametrize("threat", [t for t in THREATS if t.parts() == (t,)], ids=str)
 @pytest.mark.parametrize("attack", [PGD(12, track=True), PGD(7, falling=True, track=True)], ids=str)
-def test_legs_walk_the_whole_path(attack: PGD, threat: Threat) -> None:
+def test_pieces_walk_the_whole_path(attack: PGD, threat: Threat) -> None:
     net, (x, y) = _net().eval(), _inputs()
     ways: list[list[torch.Tensor]] = [[], []]
 
-    def walk(legs: Sequence[Attack], way: list[torch.Tensor]) -> torch.Tensor | None:
+    def walk(pieces: Sequence[Attack], way: list[torch.Tensor]) -> torch.Tensor | None:
         def loss(images: torch.Tensor) -> torch.Tensor:
             way.append(images.detach().clone())
             return F.cross_entropy(net(images), y, reduction="none")
 
         rng, end = torch.Generator().manual_seed(2), None
-        for leg in legs:
-            end = leg(loss, x, threat, rng, end)
+        for piece in pieces:
+            end = piece(loss, x, threat, rng, end)
         return end
 
     whole = walk([replace(attack, track=False)], ways[0])
-    end = walk(attack.legs(threat), ways[1])
+    end = walk(attack.pieces(threat), ways[1])
     assert len(ways[0]) == attack.steps
-    one = len(attack.legs(threat)) == 1  # which tracks by itself
+    one = len(attack.pieces(threat)) == 1  # which tracks by itself
     kept = ways[1][1:-1] if one else ways[1]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(ways[0], kept, strict=True))
     if not one:

@@ -128,7 +128,7 @@ def test_names() -> None:
 @pytest.mark.parametrize("kind", [Linf, L2, L1])
 @pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf")])
 def test_radius_is_checked(kind: type[Linf] | type[L2] | type[L1], eps: float) -> None:
-    with pytest.raises(ValueError, match=r"is no .* radius: it must be"):
+    with pytest.raises(ValueError, match=r"radius eps was given as .*; give one that is"):
         kind(eps)
 
 

@@ -132,8 +132,8 @@ def test_an_objective_without_a_target_cannot_be_taught() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"teacher_fraction": 0.0}, "share was given as 0.0"),
-        ({"teacher_fraction": 1.1}, "share was given as 1.1"),
+        ({"teacher_fraction": 0.0}, "fraction was given as 0.0"),
+        ({"teacher_fraction": 1.1}, "fraction was given as 1.1"),
         ({"temperature": 0.0}, "temperature was given as 0.0"),
         ({"temperature": float("nan")}, "temperature was given as nan"),
     ],

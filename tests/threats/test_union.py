@@ -108,7 +108,7 @@ def test_it_is_said_with_a_plus() -> None:
         ("linf:0.1+linf:0.1", "has linf 2 times"),
         ("l2:1+linf:0.1+l2:3", "has l2 2 times, and the largest of them holds the others"),
         ("linf:0.1+l2:0", "has l2:0, which allows nothing"),
-        ("linf:8+l2:1", "is no ℓ∞ radius"),
+        ("linf:8+l2:1", "The ℓ∞ radius eps was given as 8.0"),
     ],
 )
 def test_what_is_no_list_of_threats_is_one_sentence(text: str, sentence: str) -> None:

@@ -234,11 +234,11 @@ def _kept(t: Tensor, choice: Choice) -> Tensor:
 
 def _on(way: Sequence[Mapping[str, Choice]], place: float) -> dict[str, Choice]:
     """A point on the way between plans: numbers between their neighbours', geometrically."""
-    leg = min(int(place), len(way) - 2)
-    before, after, share = way[leg], way[leg + 1], place - leg
+    number = min(int(place), len(way) - 2)
+    before, after, fraction = way[number], way[number + 1], place - number
 
     def between(a: int, b: int) -> int:
-        return max(1, round(pow(a, 1 - share) * pow(b, share)))
+        return max(1, round(pow(a, 1 - fraction) * pow(b, fraction)))
 
     return {
         name: Choice(between(a.kept, after[name].kept), between(a.values, after[name].values))
@@ -254,8 +254,8 @@ def angles(t: Tensor, kept: Tensor, rounded: Tensor) -> tuple[float, float]:
 
 
 def _angle(error: _Table | float, energy: _Table | float) -> _Table:
-    share = np.asarray(error) / np.maximum(energy, _TINY)
-    found: _Table = -np.log1p(-share.clip(0, 1 - _TINY))
+    fraction = np.asarray(error) / np.maximum(energy, _TINY)
+    found: _Table = -np.log1p(-fraction.clip(0, 1 - _TINY))
     return found
 
 

@@ -159,10 +159,10 @@ class SizeSearch:
 
     def _between(self) -> float:
         """The interpolated budget; half way if the smallest that met the target is untrained."""
-        share, met, failed = 0.5, self._met_by, self._failed_by
+        weight, met, failed = 0.5, self._met_by, self._failed_by
         if met is not None and failed is not None:
-            share = min(max((self.need - failed) / (met - failed), 0.25), 0.75)
-        return exp((1 - share) * log(self.failed) + share * log(self.met))
+            weight = min(max((self.need - failed) / (met - failed), 0.25), 0.75)
+        return exp((1 - weight) * log(self.failed) + weight * log(self.met))
 
 
 @dataclass

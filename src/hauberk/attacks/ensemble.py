@@ -24,7 +24,7 @@ def ensemble(models: Sequence[nn.Module], y: Labels, loss: LogitLoss = cross_ent
     """The loss of each network on each image.
 
     Args:
-        models: to logits (batch, class), in the mode that they shall be attacked in.
+        models: to logits (batch, class), in the mode in which they are attacked.
         y: the true classes.
         loss: what is raised.
 
@@ -50,7 +50,7 @@ def in_one_unit(
     the mean steepness, so that rates for losses in nats stay what they are; answers do not change.
 
     Args:
-        models: to logits (batch, class), in the mode that they shall be attacked in.
+        models: to logits (batch, class), in the mode in which they are attacked.
         x: images at which the steepness is looked at.
         y: the true classes.
         threat: whose norm is meant.

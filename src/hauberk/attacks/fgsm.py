@@ -45,9 +45,9 @@ class FGSM(Attack):
         """The step of `PGD` with one step."""
         return self._pgd().search(loss, x, threat, rng, start)
 
-    def legs(self, threat: Threat) -> Sequence[Attack]:
+    def pieces(self, threat: Threat) -> Sequence[Attack]:
         """Itself, if it tracks."""
-        return self._pgd().legs(threat)
+        return self._pgd().pieces(threat)
 
     def _pgd(self) -> PGD:
         return PGD(1, track=self.track, reach=self.reach)

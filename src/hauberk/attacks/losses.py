@@ -32,13 +32,13 @@ def margin(logits: Tensor, y: Labels) -> PerSample:
 
 
 def hinge(most: float = 0.0) -> LogitLoss:
-    """``min(margin, κ)``: who is fooled by more than ``most`` asks for nothing more.
+    """``min(margin, κ)``: an image that is fooled by more than ``most`` has no gradient.
 
     Args:
         most: κ, at least 0, in units of logits.
 
     Raises:
-        ValueError: for a negative or NaN one, by which nobody need be fooled.
+        ValueError: a negative or NaN κ, at which no image need be fooled.
     """
     if not most >= 0:
         raise ValueError(f"The margin was given as {most}; give 0 or more.")

@@ -29,7 +29,7 @@ DomainLoss: TypeAlias = Callable[[Images], Float[Tensor, "batch domains"]]
 
 @dataclass(frozen=True)
 class Fooled:
-    """What a search ended with.
+    """The result of a search.
 
     Attributes:
         x: the points, of the threat.
@@ -44,7 +44,7 @@ class Fooled:
 
 @dataclass(frozen=True)
 class MinMaxPGD:
-    """Projected ascent on the points, beside a projected step of the weights, for each point.
+    """Projected ascent on the points and projected steps of the weights, for each point.
 
     Of all points on the way, the one is kept whose least loss over the domains is the largest.
 
@@ -72,7 +72,6 @@ class MinMaxPGD:
     wait: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         check_player(self.rate, self.gamma)
         if not 0 <= self.wait <= 1:
             raise ValueError(

@@ -2,13 +2,12 @@
 
 x ← Π_Δ(x)( x + α_i · steepest(∇ₓ loss(x)) ),  started at a random point of Δ(x)
 
-The sign, ℓ∞'s steepest direction, also moves the pixels that hardly matter, and a few long steps
-end in a corner of the ball. Where a network has many linear pieces (max pooling) that loses most of
-the attack; `PGD.soft` steps along the gradient itself, clipped, and falls as it goes.
+The sign, the steepest direction of ℓ∞, also moves pixels that hardly matter, and a few long steps
+end in a corner of the ball. For networks with many linear pieces (max pooling) that weakens the
+attack; `PGD.soft` steps along the clipped gradient itself, with falling step sizes.
 
-Where a threat asks for it (`Threat.approach`; ℓ1 does), the first half of a long search comes from
-outside: from a random point of a larger set, through smaller and smaller ones. What it asks about
-there counts for nothing.
+If a threat has an `approach` (ℓ1 does), the first half of a long search comes from outside: from a
+random point of a larger set, through ever smaller ones. Points outside of the threat do not count.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from hauberk.attack import Attack, input_gradient
 from hauberk.threat import Threat
 from hauberk.types import Images, PerSample, SampleLoss
 
-_LEG = 5
-"""Steps between two looks at who is fooled: dropping examples costs a copy of the others."""
+_PIECE = 5
+"""Steps between two checks of which examples are fooled; dropping some copies the others."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,14 @@ class PGD(Attack):
         step_size: length of a step in the threat's own norm and pixel units;
             ``None`` is reach · radius / steps, which follows the threat while it warms up.
         random_start: start at a random point of the set (else at the clean image).
-        reach: length of the whole path in radii, where ``step_size`` is left out; 2.5 crosses the
-            set from any start.
-        track: return the best point seen, the clean image included, at the price of two more
-            forward passes, and let each of them count in an evaluation; without it the last iterate
-            is returned, as in training and in most papers.
+        reach: length of the whole path in radii, if ``step_size`` is left out; 2.5 crosses the set
+            from any start.
+        track: return the best point seen, the clean image included, for two more forward passes,
+            and let each point count in an evaluation; without it the last iterate is returned, as
+            in training and in most papers.
         sharpness: of a step, see `Threat.steepest`; infinity is the sign.
-        falling: the steps fall linearly, and their sum is what ``steps`` equal ones would give.
-        approach: share of the steps that come from outside, where the threat asks for it and
+        falling: step sizes fall linearly, with the same sum as ``steps`` equal ones.
+        approach: fraction of the steps that come from outside, if the threat has an approach and
             ``step_size`` is left out; none do without a random start.
     """
 
@@ -58,7 +57,7 @@ class PGD(Attack):
 
     @staticmethod
     def soft(steps: int, reach: float = 4.0) -> PGD:
-        """For training, where steps are dear; in ℓ1, too, all are taken inside of the ball.
+        """Clipped-gradient steps for training; all of them inside of the set, in ℓ1 too.
 
         On MNIST's LeNet at eps 76/255 four of these come within two points of eight signed ones,
         and eight within one of sixteen (benchmarks/speed/attack_steps.py).
@@ -66,7 +65,6 @@ class PGD(Attack):
         return PGD(steps, reach=reach, sharpness=0.6, falling=True, approach=0.0)
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         if self.steps < 0:
             raise ValueError(f"PGD was given steps={self.steps}; give 0 or more.")
         if self.step_size is not None and not self.step_size > 0:
@@ -83,16 +81,16 @@ class PGD(Attack):
                 f"PGD was given approach={self.approach}; give a fraction of the steps, in [0, 1]."
             )
 
-    def legs(self, threat: Threat) -> Sequence[PGD]:
-        """Of one that tracks: pieces of a few steps that walk the same path, or it in one piece."""
+    def pieces(self, threat: Threat) -> Sequence[PGD]:
+        """If it tracks: pieces of a few steps along the same path, or the attack in one piece."""
         if not self.track:
             return ()
-        if self.falling or self.steps <= _LEG or not threat.radius():
+        if self.falling or self.steps <= _PIECE or not threat.radius():
             return (self,)
         alpha, outside = self._step(threat), self._outside(threat)
         way = [replace(self, steps=outside, approach=1.0, track=False)] if outside else []
         left = self.steps - outside
-        pieces = [min(_LEG, left - done) for done in range(0, left, _LEG)]
+        pieces = [min(_PIECE, left - done) for done in range(0, left, _PIECE)]
         return way + [replace(self, steps=n, step_size=alpha, track=False) for n in pieces]
 
     def search(
@@ -115,9 +113,9 @@ class PGD(Attack):
             values, grad = input_gradient(loss, x_adv)
             if best is not None:
                 best.see(x_adv, values)
-            share = 2 * (steps - i) / (steps + 1) if self.falling else 1
+            scale = 2 * (steps - i) / (steps + 1) if self.falling else 1
             step = threat.step(grad, x_adv, self.sharpness)
-            x_adv = threat.project(x_adv.add(step, alpha=alpha * share), x)
+            x_adv = threat.project(x_adv.add(step, alpha=alpha * scale), x)
         if best is None:
             return x_adv
         best.see(x_adv, loss(x_adv))
@@ -126,9 +124,9 @@ class PGD(Attack):
     def _from_outside(
         self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator
     ) -> Images:
-        """Where steps as long as the radius end, in sets that shrink geometrically.
+        """The result of steps as long as the radius, in sets that shrink geometrically.
 
-        What has gone as far as the box lets it is pushed on: in a smaller set it is then kept.
+        Pixels at the boundary of the box are pushed further, so that smaller sets keep them.
         """
         larger = threat.approach(self._outside(threat))
         x_adv = larger[0].sample(x, rng)
@@ -139,7 +137,7 @@ class PGD(Attack):
         return threat.project(x_adv, x)
 
     def _outside(self, threat: Threat) -> int:
-        """Steps that come from outside."""
+        """Number of steps that come from outside."""
         if not self.random_start or self.step_size is not None:
             return 0
         return len(threat.approach(round(self.approach * self.steps)))

@@ -33,9 +33,9 @@ def transformed(
     """The loss of each image under each transformation.
 
     Args:
-        model: to logits (batch, class), in the mode that it shall be attacked in.
+        model: to logits (batch, class), in the mode in which it is attacked.
         y: the true classes.
-        transforms: give `unchanged` among them, where the image as it is shall count too.
+        transforms: include `unchanged` if the image itself should count.
         loss: what is raised.
 
     Raises:

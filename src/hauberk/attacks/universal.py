@@ -25,7 +25,7 @@ def universal(
     """The loss on each input, of each perturbation δ, given as ``1/2 + δ/2``.
 
     Args:
-        model: to logits (batch, class), in the mode that it shall be attacked in.
+        model: to logits (batch, class), in the mode in which it is attacked.
         x: the inputs that share a perturbation.
         y: their classes.
         loss: what is raised.

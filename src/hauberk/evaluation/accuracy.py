@@ -70,14 +70,14 @@ def _withstand(
     """Which examples are correct where the attack ends, and at every point that it tracks."""
     model, y = subject.model, subject.examples.y[places]
     x, x_adv = subject.examples.images(places), None
-    legs = attack.legs(threat)
-    if not legs:
+    pieces = attack.pieces(threat)
+    if not pieces:
         return agrees(model, attack(cross_entropy(model, y), x, threat, rng), y)
     robust = torch.ones_like(y, dtype=torch.bool)
     left = robust.nonzero()[:, 0]
-    for leg in legs:
+    for piece in pieces:
         tracked = _Tracked(model, y[left], threat, x)
-        x_adv = leg(tracked, x, threat, rng, x_adv)
+        x_adv = piece(tracked, x, threat, rng, x_adv)
         robust[left] = tracked.right
         left, x, x_adv = left[tracked.right], x[tracked.right], x_adv[tracked.right]
         if not len(left):

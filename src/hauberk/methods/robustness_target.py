@@ -145,11 +145,13 @@ class RobustnessTarget(Compression):
         def seen() -> Mapping[str, Distortion]:
             return measured(tensors, objective, sample, self.training_attack.reuse)
 
-        def leg(name: str, sets: Mapping[str, Constraint], share: float, epochs: int) -> Stage:
-            return self._leg(name, objective, tensors, sets, share, epochs)
+        def trained(
+            name: str, sets: Mapping[str, Constraint], fraction: float, epochs: int
+        ) -> Stage:
+            return self._stage(name, objective, tensors, sets, fraction, epochs)
 
         plan = budget(_FIRST * search.bits, {}).plan(tensors.detached)
-        yield leg("sparse", {"budget": tensors.sparser(plan)}, 0.5, self.optimisation.epochs)
+        yield trained("sparse", {"budget": tensors.sparser(plan)}, 0.5, self.optimisation.epochs)
         start, distortions = copy.deepcopy(model.state_dict()), seen()
         for number in range(1, self.legs + 1):
             if search.closed:
@@ -157,12 +159,12 @@ class RobustnessTarget(Compression):
             model.load_state_dict(start)
             plan = budget(_MARGIN * search.bits, distortions).plan(tensors.detached)
             sparse = {"budget": tensors.sparser(plan)}
-            yield leg(f"sparser {number}", sparse, 0.5, 4 * self.codebook_epochs)
+            yield trained(f"sparser {number}", sparse, 0.5, 4 * self.codebook_epochs)
             sparser, now = copy.deepcopy(model.state_dict()), seen()
             plan = budget(_MARGIN * search.bits, now).fitted_plan(tensors.detached)
             name, books = f"codebook {number}", tensors.codebooks(plan)
-            yield leg(name, books, 0.15, self.codebook_epochs)
-            yield leg(f"{name}, size", {"size": budget(search.bits, now)}, 0.15, 0)
+            yield trained(name, books, 0.15, self.codebook_epochs)
+            yield trained(f"{name}, size", {"size": budget(search.bits, now)}, 0.15, 0)
             robust = best.look()
             search.note(robust, tensors.length_bits)
             start, distortions = (sparser, now) if robust >= best.need else (start, distortions)
@@ -194,24 +196,24 @@ class RobustnessTarget(Compression):
                 break
             books = tensors.codebooks(best_plan(limit))
             name, epochs = f"trim {number}", self.codebook_epochs
-            yield self._leg(name, objective, tensors, books, 0.15, epochs)
+            yield self._stage(name, objective, tensors, books, 0.15, epochs)
             if tensors.length_bits > limit:  # the entropy of the codes has moved
                 tensors.take(best_plan(limit))
             trimming.note(best.look() >= best.need)
         tensors.model.load_state_dict(best.state)
 
-    def _leg(
+    def _stage(
         self,
         name: str,
         objective: Objective,
         tensors: CodedTensors,
         sets: Mapping[str, Constraint],
-        share: float,
+        fraction: float,
         epochs: int,
     ) -> Stage:
         """Train in these sets, lazily, at a fraction of the peak learning rate."""
         problem = Problem(objective, sets, select=lambda _: tensors.names)
-        solver = ProjectedGradient(self.optimisation.descent(share), lazy=True)
+        solver = ProjectedGradient(self.optimisation.descent(fraction), lazy=True)
         return self.stage(name, problem, solver, epochs)
 
     def _target(self, n: int) -> RobustTarget:

@@ -82,8 +82,8 @@ class SizeTarget(Compression):
             shipped = slim(model, example) if self.packaging.slim else model
             return FileCosts.of(shipped, sample, names, self.packaging.half, whole)
 
-        def left_bits(share: float) -> int:
-            return self._left_bits(costs(), share)
+        def left_bits(multiple: float) -> int:
+            return self._left_bits(costs(), multiple)
 
         def seeing() -> CodedTensors:
             return replace(
@@ -124,7 +124,7 @@ class SizeTarget(Compression):
             excess = now.file_bytes - size_bytes(self.size, now.dense_bytes)
             limit -= 8 * excess
 
-    def _left_bits(self, costs: FileCosts, share: float) -> int:
+    def _left_bits(self, costs: FileCosts, multiple: float) -> int:
         """Bits for the compressed tensors, after everything else in the file."""
         limit = size_bytes(self.size, costs.dense_bytes)
         taken = costs.rest_bytes
@@ -133,4 +133,4 @@ class SizeTarget(Compression):
                 f"size was given as {self.size}, {limit:,} bytes, and header, biases and norms "
                 f"alone take {taken:,}; give a size well above that."
             )
-        return int(8 * (share * limit - taken))
+        return int(8 * (multiple * limit - taken))

@@ -18,7 +18,7 @@ class Natural(Supervised):
     """``E CE(f_w(x), y)``, the cross-entropy on clean inputs."""
 
     def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
-        """Nobody attacks."""
+        """No adversary."""
         return ()
 
     def loss_at(

@@ -1,14 +1,16 @@
-"""The expected size of the file, as something that descends: min_w log bits(w).
+"""Rate: the expected size of the file, as a differentiable objective: min_w log bits(w).
 
     bits(w) = Σ_l r_l · N_l H(k_l / N_l) + h_l k_l + f_l,   k_l = Σ_i g(w_i / t_l)
     g(m) = m² / (1 + m²) = σ(2 log |m|)
 
-k is the expected number of weights that are kept, each with a probability g that is a sigmoid in
-the logarithm of its magnitude; N H is what the codec's gaps between non-zeros take, r the share of
-it that is left where rows and columns differ in fullness; h is a kept weight's code, f all that
-does not depend on k. Source: Geman and McClure, 1987, for g; the entropy is the codec's own.
-Departure: the codec's numbers are constants of a stage, measured once at its weights: what moves in
-training is which weights are kept. log, so that λ of `DualAscent` knows no network's size.
+k is the expected number of kept weights, each kept with a probability g that is a sigmoid in the
+logarithm of its magnitude; N H is the codec's cost of the gaps between non-zeros, r the fraction of
+it that remains where rows and columns differ in density; h is the code of a kept weight, f
+everything that does not depend on k. Source: Geman and McClure, 1987, for g; the entropy is the
+codec's own.
+Departure: the codec's numbers are constants of a stage, measured once at its weights: training
+changes which weights are kept. The logarithm makes λ of `DualAscent` independent of the
+size of a network.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class TensorRate:
-    """What one tensor's kept weights cost in a file.
+    """Cost in a file of one tensor's kept weights.
 
     Attributes:
         threshold: t, the magnitude that is kept with probability ½.
-        ratio: bits of the positions over those of as many anywhere.
+        ratio: bits of the positions, relative to as many uniformly random ones.
         code_bits: h, of the value of a kept weight.
-        fixed_bits: codebook and counts, whatever is kept.
+        fixed_bits: codebook and counts, independent of what is kept.
 
     Raises:
         ValueError: a threshold that is not positive, or a negative cost.
@@ -47,19 +49,18 @@ class TensorRate:
     fixed_bits: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse costs that mean nothing."""
         if not 0 < self.threshold < inf:
             raise ValueError(f"threshold was given as {self.threshold}; give a positive magnitude.")
         if not min(self.ratio, self.code_bits, self.fixed_bits) >= 0:
             raise ValueError(f"{self} has a negative cost; give 0 or more.")
 
     def kept(self, t: Tensor) -> Scalar:
-        """k: how many weights are expected to be kept."""
+        """k: the expected number of kept weights."""
         square = (t / self.threshold).square()
         return (square / (1 + square)).sum()
 
     def bits(self, t: Tensor) -> Scalar:
-        """What ``t`` is expected to take."""
+        """The expected bits of ``t``."""
         kept = self.kept(t)
         places = self.ratio * t.numel() * _entropy(kept / t.numel())
         return places + self.code_bits * kept + self.fixed_bits
@@ -68,7 +69,7 @@ class TensorRate:
     def of(
         t: Tensor, threshold: float, position_bits: float, code_bits: float, fixed_bits: float
     ) -> TensorRate:
-        """That of a sparse tensor, from what it takes in a file.
+        """The rate of a sparse tensor, from its bits in a file.
 
         Args:
             t: sparse.
@@ -89,7 +90,7 @@ class Rate(Objective):
 
     Attributes:
         rates: of each parameter that is compressed, by name.
-        rest_bits: of all else in the file.
+        rest_bits: of everything else in the file.
     """
 
     rates: Mapping[str, TensorRate]
@@ -111,7 +112,7 @@ class Held:
     """An objective as the differentiable side of a bound.
 
     Attributes:
-        objective: whose loss the weights see in place of the strict value.
+        objective: its loss is the surrogate of the strict value.
     """
 
     objective: Objective
@@ -121,7 +122,7 @@ class Held:
         return self.objective(model, batch).value
 
     def bound(self, strict: Callable[[nn.Module], float], limit: float) -> Bound:
-        """``strict ≤ limit``, with this loss as the way there."""
+        """``strict ≤ limit``, with this loss as its surrogate."""
         return Bound(self, strict, limit)
 
 

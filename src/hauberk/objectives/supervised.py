@@ -1,7 +1,7 @@
-"""What a network is asked for on a batch: its labels, or what a teacher makes of them.
+"""Supervised objectives: logits on a batch are compared with a target, labels or a teacher.
 
-An objective that compares logits with a target is `Supervised`: where the inputs come from is its
-own affair, what they are compared with is the target's.
+A `Supervised` objective decides where the inputs come from; its `Target` decides what their logits
+are compared with.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from hauberk.types import Images, Labels, PerSample, Scalar
 
 
 class Target(ABC):
-    """What logits are compared with."""
+    """The quantity that logits are compared with."""
 
     @abstractmethod
     def each(self, logits: Tensor, q: float = 0.0) -> PerSample:
-        """What training minimises, by example; ``q`` saturates it, see `generalised`."""
+        """The training loss of each example; ``q`` saturates it, see `generalised`."""
 
     @final
     def loss(self, logits: Tensor, q: float = 0.0) -> Scalar:
@@ -34,7 +34,7 @@ class Target(ABC):
 
     @abstractmethod
     def worst(self, logits: Tensor) -> PerSample:
-        """What an adversary raises."""
+        """The loss of each example that an adversary maximises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Hard(Target):
 
 
 class Supervised(Objective):
-    """An objective that compares logits with a target: the adversary's turn, then the weights'."""
+    """An objective that compares logits with a target; the adversary moves before the weights."""
 
     @final
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
@@ -71,7 +71,7 @@ class Supervised(Objective):
 
     @abstractmethod
     def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
-        """What the adversary makes of the batch, one for each search; none where there is none."""
+        """The adversarial images, one batch for each search; empty without an adversary."""
 
     @abstractmethod
     def loss_at(
@@ -87,7 +87,7 @@ def generalised(logits: Tensor, y: Labels, q: float) -> PerSample:
 
 
 def accuracy(logits: Tensor, y: Labels) -> Tensor:
-    """Share of rows whose largest logit is the label's, as a detached scalar in [0, 1]."""
+    """Fraction of rows whose largest logit is the label's, as a detached scalar in [0, 1]."""
     with torch.no_grad():
         return (logits.argmax(1) == y).float().mean()
 

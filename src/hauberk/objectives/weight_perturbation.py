@@ -1,10 +1,10 @@
-"""Adversarial weight perturbation: the loss at the worst weights near by, so that minima are flat.
+"""Adversarial weight perturbation: the loss at the worst weights nearby, for flat minima.
 
 min_w max_{‖v_l‖ ≤ γ ‖w_l‖} E max_{x' ∈ Δ(x)} loss(f_{w+v}, x', y),    l over the weight tensors
 
 Source: Wu, Xia and Wang, NeurIPS 2020, arXiv 2004.05884, eq. 10 and 11: x' is found at w; v is one
-step along each tensor's gradient there, to the end of its ball. Departure: a weight that is zero
-has no v, since it is one that the file does not hold.
+step along each tensor's gradient there, to the boundary of its ball. Departure: zero weights are
+not perturbed, since the file does not hold them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from hauberk.types import Images
 
 @dataclass(frozen=True)
 class WeightPerturbed(Supervised):
-    """An objective taken where an adversary has moved the weights; attacks see them unmoved.
+    """The objective evaluated at adversarially perturbed weights; attacks use the unperturbed ones.
 
-    Where no gradient is asked for, as on validation images, the weights stay where they are.
+    Without gradients, as on validation images, the weights are not perturbed.
 
     Attributes:
-        objective: what is taken there.
+        objective: evaluated there.
         gamma: γ, how far in each tensor, in its own norm; the paper's 0.005 is usual.
 
     Raises:
@@ -40,7 +40,6 @@ class WeightPerturbed(Supervised):
     gamma: float = 0.005
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
         refuse_perturbation(self.gamma)
 
     def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
@@ -101,7 +100,7 @@ class _Elsewhere(nn.Module):
 
 
 def refuse_perturbation(gamma: float) -> None:
-    """Raise where weights cannot be moved by a share of their norm so large.
+    """Raise if weights cannot be moved by this fraction of their norm.
 
     Raises:
         ValueError: naming it.

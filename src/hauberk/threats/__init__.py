@@ -1,4 +1,4 @@
-"""What an adversary may do to an image."""
+"""Threats: the sets of perturbed images that an adversary may choose from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the norm balls share: a valid radius, and membership up to float rounding."""
+"""Checks of norm balls: a valid radius, and membership up to float rounding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PIXEL_SLACK = 1e-6
 
 
 def check_radius(norm: str, eps: float, most: float) -> None:
-    """Raise where ``eps`` is no radius.
+    """Raise if ``eps`` is not a valid radius.
 
     Raises:
         ValueError: for a NaN, infinite or negative eps, or one above ``most``.
@@ -22,8 +22,8 @@ def check_radius(norm: str, eps: float, most: float) -> None:
     if not (isfinite(eps) and 0 <= eps <= most):
         limits = f"in [0, {most:g}]" if isfinite(most) else "finite and at least 0"
         raise ValueError(
-            f"eps {eps} is no {norm} radius: it must be {limits}, in pixel units where an image "
-            "is in [0, 1], so write 8/255 for 8 grey levels"
+            f"The {norm} radius eps was given as {eps}; give one that is {limits}, in pixel units "
+            "of [0, 1], such as 8/255 for 8 grey levels."
         )
 
 

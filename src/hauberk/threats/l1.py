@@ -30,7 +30,7 @@ one 4, 8 or 12 times as large: of a LeNet trained in ℓ∞ 62, 54, 39 and 28%, 
 76, 77 and 78%. AutoAttack leaves 15 and 77% (of 100 others)."""
 
 _ROOM = 1e-5
-"""A pixel with less before it cannot move; what rounding leaves is no room."""
+"""A pixel closer than this to the edge of the box cannot move."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class L1(NormBall):
         return (project_l1(grey + scaled, grey, 0.5 * k) - grey) * (2 / k)
 
     def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
-        """Steepest among the pixels that may move; shared by some alone, it must not miss."""
+        """Steepest among the pixels that may move: few take part, so none may be wasted."""
         shut = ((grad > 0) & (at >= 1 - _ROOM)) | ((grad < 0) & (at <= _ROOM))
         return self.steepest(grad.masked_fill(shut, 0), sharpness)
 

@@ -37,8 +37,8 @@ class L2(NormBall):
         """Uniform in the ball, then moved into the box: no pixel gets further from ``x``."""
         direction = self.steepest(normal_like(x, rng))
         n = x[0].numel()
-        share = uniform_like(x.flatten(1)[:, 0], rng) ** (1 / n)
-        return (x + self.eps * direction * per_example(share, x)).clamp(0, 1)
+        fraction = uniform_like(x.flatten(1)[:, 0], rng) ** (1 / n)
+        return (x + self.eps * direction * per_example(fraction, x)).clamp(0, 1)
 
     def steepest(self, grad: Images, sharpness: float = inf) -> Tensor:
         """``argmax ⟨grad, d⟩  s.t.  ‖d‖₂ ≤ 1``: ``grad / ‖grad‖₂``, zero where grad is.
