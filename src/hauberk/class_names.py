@@ -1,4 +1,4 @@
-"""Class names that a file can hold and a terminal can print."""
+"""Class names: the check that a file can store them and a terminal can print them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,10 @@ def blank(about: About, path: str | Path) -> nn.Module:
 def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict[str, int]:
     whole = {name: value for name, value in arguments.items() if isinstance(value, int)}
     if len(whole) < len(arguments):
-        raise ValueError(f"{path} names a network with arguments that no known network takes.")
+        raise ValueError(
+            f"{path} names a network with arguments that are not integers; give a file that "
+            "hauberk wrote."
+        )
     return whole
 
 

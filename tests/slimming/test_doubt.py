@@ -116,9 +116,9 @@ class Pair(Small):
 @pytest.mark.parametrize(
     ("net", "why"),
     [
-        (Hidden(), "no gradient comes back to the layer 'first'"),
+        (Hidden(), "the layer 'first' receives no gradient"),
         (Written(), "shape '\\[-1, 8, 64\\]' is invalid"),
-        (Pair(), "it gives a tuple, not one tensor"),
+        (Pair(), "it returns a tuple, not one tensor"),
         (nn.Sequential(nn.Conv2d(3, 4, 3)), "to have 3 channels"),
     ],
     ids=["hidden", "written", "pair", "input"],

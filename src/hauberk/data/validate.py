@@ -100,7 +100,7 @@ def _pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
         # NaN fails both comparisons, so one test finds it and ±∞ too
         if not (x.min() >= 0 and x.max() <= 1):
             raise ValueError(
-                f"{where} has pixels outside [0, 1] or not a number: "
+                f"{where} has pixels that are NaN or outside [0, 1]: "
                 "give uint8 (0 to 255) or float in [0, 1]."
             )
         x = x.astype(np.float32, copy=False)

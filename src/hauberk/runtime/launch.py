@@ -107,4 +107,7 @@ def _report(codes: dict[int, int], count: int, out: Path) -> int:
 
 def _refuse_too_many(devices: int, there: int) -> None:
     if there and devices > there:
-        raise ValueError(f"--devices was given as {devices}; this machine has {there} GPUs.")
+        raise ValueError(
+            f"--devices was given as {devices} and this machine has {there} GPUs; give {there} or "
+            "fewer."
+        )

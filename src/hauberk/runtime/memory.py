@@ -41,7 +41,7 @@ def readable(nbytes: int) -> str:
 
 
 def _host(root: Path) -> int:
-    """The minimum of what the machine and each container's limit leave."""
+    """The least of the machine's free memory and of the memory left by each container's limit."""
     whole = _number(root / "proc/meminfo", "MemAvailable:")
     if whole is None:  # not Linux: use is unknown, so assume that half is free
         known = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -5,9 +5,9 @@ computes its own rows, attack included; their gradients are summed once a step, 
 pass. So a run depends on the number of processes only by the order in which floating-point numbers
 are added.
 
-Departure from DistributedDataParallel: no wrapper of the model. A wrapper would share gradients
-during the backward pass, which saves little next to the passes of the attack, and would put its
-hooks where the attack runs, too.
+Departure from DistributedDataParallel: the model has no wrapper. A wrapper would reduce gradients
+during the backward pass, which saves little compared with the passes of the attack, and its hooks
+would run during the attack as well.
 """
 
 from __future__ import annotations
@@ -156,5 +156,5 @@ def _collective() -> Iterator[None]:
         why = str(error).splitlines()[0].rpartition("] ")[2].partition(". ")[0]
         raise ProcessLost(
             f"Another process of this run ended or cannot be reached ({why}); the run's folder "
-            "holds a complete checkpoint: run the same command with --resume."
+            "contains a complete checkpoint: run the same command with --resume."
         ) from error

@@ -1,1 +1,1 @@
-"""Structured shrinking: dead filters and channels leave the network."""
+"""Structured shrinking: the removal of dead filters and channels from a network."""

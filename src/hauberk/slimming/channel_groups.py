@@ -1,9 +1,10 @@
-"""Channels that live and die together: what one filter writes, and every layer that reads it.
+"""Channel groups: the output channels of a layer, and all layers that must be pruned with them.
 
-The groups are torch-pruning's (DepGraph: Fang et al., CVPR 2023, arXiv 2301.12900), from a trace of
-the network. Departure: a group is used only where not-a-number, put into its channels, arrives at
-the places that the trace names and at no other, so that shuffles, a softmax over channels and the
-like are left alone.
+torch-pruning finds the groups in a trace of the network. Departure: a group is used only if NaN,
+put into its channels, arrives at the positions that the trace names and at no others. Channels
+that pass through a shuffle, a softmax over channels or the like are therefore not pruned.
+
+Source: DepGraph (Fang et al., CVPR 2023, arXiv 2301.12900).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hauberk.slimming.layers import Matrix, depthwise, resizable, width
 _WEIGHTLESS = frozenset(
     {"ELEMENTWISE", "CONCAT", "SPLIT", "RESHAPE", "UNBIND", "EXPAND", "SLICE", "PRELU"}
 )
-"""Kinds of node that hold nothing to cut (a PReLU only where it has a single slope)."""
+"""Kinds of node without channels to prune (a PReLU only if it has a single slope)."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Member:
 
     Attributes:
         layer: Conv, Linear or a norm.
-        reads: the input side; else the output side, or both of a norm or depthwise convolution.
-        at: places of the group's channels on that side.
-        of: the channel of the group at each of them; after a flatten many share one.
+        reads: whether this is the input side; else it is the output side, or both sides of a norm
+            or depthwise convolution.
+        at: positions of the group's channels on that side.
+        of: the group's channel at each position; after a flatten, many positions have the same.
     """
 
     layer: nn.Module
@@ -44,27 +46,27 @@ class Member:
 
     @property
     def width(self) -> int:
-        """All channels of that side."""
+        """Number of all channels on that side."""
         return width(self.layer, self.reads)
 
     @property
     def writes(self) -> bool:
-        """The layer makes new channels of others."""
+        """Whether the layer computes new channels from others."""
         return not self.reads and isinstance(self.layer, Matrix) and not depthwise(self.layer)
 
     @property
     def distinct(self) -> bool:
-        """No place is named twice."""
+        """Whether no position occurs twice."""
         return len(set(self.at.tolist())) == len(self.at)
 
     def places(self, chosen: Tensor) -> Tensor:
-        """Where the channels stand that a mask over the group picks."""
+        """Positions of the channels that a mask over the group selects."""
         return self.at[chosen[self.of]]
 
 
 @dataclass(frozen=True)
 class Coupled:
-    """A group: its channels are those that ``root`` writes."""
+    """A group: the ``size`` channels that ``root`` writes, in all layers that they reach."""
 
     root: nn.Module
     size: int
@@ -72,7 +74,7 @@ class Coupled:
 
     @property
     def readers(self) -> list[Member]:
-        """The input sides."""
+        """The members that are input sides."""
         return [m for m in self.members if m.reads]
 
     @property
@@ -82,10 +84,10 @@ class Coupled:
 
 
 class Graph:
-    """The groups of a network, as torch-pruning traces them.
+    """The channel groups of a network, as torch-pruning traces them.
 
     Raises:
-        RuntimeError: a layer runs and no gradient comes back to it, so that the trace lacks it.
+        RuntimeError: a layer runs but receives no gradient, so the trace lacks it.
     """
 
     def __init__(self, net: nn.Module, example: Tensor) -> None:
@@ -99,10 +101,10 @@ class Graph:
             )
         for name, layer in net.named_modules():
             if layer in runs and isinstance(layer, Matrix) and layer not in self._graph.module2node:
-                raise RuntimeError(f"no gradient comes back to the layer {name!r}")
+                raise RuntimeError(f"the layer {name!r} receives no gradient")
 
     def roots(self) -> list[nn.Module]:
-        """Layers that make channels, the last first: what nobody reads any more dies backwards."""
+        """Layers that write channels, last first, because unread channels die backwards."""
         return [
             m
             for m in reversed(list(self._graph.module2node))
@@ -110,7 +112,7 @@ class Graph:
         ]
 
     def coupled(self, root: nn.Module) -> Coupled | None:
-        """The group of all that ``root`` writes; None where it cannot be cut without doubt."""
+        """The group of all channels that ``root`` writes; None if pruning it is not safe."""
         size = width(root, reads=False)
         members = self._members(root, range(size))
         if members is None or not any(m.reads for m in members):
@@ -118,14 +120,14 @@ class Graph:
         return Coupled(root, size, tuple(members))
 
     def clean(self, group: Coupled, gone: Tensor) -> bool:
-        """Whether a cut of the channels of a mask would reach their places and no others."""
+        """Whether pruning the channels of a mask would reach their positions and no others."""
         members = self._members(group.root, _numbers(gone)) or ()
         found = {(m.layer, m.reads): set(m.at.tolist()) for m in members}
         wanted = {(m.layer, m.reads): set(m.places(gone).tolist()) for m in group.members}
         return found == {side: places for side, places in wanted.items() if places}
 
     def cut(self, group: Coupled, gone: Tensor) -> None:
-        """Take the channels of a mask out of every layer, in place; the trace is then stale."""
+        """Remove the channels of a mask from every layer, in place; the trace is then stale."""
         norms = [m.layer for m in group.members if isinstance(m.layer, nn.GroupNorm)]
         sizes = [norm.num_channels // norm.num_groups for norm in norms]
         self._group(group.root, _numbers(gone)).prune(record_history=False)
@@ -155,7 +157,7 @@ class Graph:
 
 
 def traceable(model: nn.Module) -> nn.Module:
-    """A copy to trace: on the CPU, in eval mode, with a gradient for every number to follow."""
+    """A copy for the tracer: on the CPU, in eval mode, all float parameters with gradients."""
     net = copy.deepcopy(model).cpu().eval()
     for p in net.parameters():
         p.requires_grad_(p.is_floating_point())
@@ -163,7 +165,7 @@ def traceable(model: nn.Module) -> nn.Module:
 
 
 def release(net: nn.Module) -> None:
-    """Give a traced copy's memory back: a web of cycles holds it until Python looks for such."""
+    """Free the memory of a traced copy, which reference cycles hold until garbage collection."""
     for t in (*net.parameters(), *net.buffers()):
         t.data = t.new_empty(0)
 
@@ -184,23 +186,29 @@ def _numbers(mask: Tensor) -> list[int]:
 
 @torch.no_grad()
 def aligned(net: nn.Module, group: Coupled, gone: Tensor, probe: Tensor) -> bool:
-    """Whether the channels of a mask go from the group's writers to its readers, and only there.
+    """Whether the channels of a mask pass from the group's writers to its readers, and only there.
 
-    Not-a-number in these channels must arrive at their places alone, and not-a-number in the image
-    must not arrive there while they are held at zero.
+    NaN in these channels must arrive at their positions only, and NaN in the image must not arrive
+    there while the channels are held at zero.
+
+    Args:
+        net: the network, in eval mode.
+        group: the group.
+        gone: mask over the group's channels, (size,).
+        probe: a batch of one input.
     """
     holds: list[bool] = []
 
     def arrives(layer: nn.Module, x: Tensor, places: Tensor) -> None:
-        unknown = by_channel(layer, x).isnan().any(1).nonzero().flatten()
-        holds.append(set(unknown.tolist()) == set(places.tolist()))
+        found = by_channel(layer, x).isnan().any(1).nonzero().flatten()
+        holds.append(set(found.tolist()) == set(places.tolist()))
 
-    def absent(layer: nn.Module, x: Tensor, places: Tensor) -> None:
+    def none_arrives(layer: nn.Module, x: Tensor, places: Tensor) -> None:
         holds.append(not by_channel(layer, x)[places].isnan().any())
 
     with _marked(group, gone, torch.nan, arrives):
         holds.append(not net(probe).isnan().any())
-    with _marked(group, gone, 0.0, absent):
+    with _marked(group, gone, 0.0, none_arrives):
         net(torch.full_like(probe, torch.nan))
     return all(holds)
 
@@ -209,7 +217,7 @@ def aligned(net: nn.Module, group: Coupled, gone: Tensor, probe: Tensor) -> bool
 def _marked(
     group: Coupled, gone: Tensor, mark: float, inspect: Callable[[nn.Module, Tensor, Tensor], None]
 ) -> Iterator[None]:
-    """Writers give ``mark`` for the channels; readers are inspected and read zero for them."""
+    """Make writers output ``mark`` in the channels; inspect what readers get, and zero it."""
 
     def write(places: Tensor) -> Callable[..., Tensor]:
         return lambda layer, args, out: out.index_fill(axis(layer), places, mark)
@@ -237,7 +245,7 @@ def _marked(
 
 @torch.no_grad()
 def _runs(net: nn.Module, example: Tensor) -> dict[nn.Module, int]:
-    """How often each layer runs for one input; a layer that does not has no entry."""
+    """Number of runs of each layer for one input; a layer that does not run has no entry."""
     runs: dict[nn.Module, int] = {}
 
     def count(layer: nn.Module, args: object) -> None:
@@ -251,7 +259,7 @@ def _runs(net: nn.Module, example: Tensor) -> dict[nn.Module, int]:
 
 
 def _tied(net: nn.Module) -> set[nn.Module]:
-    """Layers with a parameter that is another layer's too."""
+    """Layers that share a parameter with another layer."""
     owners: dict[Tensor, set[nn.Module]] = {}
     for layer in net.modules():
         for p in layer.parameters(recurse=False):

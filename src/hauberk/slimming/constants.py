@@ -1,8 +1,8 @@
-"""What a layer reads that no image can change: c_i with x_i = c_i for every input.
+"""Constant inputs of layers: c_i with x_i = c_i for every image.
 
-The network runs once on not-a-number, which stands for "depends on the image" and spreads by
-itself through sums, activations, pooling and reshaping. What stops it is the structure alone: a
-zero weight does not read, a batch-norm scale of zero forgets. What is a number then is a constant.
+The network runs once on NaN, which stands for "depends on the image" and propagates through sums,
+activations, pooling and reshaping. Only structure stops it: a zero weight does not read its input,
+and a norm with a zero scale discards it. Inputs that are still numbers are constants.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from torch.overrides import TorchFunctionMode
 from hauberk.slimming.layers import Matrix
 
 _UNIFORM = 1e-6
-"""Values that should be equal may differ by so much of their size: sums are rounded."""
+"""Relative tolerance for values that should be equal: sums are rounded."""
 
 
 @torch.no_grad()
 def constants(net: nn.Module, probe: Tensor, *, exact: bool) -> dict[nn.Module, Tensor]:
-    """For each Conv and Linear layer the constants among its inputs, in float64.
+    """The constants among the inputs of each Conv and Linear layer, in float64.
 
     Args:
-        net: in eval mode.
-        probe: a batch of one random input; it may only veto, for an operation that loses
-            not-a-number, such as a comparison, would make a constant of what is none.
-        exact: a channel that is constant but not uniform in space is left out; otherwise its
-            middle value stands for it.
+        net: the network, in eval mode.
+        probe: a batch of one random input. It can only veto constants: an operation that loses
+            NaN, such as a comparison, would report false ones.
+        exact: leave out channels that are constant but not uniform in space; otherwise their
+            median stands for them.
 
     Returns:
-        one number per input channel or feature, not-a-number where it depends on the image; a
-        layer that runs not once but twice has no entry.
+        One number per input channel or feature, NaN if it depends on the image. A layer that does
+        not run exactly once has no entry.
     """
     with reading(net) as inputs, _Structural():
         net(torch.full_like(probe, torch.nan))
@@ -51,11 +51,11 @@ def constants(net: nn.Module, probe: Tensor, *, exact: bool) -> dict[nn.Module, 
 
 @contextmanager
 def reading(net: nn.Module) -> Iterator[Mapping[nn.Module, list[Tensor]]]:
-    """Collects what each Conv and Linear layer reads: (channels, positions) for each call."""
+    """Collect the inputs of each Conv and Linear layer: (channels, positions) for each call."""
     inputs: dict[nn.Module, list[Tensor]] = {}
 
     def keep(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        inputs[layer].append(by_channel(layer, args[0]).clone())  # a relu may work in place
+        inputs[layer].append(by_channel(layer, args[0]).clone())  # a ReLU may overwrite it
 
     hooks = []
     for layer in net.modules():
@@ -75,7 +75,7 @@ def by_channel(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def axis(layer: nn.Module) -> int:
-    """Where the channels of a layer's inputs and outputs are counted."""
+    """The channel axis of a layer's inputs and outputs."""
     return -1 if isinstance(layer, nn.Linear) else 1
 
 
@@ -86,11 +86,11 @@ def _values(rows: Tensor, seen: Tensor, exact: bool) -> Tensor:
     keep = (rows - seen).abs().amax(1) <= near
     if exact:
         keep &= rows.amax(1) - rows.amin(1) <= near
-    return torch.where(keep, middle, torch.nan)  # comparisons with not-a-number are false
+    return torch.where(keep, middle, torch.nan)  # comparisons with NaN are false
 
 
 class _Structural(TorchFunctionMode):
-    """Runs a network on what is known of its input."""
+    """Replaces operations by rules that propagate NaN by structure."""
 
     def __torch_function__(
         self,
@@ -110,7 +110,7 @@ def _through(
     *rest: Any,
     **named: Any,
 ) -> Tensor:
-    """Unknown where a weight that is not zero reads what is unknown."""
+    """NaN where a nonzero weight reads NaN."""
     unknown = input.isnan()
     known = func(input.masked_fill(unknown, 0.0), weight, bias, *rest, **named)
     reads = func(unknown.to(weight), (weight != 0).to(weight), None, *rest, **named)
@@ -126,9 +126,9 @@ def _normed(
     *rest: Any,
     **named: Any,
 ) -> Tensor:
-    """Batch-norm: known where the scale is zero."""
+    """Batch-norm: a channel with a zero scale is constant."""
     out = F.batch_norm(input, running_mean, running_var, weight, bias, *rest, **named)
-    return _forgotten(out, weight, bias)
+    return _shift_if_unscaled(out, weight, bias)
 
 
 def _instance_normed(
@@ -140,9 +140,9 @@ def _instance_normed(
     *rest: Any,
     **named: Any,
 ) -> Tensor:
-    """Instance-norm: the same."""
+    """Instance-norm: likewise."""
     out = F.instance_norm(input, running_mean, running_var, weight, bias, *rest, **named)
-    return _forgotten(out, weight, bias)
+    return _shift_if_unscaled(out, weight, bias)
 
 
 def _group_normed(
@@ -153,13 +153,13 @@ def _group_normed(
     *rest: Any,
     **named: Any,
 ) -> Tensor:
-    """Group-norm: the same; one unknown channel makes its whole group unknown."""
+    """Group-norm: likewise; one NaN channel makes its whole group NaN."""
     out = F.group_norm(input, num_groups, weight, bias, *rest, **named)
-    return _forgotten(out, weight, bias)
+    return _shift_if_unscaled(out, weight, bias)
 
 
-def _forgotten(out: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
-    """What a norm gives: where its scale is zero, its shift, whatever it read."""
+def _shift_if_unscaled(out: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """The output of a norm, which is its shift in channels with a zero scale."""
     if scale is None:
         return out
     shape = (-1, *[1] * (out.ndim - 2))

@@ -1,7 +1,7 @@
-"""Layers whose filters have to be judged together, for their outputs are one and the same.
+"""Filter families: layers whose filters must be ranked together, because their outputs add up.
 
-Filter i of every writer of a family makes channel i of the same sum, and the norms of the family
-scale it. A family that nobody reads, the network's output, is none.
+Filter i of every writer of a family contributes to channel i of the same sum, and the family's
+norms scale that channel. Channels that no layer reads, the network's outputs, form no family.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hauberk.slimming.layers import Norm
 
 @dataclass(frozen=True)
 class Family:
-    """Names of layers with one set of channels.
+    """Names of layers that share one set of channels.
 
     Attributes:
         writers: Conv and Linear layers, each with all its filters.
-        norms: what normalises these channels.
+        norms: norm layers of these channels.
     """
 
     writers: tuple[str, ...]
@@ -28,7 +28,7 @@ class Family:
 
 
 def families(model: nn.Module, example: Tensor) -> list[Family]:
-    """Every family of a network in its own order, each layer in one of them at most.
+    """The families of a network, in the order of its layers; a layer is in one at most.
 
     Args:
         model: any module whose graph can be traced; it is not changed.
@@ -52,7 +52,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
 
 
 def _scales(member: Member) -> bool:
-    """A norm of all its channels."""
+    """Whether the member is a norm of which all channels are in the group."""
     return isinstance(member.layer, Norm) and len(member.at) == member.width
 
 

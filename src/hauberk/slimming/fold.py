@@ -1,10 +1,11 @@
-"""Which channels of a group are dead, and how their readers do without them.
+"""Dead channels of a group, and how their constants are folded into the readers.
 
     Σ_i W_i * (c_i 1) = Σ_i c_i ΣW_i, a bias,    or    = (Σ_i W_i c_i / c_a) * (c_a 1)
 
-A channel is dead where each reader has zero weights for it or finds a constant c_i there. The
-constant becomes a bias; at the border of a zero-padded convolution no bias can stand for it, so all
-such channels become one, the carrier a, which stays (without carriers: the bias of the interior).
+A channel is dead if every reader has zero weights for it or reads a constant c_i there. The
+constant becomes a bias. At the border of a zero-padded convolution no bias is equivalent, so all
+such channels are merged into one, the carrier a, which stays. Without carriers the bias is right
+in the interior only.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from hauberk.slimming.channel_groups import Coupled, Member
 from hauberk.slimming.layers import Matrix, gain, uneven, weight
 
 _FIT = 1e-3
-"""A carrier's constant is at least so much of the largest: W_i c_i / c_a must not explode."""
+"""Smallest constant of a carrier, relative to the largest: W_i c_i / c_a must not explode."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one layer reads of a group, place by place.
+    """The inputs that one layer reads from a group, position by position.
 
     Attributes:
-        member: the layer and the places.
-        size: channels of the group.
-        value: the constants, in float64; not-a-number where the image decides.
-        unread: places whose weights are all zero.
+        member: the layer and the positions.
+        size: number of channels of the group.
+        value: the constants, (positions,), float64; NaN if the input depends on the image.
+        unread: mask of the positions whose weights are all zero.
     """
 
     member: Member
@@ -40,7 +41,13 @@ class Reading:
 
     @classmethod
     def of(cls, member: Member, size: int, held: Mapping[nn.Module, Tensor]) -> Reading:
-        """What ``member`` reads, given all constants."""
+        """The inputs that a layer reads.
+
+        Args:
+            member: the layer and the positions.
+            size: number of channels of the group.
+            held: the constants of all layers, from `constants`.
+        """
         columns = weight(member.layer)[:, member.at]
         unread = (columns == 0).transpose(0, 1).flatten(1).all(1)
         unknown = torch.full((len(member.at),), torch.nan, dtype=torch.double)
@@ -49,16 +56,16 @@ class Reading:
 
     @property
     def alive(self) -> Tensor:
-        """Channels of the group of which this layer learns something: a mask."""
+        """Mask of the group's channels from which this layer reads image-dependent values."""
         return self._channels(~self.unread & self.value.isnan())
 
     @property
     def framed(self) -> Tensor:
-        """Places whose constant ends at a border of zeros: a mask over the places."""
+        """Mask of the positions whose constant no bias can replace at a zero-padded border."""
         return ~self.unread & (self.value.abs() > 0) & uneven(self.member.layer)
 
     def needs(self, gone: Tensor, dead: Tensor) -> Tensor:
-        """Dead channels that could carry the framed ones that go; empty where none is framed."""
+        """Mask of the dead channels that could carry the framed ones of ``gone``; may be empty."""
         framed = self.framed & gone[self.member.of]
         if not framed.any():
             return torch.zeros(self.size, dtype=torch.bool)
@@ -67,10 +74,13 @@ class Reading:
         return self._channels(fit & dead[self.member.of])
 
     def settle(self, gone: Tensor, carriers: Sequence[int], *, exact: bool) -> None:
-        """Make the weights of the channels that go zero, and keep the output as it is.
+        """Zero the weights of the channels that go, and compensate in the bias or a carrier.
 
-        Without ``exact``, a layer that has no bias gets none: a norm usually follows, and removes
-        the constant again.
+        Args:
+            gone: mask of the channels that go, (size,).
+            carriers: channels that may carry constants.
+            exact: give a bias to a layer that has none; otherwise the layer remains without one,
+                because a norm usually follows and removes the constant.
         """
         places = gone[self.member.of]
         at, c = self.member.at[places], self.value[places].nan_to_num(0.0)
@@ -82,7 +92,7 @@ class Reading:
         weight(self.member.layer)[:, at] = 0.0
 
     def _place(self, carriers: Sequence[int]) -> int | None:
-        """Where the best of the carriers is read."""
+        """Position of the carrier with the largest constant; None if there is no carrier."""
         mine = torch.isin(self.member.of, torch.tensor(carriers, dtype=torch.long))
         size = torch.where(mine, self.value.abs().nan_to_num(0.0), 0.0)
         return int(size.argmax()) if size.any() else None
@@ -94,7 +104,16 @@ class Reading:
 
 
 def choose(readings: Sequence[Reading], group: Coupled, *, exact: bool) -> tuple[Tensor, list[int]]:
-    """The channels that can go, as a mask, and the carriers that stay for them."""
+    """Choose the channels of a group to remove.
+
+    Args:
+        readings: the inputs of every reader of the group.
+        group: the group.
+        exact: keep carriers for constants at zero-padded borders.
+
+    Returns:
+        A mask of the channels to remove, (size,), and the carriers that stay for them.
+    """
     dead = ~torch.stack([r.alive for r in readings]).any(0)
     gone = _removable(dead, group)
     carriers = _cover([r.needs(gone, dead) for r in readings], dead & ~gone) if exact else []
@@ -103,7 +122,7 @@ def choose(readings: Sequence[Reading], group: Coupled, *, exact: bool) -> tuple
 
 
 def _removable(dead: Tensor, group: Coupled) -> Tensor:
-    """The dead channels without those that some layer of the group cannot lose."""
+    """The dead channels, except those that some layer of the group cannot lose."""
     gone, before = dead.clone(), torch.zeros_like(dead)
     while not torch.equal(before, gone):
         before = gone.clone()
@@ -115,7 +134,7 @@ def _removable(dead: Tensor, group: Coupled) -> Tensor:
 
 
 def _keep_statistics(member: Member, gone: Tensor) -> None:
-    """A group-norm's channels share their statistics: they go all together, or none of them."""
+    """Keep the channels of a group-norm's group unless all go: they share their statistics."""
     if isinstance(member.layer, nn.GroupNorm):
         size = member.layer.num_channels // member.layer.num_groups
         stay = {int(p) // size for p in member.places(~gone)}
@@ -125,16 +144,16 @@ def _keep_statistics(member: Member, gone: Tensor) -> None:
 
 
 def _first(member: Member) -> Tensor:
-    """The channels that stay where all others go: one, or the first group of a group-norm."""
+    """The channels to keep if all would go: one, or the first group of a group-norm."""
     if isinstance(member.layer, nn.GroupNorm):
         return member.of[: member.layer.num_channels // member.layer.num_groups]
     return member.of[:1]
 
 
 def _cover(needs: Sequence[Tensor], staying: Tensor) -> list[int]:
-    """A few channels of which each set in need holds one: the one that serves most comes first.
+    """A few channels such that each nonempty set of ``needs`` contains one, chosen greedily.
 
-    Dead channels that stay anyway carry for nothing.
+    Dead channels that stay anyway are preferred, because they cost nothing.
     """
     cheapest = [need & staying if (need & staying).any() else need for need in needs]
     open_, chosen = [need for need in cheapest if need.any()], []
@@ -146,7 +165,7 @@ def _cover(needs: Sequence[Tensor], staying: Tensor) -> list[int]:
 
 
 def _fold(layer: nn.Module, at: Tensor, c: Tensor, *, grow: bool) -> None:
-    """``b ← b + Σ_i c_i ΣW_i``; a layer without a bias may get one where that is not zero."""
+    """``b ← b + Σ_i c_i ΣW_i``; with ``grow``, a layer without a bias gets one if needed."""
     assert isinstance(layer, Matrix)
     shift = gain(layer)[:, at] @ c
     if not shift.any() or (layer.bias is None and not grow):
@@ -155,9 +174,9 @@ def _fold(layer: nn.Module, at: Tensor, c: Tensor, *, grow: bool) -> None:
     layer.bias = nn.Parameter((old + shift).to(layer.weight.dtype))
 
 
-def _merge(layer: nn.Module, at: Tensor, share: Tensor, carrier: Tensor) -> None:
+def _merge(layer: nn.Module, at: Tensor, ratio: Tensor, carrier: Tensor) -> None:
     """``W_a ← W_a + Σ_i W_i c_i / c_a``."""
     w = weight(layer)
     columns = w[:, at].double()
-    extra = (columns * share.view(1, -1, *[1] * (w.ndim - 2))).sum(1)
+    extra = (columns * ratio.view(1, -1, *[1] * (w.ndim - 2))).sum(1)
     w[:, carrier] += extra.to(w.dtype)

@@ -1,4 +1,4 @@
-"""The kinds of layer that shrinking understands: their channels on each side, and their weights."""
+"""Layers that can be shrunk: their channels on each side, and their weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 Matrix: TypeAlias = _ConvNd | nn.Linear
-"""A layer that mixes channels by a weight."""
+"""A layer that mixes channels by a weight matrix."""
 
 Norm: TypeAlias = _NormBase | nn.GroupNorm
 """A layer that scales and shifts each channel: batch, instance and group normalisation."""
@@ -35,7 +35,7 @@ def weight(layer: nn.Module) -> Tensor:
 
 
 def depthwise(layer: nn.Module) -> bool:
-    """Whether each channel has a filter of its own."""
+    """Whether each channel has its own filter."""
     return (
         isinstance(layer, _ConvNd) and layer.groups == layer.in_channels == layer.out_channels > 1
     )
@@ -53,8 +53,8 @@ def resizable(layer: nn.Module) -> bool:
 def uneven(layer: nn.Module) -> bool:
     """Whether a constant input gives an output that is not constant in space.
 
-    At a border of zeros the kernel reads fewer constants; a transposed convolution reads another
-    part of its kernel at each phase of its stride.
+    At a zero-padded border the kernel covers fewer constants. A transposed convolution applies
+    another part of its kernel at each phase of its stride.
     """
     if isinstance(layer, _ConvTransposeNd):
         return True
@@ -66,9 +66,9 @@ def uneven(layer: nn.Module) -> bool:
 
 
 def gain(layer: nn.Module) -> Tensor:
-    """(out, in), in float64: the output, in the interior, for an input channel that is 1.
+    """The output for an input channel that is 1, away from borders: (out, in), float64.
 
-    The mean over the phases of a transposed convolution's stride.
+    For a transposed convolution it is the mean over the phases of its stride.
     """
     w = weight(layer).double()
     total = w.reshape(*w.shape[:2], -1).sum(2)

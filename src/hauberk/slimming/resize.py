@@ -1,7 +1,7 @@
-"""A module's layers in the sizes of a slim file: W ← W[:a, :b], new biases 0, before it is loaded.
+"""Resizing: give a module's layers the shapes in a slim file, W ← W[:a, :b], before loading it.
 
-Only ever to smaller or equal sizes. What a layer cannot take is left as it is, so that loading the
-file then says which tensor does not fit.
+Layers only become smaller; new biases are 0. A layer that cannot take its new shape is not
+changed, and loading the file then reports the tensor that does not fit.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Change:
     """New sizes for one layer.
 
     Attributes:
-        prefix: of the layer's tensors in the state.
+        prefix: prefix of the layer's tensors in the state dict.
         layer: the layer.
-        tensors: their new shapes, a new bias among them.
-        attributes: what the layer says of itself.
+        tensors: new shapes of its tensors, by name; a bias may be new.
+        attributes: new values of its size attributes, such as ``out_features``.
     """
 
     prefix: str
@@ -36,13 +36,13 @@ class Change:
 
     @property
     def state(self) -> dict[str, Shape]:
-        """The new shapes by their names in the state."""
+        """The new shapes by their names in the state dict."""
         return {self.prefix + name: shape for name, shape in self.tensors.items()}
 
     def apply(self) -> None:
-        """Cut the layer's tensors, in place."""
+        """Resize the layer's tensors, in place."""
         for name, shape in self.tensors.items():
-            _cut(self.layer, name, shape)
+            _resize_tensor(self.layer, name, shape)
         for name, number in self.attributes.items():
             setattr(self.layer, name, number)
 
@@ -51,17 +51,17 @@ def resize(model: nn.Module, shapes: Mapping[str, Shape]) -> None:
     """Give the ordinary layers of ``model`` the shapes of a file's tensors, in place.
 
     Args:
-        model: its Conv, Linear and batch-, instance- or group-norm layers are resized;
-            it may stand on the meta device.
-        shapes: names in the state to shapes. Layers whose tensors would grow, change their number
-            of axes or contradict each other are left alone.
+        model: its Conv, Linear and batch-, instance- or group-norm layers are resized; it may be
+            on the meta device.
+        shapes: shapes by names in the state dict. Layers whose tensors would grow, change their
+            number of axes or contradict each other are not changed.
     """
     for change in changes(model, shapes):
         change.apply()
 
 
 def changes(model: nn.Module, shapes: Mapping[str, Shape]) -> Iterator[Change]:
-    """What `resize` would do, layer by layer; layers that fit already are left out."""
+    """The changes that `resize` would make, layer by layer; layers that fit are left out."""
     for name, layer in model.named_modules():
         prefix = f"{name}." if name else ""
         have = {key: tuple(t.shape) for key, t in _tensors(layer)}
@@ -86,7 +86,7 @@ def _smaller(have: Mapping[str, Shape], want: Mapping[str, Shape]) -> bool:
 
 
 def _attributes(layer: nn.Module, want: Mapping[str, Shape]) -> dict[str, int] | None:
-    """What a layer of these shapes says of itself; None where it cannot have them."""
+    """The size attributes of a layer with these shapes; None if it cannot have them."""
     if isinstance(layer, nn.Linear | _ConvNd):
         weight = want.get("weight", ())
         if len(weight) < 2:
@@ -107,7 +107,7 @@ def _attributes(layer: nn.Module, want: Mapping[str, Shape]) -> dict[str, int] |
 
 
 def _group_norm(layer: nn.GroupNorm, want: Mapping[str, Shape]) -> dict[str, int] | None:
-    """Groups keep their size, so that their statistics are of as many channels as before."""
+    """Groups keep their size, so that statistics are over as many channels as before."""
     size = layer.num_channels // layer.num_groups
     channels = want.get("weight", ())
     if len(channels) != 1 or want.get("bias") != channels or channels[0] % size:
@@ -127,9 +127,9 @@ def _convolution(layer: _ConvNd, weight: Shape, out: int, into: int) -> dict[str
     return None
 
 
-def _cut(layer: nn.Module, name: str, shape: Shape) -> None:
+def _resize_tensor(layer: nn.Module, name: str, shape: Shape) -> None:
     old: Tensor | None = getattr(layer, name)
-    if old is None:  # a bias that a slim net needs
+    if old is None:  # only the slim net has this bias
         weight = layer.get_parameter("weight")
         new = nn.Parameter(weight.new_zeros(shape), requires_grad=weight.requires_grad)
         layer.register_parameter(name, new)

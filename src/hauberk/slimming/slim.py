@@ -1,11 +1,11 @@
-"""Real shrinking: dead filters and channels leave the network, which computes what it did.
+"""Structured shrinking: remove dead filters and channels without changing the function.
 
     min Σ channels   s.t.   f_slim(x) = f(x) for every x
 
-A channel is dead if no layer reads it, or if every layer that does finds a constant there, whatever
-the image; that is decided by zero weights and zero batch-norm scales, never by what some images
-give. Constants are folded into their readers (`fold`), coupled layers are cut together (`coupled`),
-and that again until nothing more dies.
+A channel is dead if no layer reads it, or if every layer that reads it finds the same constant for
+all images. Zero weights and zero scales of norms decide this, never sample images. Constants are
+folded into their readers (`fold`), coupled layers are pruned together (`channel_groups`), and this
+repeats until no more channels die.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from hauberk.slimming.fold import Reading, choose
 from hauberk.slimming.resize import resize
 
 _TOLERANCE = 1e-4
-"""Logits may differ by so much of the largest: sums over fewer channels are rounded elsewhere."""
+"""Tolerance on logits, relative to the largest: sums over fewer channels round differently."""
 
 
 def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
-    """``model`` without its dead channels, as a copy of ordinary layers in eval mode.
+    """A copy of ``model`` without its dead channels, with ordinary layers, in eval mode.
 
-    Each layer keeps at least one channel; inputs and outputs of the network stay. Layers that are
-    used twice, grouped (but not depthwise) convolutions and what they are coupled to
-    stay as they are.
+    Each layer keeps at least one channel; the network's inputs and outputs do not change. Layers
+    that are used twice, grouped (but not depthwise) convolutions, and layers that are coupled to
+    them are not pruned.
 
     Args:
-        model: any module that gives one tensor; it is not changed.
+        model: any module that returns one tensor; it is not changed.
         example: a batch of one input, (1, …).
-        exact: keep the output at the border of zero-padded convolutions, at the cost of a channel
-            or so per group; without it all dead channels go, and biases that are there take up
-            what they gave to the interior, as before a retraining.
+        exact: preserve the output at the borders of zero-padded convolutions, at the cost of about
+            one channel per group. Otherwise all dead channels go, and existing biases absorb their
+            effect on the interior, which suffices before retraining.
 
     Raises:
-        ValueError: weights are parametrised, the graph cannot be traced, or the copy does not
-            compute what the model does.
+        ValueError: weights are parametrised, the graph cannot be traced, or the outputs of the copy
+            differ from the model's.
     """
     _check_plain(model)
     net, example = traceable(model), example.detach().cpu()
@@ -56,7 +56,7 @@ def slim(model: nn.Module, example: Tensor, *, exact: bool = True) -> nn.Module:
 
 
 def shrink(model: nn.Module, example: Tensor) -> None:
-    """`slim`, in place and with no border kept: what a retraining starts from.
+    """`slim` in place, without preserving borders, as the start of retraining.
 
     Raises:
         ValueError: weights are parametrised, or the graph cannot be traced.
@@ -67,7 +67,7 @@ def shrink(model: nn.Module, example: Tensor) -> None:
 
 
 def _sweep(net: nn.Module, example: Tensor, exact: bool) -> bool:
-    """Cut each group once; whether anything died."""
+    """Prune each group once; return whether any channel was removed."""
     probe, seen, changed = _random(example, 1), set[nn.Module](), False
     graph, held = Graph(net, example), constants(net, probe, exact=exact)
     for root in graph.roots():
@@ -91,30 +91,30 @@ def _check_plain(model: nn.Module) -> None:
     for name, layer in model.named_modules():
         if parametrize.is_parametrized(layer):
             raise ValueError(
-                f"The layer {name!r} has parametrised weights, and slim cuts plain ones; "
+                f"The layer {name!r} has parametrised weights, and slim needs plain ones; "
                 "collapse them first (hauberk.parametrize.collapse), or leave slim out."
             )
 
 
 def _random(example: Tensor, count: int) -> Tensor:
-    """``count`` images, always the same."""
+    """``count`` random images, the same at every call."""
     shape = (count, *example.shape[1:])
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(example.dtype)
 
 
 @torch.no_grad()
 def _logits(net: nn.Module, example: Tensor) -> Tensor:
-    """The outputs on a few random images."""
+    """The network's outputs for a few random images."""
     out = net(_random(example, 4))
     if not isinstance(out, Tensor):
-        raise TypeError(f"it gives a {type(out).__name__}, not one tensor")
+        raise TypeError(f"it returns a {type(out).__name__}, not one tensor")
     return out
 
 
 def _compare(before: Tensor, after: Tensor, exact: bool) -> None:
-    """Refuse a slim net that computes something else."""
+    """Check that the slim network's outputs are the same."""
     same = before.shape == after.shape
     if same and exact:
         same = bool(((after - before).abs() <= _TOLERANCE * before.abs().max()).all())
     if not same:
-        raise ArithmeticError("it computes something else without its dead channels")
+        raise ArithmeticError("its outputs change without its dead channels")
