@@ -81,6 +81,9 @@ class Data:
         classes: number of classes.
         labels: class names by index; empty if the names are the indices, or unknown.
         notes: remarks on how the data were read, one line each.
+
+    Raises:
+        ValueError: class names that a file cannot store.
     """
 
     name: str

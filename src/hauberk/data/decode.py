@@ -69,7 +69,7 @@ def decode(
             pile.add(image, source.place)
             kept[row] = True
         elif on_error == "stop":
-            raise ValueError(unreadable(where, source.place, image))
+            raise ValueError(_unreadable(where, source.place, image))
         else:
             faults.append(f"{source.place} ({image})")
     if faults and not pile.count:
@@ -79,7 +79,7 @@ def decode(
     return Decoded(pile.tensor(), kept, left_out(where, faults))
 
 
-def unreadable(where: str, place: str, why: str) -> str:
+def _unreadable(where: str, place: str, why: str) -> str:
     """The error message for a corrupt image."""
     return (
         f"{where} has an unreadable image {place} ({why}); fix or remove it, or leave out all "

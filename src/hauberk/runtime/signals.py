@@ -43,7 +43,11 @@ def deferred() -> Iterator[list[int]]:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Raise `Interrupted` at once on SIGINT and SIGTERM, where nothing needs saving first."""
+    """Raise `Interrupted` at once on SIGINT and SIGTERM, while no state needs saving.
+
+    Raises:
+        Interrupted: a signal arrived inside the context.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -172,7 +172,14 @@ def release(net: nn.Module) -> None:
 
 @contextmanager
 def traced(advice: str) -> Iterator[None]:
-    """Turn any error of the model's code or of the tracer into a one-line ValueError."""
+    """Turn any error of the model's code or of the tracer into a one-line ValueError.
+
+    Args:
+        advice: how to do without the trace, for the error.
+
+    Raises:
+        ValueError: the code inside the context failed.
+    """
     try:
         yield
     except Exception as error:
