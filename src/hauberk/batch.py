@@ -57,7 +57,7 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one optimiser step sees.
+    """The input of one optimiser step.
 
     Attributes:
         x: images in [0, 1].

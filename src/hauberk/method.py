@@ -59,7 +59,7 @@ class Method(ABC):
     @property
     @abstractmethod
     def packaging(self) -> FileSettings:
-        """How trained weights are written to the file."""
+        """The form in which trained weights are written to the file."""
 
     @abstractmethod
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:

@@ -1,4 +1,4 @@
-"""What the adversary may do: a set Δ(x) around each input, inside the pixel box [0, 1]."""
+"""A threat: the set Δ(x) of allowed inputs around each input, inside the pixel box [0, 1]."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Threat(ABC):
 
     @abstractmethod
     def radius(self) -> float:
-        """How far the set reaches, in the threat's own norm: step sizes are set from it."""
+        """The radius of the set, in the threat's own norm: step sizes are set from it."""
 
     @abstractmethod
     def scaled(self, factor: float) -> Threat:

@@ -47,7 +47,7 @@ _TINY = 1e-15
 
 
 class Choice(NamedTuple):
-    """How one layer is kept: its ``kept`` largest weights, in a codebook of so many ``values``."""
+    """A choice for one layer: its ``kept`` largest weights, in a codebook of ``values`` entries."""
 
     kept: int
     values: int
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Codec:
-    """What tensors take in a file.
+    """The bytes of tensors in a file.
 
     Attributes:
         length: exact, of one tensor, in bits.
@@ -214,7 +214,7 @@ class _Menu:
         return Choice(int(self.counts[row]), 1 << int(self.bits[column]))
 
     def cost(self, price: float) -> float:
-        """What that choice costs."""
+        """The bytes of that choice."""
         return float(self.costs[self._best(price)])
 
     def _best(self, price: float) -> tuple[int, int]:
@@ -262,7 +262,7 @@ def _angle(error: _Table | float, energy: _Table | float) -> _Table:
 def _distortions(
     t: Tensor, counts: NDArray[np.int64], bits: Sequence[int], distortion: Distortion
 ) -> _Table:
-    """Of the K largest in 2ᵇ values for each K and b."""
+    """The distortion of the K largest weights in 2ᵇ values, for each K and b."""
     ordered = t.detach().flatten().double().cpu()
     ordered = ordered[ordered.abs().argsort(descending=True)]
     energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)]).numpy()

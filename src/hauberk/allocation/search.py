@@ -167,7 +167,7 @@ class SizeSearch:
 
 @dataclass
 class TrimSearch:
-    """How much to remove from the smallest file at a time: half as much after each failure.
+    """The bytes to remove from the smallest file at a time: half as many after each failure.
 
     It ends when removing a single word failed, or when the rest would be below the least.
 

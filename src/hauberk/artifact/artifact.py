@@ -199,7 +199,7 @@ class Artifact:
         return model.eval()
 
     def layers(self) -> list[Layer]:
-        """What each stored tensor takes; a tied one is listed once."""
+        """The bytes of each stored tensor; a tied one is listed once."""
         return [
             _layer(entry, found, self.nbytes)
             for entry, found in self._decode()

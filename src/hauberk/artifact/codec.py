@@ -68,7 +68,7 @@ class Decoded:
 
     @property
     def nbytes(self) -> float:
-        """What it takes, to a fraction of a byte."""
+        """Its size, to a fraction of a byte."""
         return (self.parts.positions + self.parts.codes + self.parts.codebook) / 8
 
 

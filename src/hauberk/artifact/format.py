@@ -36,7 +36,7 @@ class ArtifactError(ValueError):
 
 @dataclass(frozen=True)
 class Architecture:
-    """How the network is built again: a name that `hauberk.models` knows, and its arguments."""
+    """A recipe to build the network: a name that `hauberk.models` knows, and its arguments."""
 
     name: str
     arguments: Mapping[str, int | float | str]
@@ -46,14 +46,14 @@ class Architecture:
 
     @classmethod
     def of(cls, model: nn.Module) -> Architecture | None:
-        """How a file names this network: only networks built by name have one."""
+        """The name of this network in a file; None unless it was built by name."""
         named = getattr(model, "architecture", None)
         return cls(*named) if isinstance(named, tuple) else None
 
 
 @dataclass(frozen=True)
 class About:
-    """What the header says of the network.
+    """The header's facts about the network.
 
     Attributes:
         architecture: None for a user's own module.
@@ -72,7 +72,7 @@ class About:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         about: the header's facts.
@@ -96,7 +96,7 @@ def pack(about: About, table: bytes, stream: bytes) -> bytes:
 
 
 def unpack(content: bytes) -> Content:
-    """What was packed.
+    """Unpack a file.
 
     Raises:
         ArtifactError: the content is not what `pack` gives; the sentence lacks its subject, which
@@ -158,7 +158,7 @@ def _compact(value: Any) -> str:
 
 
 def _mark(digest: str) -> bytes:
-    """Where the checksum stands: unique, as quotes inside a value are escaped."""
+    """The place of the checksum: unique, since quotes inside a value are escaped."""
     return f'"checksum":"{digest}"'.encode()
 
 
@@ -202,7 +202,7 @@ def _verify(content: bytes, start: int, digest: object) -> None:
 
 
 def about_of(meta: Mapping[str, Any]) -> About:
-    """What `facts` wrote.
+    """Read back the output of `facts`.
 
     Raises:
         ArtifactError: it is not; the sentence lacks its subject, which is the file's name.

@@ -1,4 +1,4 @@
-"""What tensors cost in a file: their own length now, and Σ_l bits(K, b) for a plan.
+"""Lengths of tensors in a file: exact for given values, and Σ_l bits(K, b) for a plan.
 
 ``bits`` runs the writer without its stack of words, so it is the stream's length itself. ``price``
 looks at what a tensor would cost with only its K largest weights left, in a codebook of 2ᵇ values,

@@ -1,4 +1,4 @@
-"""Where the non-zeros stand: min bits(labels) + Σ_ab N_ab · H(k_ab / N_ab).
+"""Positions of the non-zeros: min bits(labels) + Σ_ab N_ab · H(k_ab / N_ab).
 
 The tensor is viewed as a matrix; rows fall into classes a and columns into classes b by how full
 they are (a dead row or column costs its label only), and each block (a, b) of the matrix, taken as
@@ -69,7 +69,7 @@ def write(out: Writer, index: Index, shape: tuple[int, ...]) -> NDArray[np.intp]
 
 
 def cost_bits(index: Index, shape: tuple[int, ...]) -> float:
-    """What `write` would take for flat positions in any order, within 1% and some bytes.
+    """The bits that `write` would take for flat positions in any order, to 1% and some bytes.
 
     Counts alone say it: no gap is looked at.
     """
@@ -217,7 +217,7 @@ def _classes(ones: Index, width: int) -> _Labels:
 
 
 def _cuts(values: Index, lines: Index, width: int, depth: int) -> list[int]:
-    """Where a new class begins: the cut that saves most, then the same on each side of it."""
+    """Borders between classes: the cut that saves most, then the same on each side of it."""
     if depth == 0 or len(values) < 2:
         return []
     below, filled = np.cumsum(lines), np.cumsum(lines * values)

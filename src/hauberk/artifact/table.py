@@ -29,7 +29,7 @@ _BYTES_PER_BYTE = 1 << 14
 
 
 class Stored(IntEnum):
-    """How an entry is stored."""
+    """The form in which an entry is stored."""
 
     PLAIN = 0
     ALIAS = 1

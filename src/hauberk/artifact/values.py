@@ -129,7 +129,7 @@ def _codebook(values: Integers) -> tuple[Integers, Integers] | None:
 
 
 def _places(book: Integers, values: Integers) -> Integers:
-    """Where each value stands in the sorted ``book``; any place for one that it does not hold.
+    """The index of each value in the sorted ``book``; any index for one that it does not hold.
 
     A small book of 32-bit values is looked up by the first multiplicative hash that tells its
     values apart, several times faster than by bisection.

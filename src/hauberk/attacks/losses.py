@@ -1,4 +1,4 @@
-"""What an attack on logits raises: the cross-entropy, or the margin of Carlini and Wagner.
+"""Losses for attacks on logits: the cross-entropy, or the margin of Carlini and Wagner.
 
     −log p_y,      min( max_{k ≠ y} f_k − f_y, κ )        κ = 0: it stops where the network is wrong
 

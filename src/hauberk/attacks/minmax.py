@@ -86,7 +86,7 @@ class MinMaxPGD:
             )
 
     def averaged(self) -> MinMaxPGD:
-        """The baseline: the same search, all domains alike."""
+        """The baseline: the same search, all domains with equal weight."""
         return replace(self, gamma=inf)
 
     @torch.no_grad()

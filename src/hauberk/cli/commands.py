@@ -1,4 +1,4 @@
-"""What the verbs are told that make no run: demo, evaluate, export, inspect, data."""
+"""Settings of the verbs that train nothing: demo, evaluate, export, inspect, data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the command ends: its exit code, and the one line of an error."""
+"""The end of the command: its exit code, and the one line of an error."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def number(text: str) -> float:
 
 
 def wanted(kind: object) -> str:
-    """What to give for a flag of this type, for an error."""
+    """A description of the values of this type, for an error."""
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
     return _WANTED.get(kind, "a text")
@@ -231,7 +231,7 @@ def _title(cls: type[object]) -> str:
 
 
 def attributes(cls: type[object]) -> dict[str, str]:
-    """What docstrings say under ``Attributes:``, those of base classes included."""
+    """The texts under ``Attributes:`` in the docstrings of a class and its base classes."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         below = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]

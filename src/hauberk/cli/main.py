@@ -95,7 +95,7 @@ def _compress(words: list[str]) -> None:
 
 
 def _run(words: list[str]) -> None:
-    """Train or compress, evaluate, report; in several processes, if that is asked for."""
+    """Train or compress, evaluate, report; in several processes if the flags say so."""
     from hauberk.cli.run_spec import RunSpec
     from hauberk.runtime.launch import launch, wanted
 

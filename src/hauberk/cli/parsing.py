@@ -1,7 +1,7 @@
 """A command line as settings by flag, and the help that lists the flags.
 
 argparse splits the words and lays out the help. It knows no types: `hauberk.cli.flags` reads
-values, so that a file and a command line are read alike.
+values, so that a file and a command line are read in the same way.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class CommandLine:
         settings: by flag.
         unknown: flags that the verb does not have.
         loose: words that follow no flag.
-        help: whether the help is asked for.
+        help: whether ``--help`` was given.
     """
 
     verb: str
@@ -136,7 +136,7 @@ def parse(cls: type[T], verb: str, words: Sequence[str]) -> T:
     Raises:
         ValueError: a flag that the verb does not have, a value that does not fit, or none where
             one is needed.
-        SystemExit: the help was asked for, and printed.
+        SystemExit: ``--help`` was given; the help is printed.
     """
     flags = flags_of(cls)
     line = CommandLine.split(verb, words, flags)
@@ -147,7 +147,7 @@ def parse(cls: type[T], verb: str, words: Sequence[str]) -> T:
 
 
 def values(verb: str, settings: Settings, flags: Mapping[str, Flag]) -> dict[str, object]:
-    """What was given, each value of its flag's type.
+    """The given values, each of its flag's type.
 
     Raises:
         ValueError: a value does not fit, or one that is needed is missing.

@@ -34,7 +34,7 @@ _DENSE = "dense"
 
 @dataclass(frozen=True)
 class Given:
-    """What runs start from, read once.
+    """The data and networks that runs start from, read once.
 
     Attributes:
         data: with the class indices of the file to start from.

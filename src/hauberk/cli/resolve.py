@@ -1,4 +1,4 @@
-"""What words of the command name: methods, threats, attacks, sizes in memory, devices.
+"""Values by their names on the command line: methods, threats, attacks, sizes, devices.
 
 Each is a field type that keeps the text as it was written, since reports and files repeat it, and
 builds the object when a run needs it. Torch is imported then, so that ``--help`` answers at once.
@@ -106,7 +106,7 @@ class Bytes(Text):
 
 @dataclass(frozen=True)
 class NamedThreat(Text):
-    """What the adversary may do: ``linf:8/255``, or ``linf:0.3+l2:2`` for the union of two."""
+    """A threat by name: ``linf:8/255``, or ``linf:0.3+l2:2`` for the union of two."""
 
     def __post_init__(self) -> None:
         """Validate the text."""

@@ -106,7 +106,7 @@ class RunSpec:
         Raises:
             ValueError: an unknown flag, a value that does not fit, or one that is missing.
             OSError: a file of settings that cannot be read.
-            SystemExit: the help was asked for, and printed.
+            SystemExit: ``--help`` was given; the help is printed.
         """
         verb: Verb = "train" if argv[0] == "train" else "compress"
         every = _every_flag(verb)
@@ -197,7 +197,7 @@ class RunSpec:
         return run_file.write(self.verb, self.settings())
 
     def save(self) -> None:
-        """Write the settings beside the results.
+        """Write the settings next to the results.
 
         Raises:
             OSError: the folder cannot be written.
@@ -212,18 +212,18 @@ class RunSpec:
 
     @property
     def identity(self) -> str:
-        """What the run computes; a checkpoint of another run is refused."""
+        """A name for all that the run computes; a checkpoint of another run is refused."""
         return (
             f"{self.method} {self.start} {self.data.source} on_error={self.data.on_error} "
             f"{self.threat} seed={self.seed} precision={self.training.precision}"
         )
 
     def attacked(self) -> Evaluation:
-        """How the file that ships is evaluated."""
+        """The evaluation of the file that ships."""
         return self.evaluation.evaluation(self.threat, self.seed)
 
     def run(self, group: Group, bar: Bars) -> Run:
-        """Where and how the training goes.
+        """Seed, device, precision and folder of the training.
 
         Args:
             group: the processes that share it.
@@ -283,7 +283,7 @@ def _every_flag(verb: Verb) -> dict[str, Flag]:
 
 
 def _method_name(verb: Verb, settings: Settings) -> str:
-    """Which method is asked for: by its name, or by a flag that only it has."""
+    """The name of the method: given by ``--method``, or by a flag that only one method has."""
     chosen = [name for flag, name in _CHOOSES.items() if flag in settings]
     if len(chosen) > 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What several verbs are told alike: data, networks, evaluations, training, machines.
+"""Settings that several verbs share: data, networks, evaluation, training, machines.
 
 Each is a frozen dataclass whose fields are flags. Torch is imported when one is used, so that
 ``--help`` answers at once.
@@ -95,7 +95,7 @@ def network(model: str, seed: int = 0) -> nn.Module | None:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How a file is attacked.
+    """Settings of an evaluation.
 
     Attributes:
         attack: the attack that the report shows: pgd:STEPS (pgd:40), fgsm or autoattack.
@@ -141,7 +141,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a training computes.
+    """Precision and compilation of a training.
 
     Attributes:
         precision: bf16-mixed trains in bfloat16 where that is safe (autocast); faster on GPUs, and
@@ -158,7 +158,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Machines:
-    """Where a training computes.
+    """Devices and machines of a training.
 
     Attributes:
         device: cpu, cuda or cuda:1; by default CUDA where there is any.

@@ -180,7 +180,7 @@ class Annealed(Constraint):
         return self._now(w).project(w)
 
     def size_bits(self, w: Weights) -> int:
-        """Of the set now in force."""
+        """The bits of the set now in force."""
         return self._now(w).size_bits(w)
 
     def budget_bits(self, w: Weights) -> int:

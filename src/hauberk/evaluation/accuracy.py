@@ -88,7 +88,7 @@ def _withstand(
 
 
 class _Tracked:
-    """The cross-entropy, which notes the examples that are correct at every point it is asked for.
+    """The cross-entropy; it notes the examples that are correct at every point it is evaluated at.
 
     Only threats whose search starts outside the set are tested for membership, which takes time.
     """
@@ -107,10 +107,10 @@ class _Tracked:
 
 
 def transferred(subject: Subject, source: nn.Module) -> Mask:
-    """Which examples stay correct at the points that PGD-50 on another net finds.
+    """A mask of the examples that stay correct at the points that PGD-50 finds on another net.
 
     Args:
-        subject: the classifier, which is not asked for a gradient.
+        subject: the classifier; its gradient is not used.
         source: the net that is attacked, such as the dense one, on the same device.
     """
     frozen, examples = freeze(source), subject.examples

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What AutoAttack found.
+    """The result of AutoAttack.
 
     Attributes:
         robust: for each example, whether it is correct and withstood every attack.
@@ -200,7 +200,7 @@ def _undisturbed(device: torch.device) -> Iterator[None]:
 
 @dataclass
 class _Count:
-    """How many of ``total`` examples are still robust."""
+    """The number of the ``total`` examples that are still robust."""
 
     robust: int
     total: int

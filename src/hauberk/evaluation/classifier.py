@@ -36,14 +36,14 @@ class Classifier:
 
     @property
     def judged(self) -> nn.Module:
-        """What answers: with the model's gradient, if there is one."""
+        """The module that gives the logits, with the model's gradient if there is one."""
         if self.session is None or self.model is None:
             return self.timed
         return Judged(self.session, self.model)
 
     @property
     def timed(self) -> nn.Module:
-        """What is timed: the session of an ``.onnx``, else the model."""
+        """The network whose latency is measured: the session of an ``.onnx``, else the model."""
         net = self.session or self.model
         assert net is not None
         return net

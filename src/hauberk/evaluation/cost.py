@@ -1,4 +1,4 @@
-"""What a network costs: multiplications and milliseconds."""
+"""The cost of a network: multiply-accumulates and milliseconds."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from hauberk.threat import Threat
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How classifiers are evaluated; the same for all rows of a report.
+    """The protocol of an evaluation; the same for all rows of a report.
 
     Attributes:
         threat: what the adversary may do; under a union an example is robust if it withstands each
@@ -167,7 +167,7 @@ class Evaluation:
         return {" + ".join((*first, *others)): worst, **masks, **others}
 
     def _warning(self, classifier: Classifier, has_source: bool) -> str:
-        """What a report says of a classifier that was attacked without its gradient."""
+        """The warning for a classifier that was attacked without its gradient."""
         ran = f"Square ({self.queries:,} queries)" + (" and transfer" if has_source else " alone")
         more = "" if has_source else " Give the dense net (--dense) to add transferred attacks."
         return (

@@ -1,4 +1,4 @@
-"""What every evaluation needs: a frozen classifier, examples, a threat, and the seed of the search.
+"""The subject of an evaluation: a frozen classifier, examples, a threat, a seed.
 
 clean_i = [ argmax f(x_i) = y_i ]
 """

@@ -1,4 +1,4 @@
-"""What a pruning pattern means in a network: which parameters, in which groups, which ones tied."""
+"""Pruning patterns in a network: which parameters, in which groups, which of them tied."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _weights(layers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def remaining(model: nn.Module, names: Iterable[str], example: Images | None) -> Support:
-    """What is retrained after a cut; dead filters leave the network first.
+    """The support to retrain after a cut; dead filters leave the network first.
 
     Args:
         model: whose parameters were pruned; changed in place.

@@ -49,7 +49,7 @@ class GANSlimming(Compression):
         slim_epochs: passes under the penalty; ``epochs`` are those of the tuning.
         strength: ρ, 0 or more, in units of the learning rate; 0 prunes nothing.
         bits: of a weight on its uniform grid, 2 to 8, with activations in 8; 0 stays in float32.
-        beta: β, weight of the distance to the dense network's outputs beside the GAN term.
+        beta: β, weight of the distance to the dense network's outputs relative to the GAN term.
         discriminator: filters of the discriminator's first layer; 0 is without a discriminator.
         levels: halvings of the discriminator.
         buffer: earlier outputs that the discriminator is shown again.

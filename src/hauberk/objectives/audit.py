@@ -55,7 +55,7 @@ class Audit:
         return {_GAPS: torch.zeros(threats)} if self._applies(threats) else {}
 
     def gaps(self, batch: Batch, threats: int) -> Tensor | float:
-        """What is added to the losses of this step; an audited batch has the true ones."""
+        """The gaps to add to the losses of this step; an audited batch has the true losses."""
         return 0.0 if self.due(batch, threats) else batch.memory.get(_GAPS, 0.0)
 
     @torch.no_grad()

@@ -27,7 +27,7 @@ from hauberk.types import Images, Scalar
 
 
 class Distance(ABC):
-    """How far outputs are from those they should be; 0 where they are equal."""
+    """A distance between outputs and their targets; 0 for equal ones."""
 
     @abstractmethod
     def __call__(self, output: Tensor, target: Tensor) -> Scalar:

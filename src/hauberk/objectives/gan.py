@@ -37,7 +37,7 @@ _WEIGHT, _FIRST, _SECOND = "weight.", "first.", "second."
 
 @dataclass(frozen=True)
 class Adversary:
-    """How the discriminator learns.
+    """The discriminator: its network, its optimiser, its buffer of earlier fakes.
 
     Attributes:
         net: its network, as it starts; (batch, …) scores for images.
@@ -80,7 +80,7 @@ class Adversary:
         }
 
     def scores(self, memory: Mapping[str, Tensor], x: Images) -> Tensor:
-        """What it says of images, differentiable in them."""
+        """Its scores of images, differentiable in them."""
         own = {name: memory[_WEIGHT + name] for name, _ in self.net.named_parameters()}
         found: Tensor = functional_call(self.net, own, (x,))
         return found
@@ -148,7 +148,7 @@ class Adversary:
 class Imitation(Objective):
     """A network's outputs should be its teacher's: a distance, and a discriminator if there is one.
 
-    Without a discriminator it is plain distillation, for generators and for classifiers alike.
+    Without a discriminator it is plain distillation, for generators and for classifiers.
 
     Attributes:
         teacher: G₀, frozen.

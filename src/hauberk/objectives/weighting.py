@@ -24,7 +24,7 @@ from hauberk.ops.simplex import ascend, check_player
 
 
 class Weighting(ABC):
-    """How much each threat counts. A single threat has weight 1, and nothing is remembered."""
+    """The weight of each threat in the loss. A single threat has weight 1, and no memory."""
 
     @final
     def __call__(
@@ -42,7 +42,7 @@ class Weighting(ABC):
 
     @final
     def memory(self, threats: int) -> dict[str, Tensor]:
-        """What is carried from step to step, as a stage begins."""
+        """The memory that is carried from step to step, as a stage begins with it."""
         return {} if threats == 1 else self.start(threats)
 
     @abstractmethod

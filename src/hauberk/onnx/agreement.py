@@ -23,7 +23,7 @@ _SAME = 0.999
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was seen on some images.
+    """The comparison of two networks on some images.
 
     Attributes:
         apart: largest difference between two logits.

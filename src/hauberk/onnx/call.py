@@ -47,7 +47,7 @@ class Call:
         return tuple(int(n) for n in self.constant(place).flatten().tolist())
 
     def only(self, **allowed: object) -> None:
-        """Refuse settings with other values than these."""
+        """Raise for settings with other values than these."""
         for name, value in allowed.items():
             if self.settings.get(name, value) != value:
                 raise Unknown(f"{self.kind} with {name}")

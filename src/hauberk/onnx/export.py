@@ -106,7 +106,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _first(error: BaseException) -> BaseException:
-    """What an error goes back to."""
+    """The first cause of an error."""
     return error if error.__cause__ is None else _first(error.__cause__)
 
 

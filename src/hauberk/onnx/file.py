@@ -263,7 +263,7 @@ def parsed(content: bytes, name: str) -> ModelProto:
 
 
 def _strange(graph: ModelProto) -> str | None:
-    """What keeps a graph from being replayed in torch, and so from being attacked."""
+    """The reason why a graph cannot be replayed in torch, and so not attacked white-box."""
     try:
         Replay(graph)
     except Unknown as error:

@@ -1,4 +1,4 @@
-"""What an ONNX graph may hold: no code, no loops, no other files, no value too large for memory.
+"""Guards for ONNX graphs: no code, no loops, no other files, no value too large for memory.
 
 A graph may come from anyone. Each guard returns the end of an error message, or None.
 """
@@ -19,7 +19,7 @@ _LARGEST_VALUE = 1 << 28
 
 
 def complaint(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
-    """How ``model`` differs from what `hauberk.onnx.export.trace` gives; ``None`` if it does not.
+    """A difference between ``model`` and the graphs of `hauberk.onnx.export.trace`, or ``None``.
 
     Args:
         model: a parsed ONNX model, from anyone.

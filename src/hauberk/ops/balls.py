@@ -107,7 +107,7 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
 
 
 def _around(falls: _Hinges, rests: _Hinges, eps: float) -> tuple[Tensor, Tensor]:
-    """Of some breakpoints, and 0 and what is above all, those on both sides of λ."""
+    """The breakpoints on both sides of λ, with 0 and a value above all as the outermost."""
     first, last = torch.zeros_like(falls.at[:, :1]), 2 * falls.at[:, -1:] + 1
     some = falls.at[:, :: -(-falls.at.shape[1] // _LOOKS)]
     at = torch.cat([first, some, last], 1)
@@ -131,12 +131,12 @@ class _Hinges:
 
     @staticmethod
     def of(t: Tensor) -> _Hinges:
-        """Of each row; may overwrite ``t``."""
+        """The projection of each row; may overwrite ``t``."""
         at = ascending(t)
         return _Hinges(at, at.cumsum(1))
 
     def beyond(self, lam: Tensor) -> tuple[Tensor, Tensor]:
-        """How many of each row are above λ, and their sum."""
+        """The number of entries of each row above λ, and their sum."""
         below = torch.searchsorted(self.at, lam, right=True)
         up_to = torch.where(below > 0, self.sums.gather(1, (below - 1).clamp_min(0)), 0)
         return self.at.shape[1] - below, self.sums[:, -1:] - up_to

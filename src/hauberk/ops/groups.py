@@ -1,4 +1,4 @@
-"""How a weight splits into groups that live or die together, as values.
+"""Groupings, as values: the entries of a weight that live or die together.
 
 A weight is viewed as the matrix out × (in·k·k). Each group g has an inner set (a whole vector, or
 at most n of m entries), and its score is ``‖P(w_g)‖₂``, the norm of its projection onto that set.
@@ -41,12 +41,12 @@ class Split:
 
     @property
     def groups(self) -> int:
-        """How many groups the weight has."""
+        """The number of groups of the weight."""
         return prod(n for axis, n in enumerate(self.view) if axis not in self.inside)
 
     @property
     def bits(self) -> float:
-        """What one living group costs: its free floats, and which entries they are."""
+        """The bits of one living group: its free floats, and which entries they are."""
         return FLOAT_BITS * self.at_most + choice_bits(self.size, self.at_most)
 
 

@@ -41,7 +41,7 @@ def project_rank(w: Float[Tensor, "rows columns"], rank: int) -> Float[Tensor, "
 
 
 def numerical_rank(w: Float[Tensor, "rows columns"], s: Tensor | None = None) -> int:
-    """How many singular values stand above the rounding of W's own type.
+    """The number of singular values above the rounding error of W's own type.
 
     Args:
         w: the matrix.

@@ -34,7 +34,7 @@ def join(w: Mapping[str, Tensor], families: Families) -> dict[str, Tensor]:
 def part(
     joined: dict[str, Tensor], w: Mapping[str, Tensor], families: Families
 ) -> dict[str, Tensor]:
-    """What `join` joined, in the names, shapes and order of ``w``; ``joined`` is used up."""
+    """Undo `join`: the names, shapes and order of ``w``; ``joined`` is consumed."""
     out: dict[str, Tensor] = {}
     for first, names in _present(w, families).items():
         parts = torch.split(joined.pop(first), [_width(w[name]) for name in names], dim=1)

@@ -57,7 +57,7 @@ def settle(axes: Axes, text: Annotation, taken: Sequence[Bbox]) -> None:
 
 
 def words(text: Annotation) -> Bbox:
-    """What a label covers, in pixels, without the line to its point."""
+    """The box of a label, in pixels, without the line to its point."""
     from matplotlib.text import Text
 
     text.update_positions(text.get_figure(root=True).canvas.get_renderer())  # type: ignore[union-attr]
@@ -65,7 +65,7 @@ def words(text: Annotation) -> Bbox:
 
 
 def box(axes: Axes, low: tuple[float, float], high: tuple[float, float], margin: float) -> Bbox:
-    """What lies between two points of the data, in pixels, with a margin."""
+    """The box between two points of the data, in pixels, with a margin."""
     from matplotlib.transforms import Bbox
 
     (left, bottom), (right, top) = axes.transData.transform([low, high])

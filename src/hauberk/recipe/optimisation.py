@@ -9,7 +9,7 @@ from hauberk.solvers import Descent
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """How long and how fast the weights descend: AdamW, one-cycle.
+    """Length and learning rate of the descent: AdamW, one-cycle.
 
     Attributes:
         epochs: passes over the training split; 0 only makes the weights feasible.

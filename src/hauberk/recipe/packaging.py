@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class FileSettings(Protocol):
-    """How trained weights are written to the file."""
+    """The form in which trained weights are written to the file."""
 
     @property
     def half(self) -> bool:
@@ -20,7 +20,7 @@ class FileSettings(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Packaging:
-    """How trained weights are written to the file.
+    """The form in which trained weights are written to the file.
 
     Attributes:
         half: write biases, norms and values outside a codebook as float16.
@@ -33,7 +33,7 @@ class Packaging:
 
 @dataclass(frozen=True, kw_only=True)
 class FactorPackaging:
-    """How low-rank factors are written: they have no dead filters.
+    """The form of low-rank factors in the file: they have no dead filters.
 
     Attributes:
         half: write values as float16.
@@ -49,7 +49,7 @@ class FactorPackaging:
 
 @dataclass(frozen=True, kw_only=True)
 class GridPackaging:
-    """How weights on a uniform grid are written: multiples of a scale are no float16 numbers.
+    """The form of weights on a uniform grid: multiples of a scale are no float16 numbers.
 
     Attributes:
         slim: remove dead filters and channels from the network; needs a traceable graph.

@@ -18,7 +18,7 @@ from hauberk.threat import Threat
 
 @dataclass(frozen=True, kw_only=True)
 class ThreatWeighting:
-    """How several threats count in one loss (``--threat linf:0.2+l2:2``).
+    """The weights of several threats in one loss (``--threat linf:0.2+l2:2``).
 
     Attributes:
         threat_weights: min-max puts weight on the worst threat, average counts all equally, max
@@ -64,7 +64,7 @@ class ThreatWeighting:
         return strategies[self.threat_weights]
 
     def of(self, threat: Threat) -> tuple[Weighting, Audit]:
-        """How the parts of this threat are weighed, and when they are audited.
+        """The weighting of the parts of this threat, and their audit.
 
         Raises:
             ValueError: naming a setting that a single threat would ignore.

@@ -14,7 +14,7 @@ from hauberk.threat import Threat
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLoss:
-    """What is minimised on each batch.
+    """The loss on each batch.
 
     Attributes:
         clean: fraction of clean loss mixed with the adversarial loss, in [0, 1).

@@ -28,7 +28,7 @@ def check_radius(norm: str, eps: float, most: float) -> None:
 
 
 def within(reach: Tensor, eps: float, x_adv: Images) -> Bool[Tensor, " batch"]:
-    """Where all of ``reach`` is at most ``eps`` and all of ``x_adv`` in [0, 1]; NaN is not."""
+    """A mask: all of ``reach`` at most ``eps`` and all of ``x_adv`` in [0, 1]; False for NaN."""
     in_ball = reach <= eps * (1 + _SLACK) + _PIXEL_SLACK
     in_box = (x_adv >= -_PIXEL_SLACK) & (x_adv <= 1 + _PIXEL_SLACK)
     return in_ball.reshape(len(x_adv), -1).all(1) & in_box.flatten(1).all(1)

@@ -47,7 +47,7 @@ class NormBall(Threat):
         return replace(self, eps=self.eps * factor)
 
     def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
-        """Where ``‖x_adv − x‖ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
+        """A mask: ``‖x_adv − x‖ ≤ eps`` and ``0 ≤ x_adv ≤ 1``, up to float rounding."""
         return within(self.lengths(x_adv - x), self.eps, x_adv)
 
     @abstractmethod

@@ -83,7 +83,7 @@ class Union(Threat):
         return Union(tuple(member.scaled(factor) for member in self.members))
 
     def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
-        """Where any member has ``x_adv``."""
+        """A mask: some member contains ``x_adv``."""
         return torch.stack([member.inside(x_adv, x) for member in self.members]).any(0)
 
     def _best(self, step: Callable[[Threat, float], Images], grad: Images, s: float) -> Images:
@@ -103,5 +103,5 @@ def _gain(grad: Images, step: Images, sharpness: float) -> PerSample:
 
 
 def _chosen(each: list[Images], number: Tensor) -> Images:
-    """Of several batches, for each example the one of its number."""
+    """Each example from the batch of its number."""
     return torch.stack(each)[number, torch.arange(len(number), device=number.device)]

@@ -55,7 +55,7 @@ class Prefetch:
 
     @property
     def index_device(self) -> torch.device:
-        """Where indices are wanted: the device of the images."""
+        """The device for indices: that of the images."""
         return self.examples.x.device
 
     def images(self, index: Tensor, following: Tensor | None = None) -> Images:

@@ -34,7 +34,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how a training runs: everything that is not mathematics.
+    """The settings of a training that are not mathematics: folder, seed, device, precision.
 
     Attributes:
         out: folder for checkpoints and logs; ``None`` keeps nothing.

@@ -89,7 +89,7 @@ class Snapshot:
 
 
 def finished(run: Run, number: int) -> dict[str, Any] | None:
-    """What `Snapshot.finish` wrote at the end of a stage, where the run resumes and has passed it.
+    """The snapshot at the end of a stage; None unless the run resumes and has passed it.
 
     Raises:
         ValueError: the file is damaged, or belongs to a run with other settings.

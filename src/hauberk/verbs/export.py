@@ -76,7 +76,7 @@ def export(
     Args:
         path: an ``.hbk`` file.
         format: one of `FORMATS`.
-        out: where to write, a path that ends in ``.onnx``; by default beside ``path``, as
+        out: where to write, a path that ends in ``.onnx``; by default next to ``path``, as
             ``model.onnx`` or ``model-int8.onnx`` for ``model.hbk``.
         data: the data that the network was trained on; ``onnx-int8`` needs it.
         model: a module to fill, where the file names no architecture.

@@ -25,7 +25,7 @@ PICTURE = "tradeoff.png"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What all rows of a report share.
+    """The data, evaluation and device that all rows of a report share.
 
     Attributes:
         data: trained on, and attacked.

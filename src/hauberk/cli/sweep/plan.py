@@ -83,7 +83,7 @@ def _refuse_twins(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Axes:
-    """What the runs of a method are given.
+    """The settings that vary between the runs of a method.
 
     Attributes:
         several: flags of which each run takes one value.
@@ -171,7 +171,7 @@ def _runs(method: str, axes: _Axes, spec: SweepSpec) -> Iterator[PlannedRun]:
 
 
 def _base(method: str, spec: SweepSpec) -> RunSpec:
-    """What the runs of a method share; they resume, as the sweep has cleared what is old."""
+    """The settings that the runs of a method share; they resume: the sweep clears old runs."""
     return RunSpec(
         data=spec.data,
         threat=spec.threat,

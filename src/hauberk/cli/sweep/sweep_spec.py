@@ -98,7 +98,7 @@ class SweepSpec:
         Raises:
             ValueError: a flag that no method has, or a value that does not fit.
             OSError: a file of settings that cannot be read.
-            SystemExit: the help was asked for, and printed.
+            SystemExit: ``--help`` was given; the help is printed.
         """
         own = flags_of(cls)
         if {"-h", "--help"} & set(words):
@@ -165,7 +165,7 @@ def _refuse_unknown(names: Iterable[str], methods: Sequence[str], own: Mapping[s
 
 
 def _hint(flag: str, known: Iterable[str]) -> str:
-    """Who else has a flag, or what it is called."""
+    """The methods that have a flag, or the nearest flag that exists."""
     others = [name for name, cls in resolve.methods().items() if flag in flags_of(cls)]
     if others:
         return f"methods with it are {', '.join(others)}."

@@ -103,7 +103,7 @@ class Outcomes:
 
     @property
     def over(self) -> int:
-        """How many runs are finished."""
+        """The number of finished runs."""
         return sum(row.over for row in self.rows)
 
     def start(self) -> list[Row]:
