@@ -308,7 +308,7 @@ def test_several_threats_by_flags_alone(
     worst = min(share["accuracy"] for share in rows[1]["members"]["pgd:3"].values())
     assert rows[1]["robust"]["accuracy"] <= worst
     assert "weight_linf,weight_l2" in (small / "metrics.csv").read_text().splitlines()[0]
-    assert (small / "domains.png").stat().st_size > 10_000
+    assert (small / "threat-weights.png").stat().st_size > 10_000
     assert "pgd:3 in l2:0.4" in (small / "report.md").read_text()
     assert "gamma = 0.5\n" in (small / "run.toml").read_text()
     three = [*union[:2], "--threat", "linf:0.05+l2:0.4+l1:2", *union[4:]]

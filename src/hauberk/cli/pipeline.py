@@ -108,7 +108,7 @@ def make(
         return None
     spec.save()
     if threat_weights.named(made.history):
-        threat_weights.draw(made.history, spec.out / "domains.png")
+        threat_weights.draw(made.history, spec.out / "threat-weights.png")
     rows = list(_rows(spec, pipeline, given, made, shown))
     return pipeline.report(spec.out, rows, command=command or " ".join(["hauberk", *sys.argv[1:]]))
 
