@@ -97,7 +97,7 @@ class Rounded(nn.Module):
 
 
 def test_other_threats_are_one_sentence(honest: nn.Module, examples: Examples) -> None:
-    class Other(Linf.__base__):  # type: ignore[name-defined,misc]
+    class Other(Threat):
         project = sample = steepest = scaled = inside = Linf.project
 
         def radius(self) -> float:

@@ -118,8 +118,16 @@ class Untraceable(nn.Module):
         (Depthwise, {"pattern": "filter", "keep": 0.1}, r"none of the 8 groups of 0.weight"),
         (Depthwise, {"pattern": "channel", "exclude": ("1",)}, r"none of the 1 groups of 0.weight"),
         (Depthwise, {"pattern": "2:4", "keep": 1.0}, r"rows of 9 entries"),
-        (Depthwise, {"exclude": ("conv9",)}, r"is called 'conv9'; they are 0, 1, 3"),
-        (Depthwise, {"exclude": ("0", "1", "3")}, r"nothing to compress of 0, 1, 3"),
+        (
+            Depthwise,
+            {"exclude": ("conv9",)},
+            r"'conv9' matches no layer that can be compressed; these are 0, 1, 3",
+        ),
+        (
+            Depthwise,
+            {"exclude": ("0", "1", "3")},
+            r"nothing to compress; include one of the model's layers \(0, 1, 3\)",
+        ),
         (Depthwise, {"pattern": "bn-filter"}, r"finds nothing to prune"),
         (Depthwise, {"pattern": "filter", "shrink_to_width": 1}, r"was not built with a width"),
         (Untraceable, {"pattern": "filter"}, r"graph could not be traced"),
