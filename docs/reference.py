@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "solvers": ("solver", "solvers/*"),
     "problem": ("problem", "batch"),
     "evaluation": ("evaluation/*",),
-    "artifact": ("artifact/artifact", "artifact/state_dicts", "artifact/format"),
+    "artifact": ("artifact/artifact", "artifact/layers", "artifact/state_dicts", "artifact/format"),
     "onnx": ("onnx/file", "onnx/export", "onnx/int8", "onnx/session"),
     "data": ("dataset", "data/load", "data/objects"),
     "models": ("models/build", "models/user", "slimming/slim"),

@@ -114,7 +114,7 @@ def test_tied_factors_are_stored_once() -> None:
 
 
 def test_fill_lists_the_first_five_differences(artifact: Artifact) -> None:
-    with pytest.raises(ValueError, match=r"0\.weight is .* wanted; .* and \d+ more; give"):
+    with pytest.raises(ValueError, match=r"0\.weight is .* in the model; .* and \d+ more; give"):
         artifact.fill(nn.Sequential(*[nn.Linear(3, 3) for _ in range(6)]))
 
 
@@ -149,9 +149,9 @@ def test_missing_empty_foreign(tmp_path: Path, artifact: Artifact) -> None:
     for content, says in (
         (b"", "is empty"),
         (b"abc", "ends after 3 bytes"),
-        (b"\x80\x04" + b"pickle" * 99, "is no hauberk file"),
-        (b"\xff" * 8 + b"{" * 90, "is no hauberk file"),
-        ((2).to_bytes(8, "little") + b"{}", "is no hauberk file"),
+        (b"\x80\x04" + b"pickle" * 99, "is not a hauberk file"),
+        (b"\xff" * 8 + b"{" * 90, "is not a hauberk file"),
+        ((2).to_bytes(8, "little") + b"{}", "is not a hauberk file"),
         (artifact.content[:100], "is cut off"),
         (artifact.content[:-1], "is damaged"),
         (artifact.content.replace(b'"version":"2"', b'"version":"9"'), "format version '9'"),

@@ -284,7 +284,7 @@ def test_labels_that_no_file_holds_are_neither_written_nor_read(case: str) -> No
     entry = Entry("w", Stored.PLAIN, 0, (1,))
     with pytest.raises(ArtifactError, match="header that hauberk does not write"):
         container.unpack(container.pack(about, pack([entry]), b""))
-    with pytest.raises(ValueError, match="names of the classes fit no file") as caught:
+    with pytest.raises(ValueError, match="class names cannot be stored") as caught:
         Artifact.encode({}, architecture=None, input_shape=(2,), classes=6, labels=labels)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 300
 

@@ -39,7 +39,7 @@ def test_what_differs_is_listed_and_the_model_stays(tmp_path: Path) -> None:
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=r"0\.bias is missing.*3\.weight is.*extra is not") as e:
         fill_plain(model, tmp_path / "w.safetensors")
-    assert "give weights of this very network." in str(e.value)
+    assert "give weights of the same architecture." in str(e.value)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
 
 

@@ -109,7 +109,7 @@ def test_fill_resizes_on_any_device() -> None:
 
 def test_a_model_that_does_not_fit_is_left_as_it_is() -> None:
     for net, what in (
-        (Net(2), r"conv.weight is \(3, 1, 3, 3\) in the file, \(2, 1, 3, 3\) wanted"),
+        (Net(2), r"conv.weight is \(3, 1, 3, 3\) in the file and \(2, 1, 3, 3\) in the model"),
         (nn.ModuleDict({"conv": nn.Conv2d(1, 8, 3)}), "norm.weight is not in the model"),
     ):
         before = shapes(net)
@@ -133,5 +133,5 @@ def test_a_meta_model_may_not_lose_a_buffer() -> None:
     with torch.device("meta"):
         net = Net(3)
         net.register_buffer("mean", torch.zeros(1), persistent=False)
-    with pytest.raises(ValueError, match=r"its buffer 'mean' is in no file; give a model"):
+    with pytest.raises(ValueError, match=r"its buffer 'mean' is not in the file; give a model"):
         encode(Net(3)).fill(net)

@@ -81,7 +81,7 @@ def test_absurd_dense_bytes_are_refused(whole: int) -> None:
 def test_a_dense_net_smaller_than_the_file_is_refused() -> None:
     net = Small()
     own = dense_bytes(net.state_dict())
-    with pytest.raises(ValueError, match=f"given as {own - 4:,} and the state itself has {own:,}"):
+    with pytest.raises(ValueError, match=f"given as {own - 4:,} and the state has {own:,}"):
         encode(net, net, own - 4)
     assert encode(net, net, own).dense_bytes == own
 

@@ -1,7 +1,8 @@
-"""The file that ships: a versioned, checked container of entropy-coded weights."""
+"""The .hbk file: a versioned, checksummed container of entropy-coded weights."""
 
-from hauberk.artifact.artifact import Artifact, Layer, dense_bytes
+from hauberk.artifact.artifact import Artifact, dense_bytes
 from hauberk.artifact.format import About, Architecture, ArtifactError
+from hauberk.artifact.layers import Layer
 from hauberk.artifact.state_dicts import fill_plain
 
 __all__ = [

@@ -1,9 +1,9 @@
-"""One stack of ANS words for a whole file: min Σ −log₂ p(symbol), every p known to both sides.
+"""Entropy coder: one ANS stream for a whole file, of about Σ −log₂ p(symbol) bits.
 
 Source: Duda et al., 2015 (asymmetric numeral systems), through the constriction library.
-Departure: no probability table is stored. Symbols are coded in growing blocks, each under the
-counts of the blocks before it; gaps between ones follow the geometric law of their known density.
-All tables are whole numbers below 2⁵³, so that every machine derives the same ones.
+Departure: no probability table is stored. Symbols are coded in growing blocks, each with the
+counts of the earlier blocks. Gaps between ones are coded with the geometric distribution of their
+known density. All frequencies are integers below 2⁵³, so every machine derives the same tables.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers: TypeAlias = NDArray[Any]
-"""Whole numbers of any integer type, one axis."""
+"""A one-dimensional array of any integer type."""
 
 _Model: TypeAlias = "NDArray[np.float64] | int"
-"""Frequencies of the symbols, or the size of a uniform alphabet."""
+"""Symbol frequencies, or the size of a uniform alphabet."""
 
 PRIORS = tuple(4**i for i in range(8))
-"""Weight of a symbol before it is seen, in sixteenths of a sighting."""
+"""Pseudo-counts of a symbol before it is seen, in units of 1/16."""
 _PRIOR_BITS = 3
 _CHUNK = 16
 _DIGIT = 8
 _DIGITS_BITS = 3
 _ONE = 1 << 40
-"""1.0 in the fixed point of the geometric law."""
+"""1.0 in the fixed-point numbers of the geometric distribution."""
 
 
 class DamagedStream(Exception):
@@ -36,18 +36,22 @@ class DamagedStream(Exception):
 
 
 class Writer:
-    """Collects what a `Reader` will ask for, in the same order, and counts the bits it takes."""
+    """Collects values in the order in which a `Reader` reads them, and counts their bits.
+
+    Attributes:
+        cost_bits: coded length so far.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[tuple[NDArray[np.int32], _Model]] = []
         self.cost_bits = 0.0
 
     def number(self, value: int, width: int) -> None:
-        """One whole number below ``2**width``."""
+        """Append one integer below ``2**width``."""
         self.bits(np.array([value], dtype=np.uint64), width)
 
     def bits(self, values: Integers, width: int) -> None:
-        """Whole numbers below ``2**width``, ``width`` bits each."""
+        """Append integers below ``2**width``, ``width`` bits each."""
         for low in range(0, width, _CHUNK):
             size = 1 << min(_CHUNK, width - low)
             chunk = (values >> values.dtype.type(low)) & values.dtype.type(size - 1)
@@ -55,7 +59,7 @@ class Writer:
             self._put(digits, size, len(values) * float(np.log2(size)))
 
     def symbols(self, values: Integers, size: int) -> None:
-        """Numbers below ``size``, each block of them under the counts of the blocks before it."""
+        """Append integers below ``size``, each block coded with the counts of earlier blocks."""
         if size < 2 or not len(values):
             return
         symbols = values.astype(np.int32)
@@ -70,9 +74,14 @@ class Writer:
         self.cost_bits += costs[best]
 
     def gaps(self, gaps: Integers, ones: int, cells: int) -> None:
-        """Zeros before each one, where ``ones`` of ``cells`` are ones, digit by digit.
+        """Append the number of zeros before each one, digit by digit.
 
-        The digits of a geometric variable are independent, so each has a table of its own.
+        The digits of a geometric variable are independent, so each has its own table.
+
+        Args:
+            gaps: the numbers of zeros, (ones,).
+            ones: number of ones.
+            cells: number of cells, ones and zeros.
         """
         digits = _digits(int(gaps.max()))
         self.number(digits, _DIGITS_BITS)
@@ -82,12 +91,12 @@ class Writer:
             self._put(digit, table, float(_cost(counts, table)))
 
     def extend(self, other: Writer) -> None:
-        """Everything that ``other`` collected, after everything here."""
+        """Append everything that ``other`` collected."""
         self._pieces += other._pieces
         self.cost_bits += other.cost_bits
 
     def to_bytes(self) -> bytes:
-        """The stack, little-endian: what is read first is pushed last."""
+        """The stream as little-endian words; on this stack the first value is pushed last."""
         coder = constriction.stream.stack.AnsCoder()
         for symbols, model in reversed(self._pieces):
             coder.encode_reverse(symbols, _model(model))
@@ -99,14 +108,14 @@ class Writer:
 
 
 class Reader:
-    """Takes from a stack what a `Writer` put there.
+    """Reads the values that a `Writer` collected.
 
     Attributes:
-        entropy_bits: of the arrays read so far, each under its own frequencies and with nothing to
-            learn: n · H(symbols), N · H(k / N) of gaps, and bits that are stored as they are.
+        entropy_bits: entropy of the arrays read so far, each with its own known frequencies:
+            n · H(symbols), N · H(k / N) for gaps, and the length of raw bits.
 
     Raises:
-        DamagedStream: from every method, when the numbers cannot be a writer's.
+        DamagedStream: from every method, if no writer could have written the stream.
     """
 
     def __init__(self, stream: bytes) -> None:
@@ -118,15 +127,15 @@ class Reader:
 
     @property
     def left_bits(self) -> int:
-        """Bits that are not read yet."""
+        """Bits not read yet."""
         return int(self._coder.num_valid_bits())
 
     def number(self, width: int) -> int:
-        """One whole number below ``2**width``."""
+        """Read one integer below ``2**width``."""
         return int(self._bits(1, width)[0])
 
     def bits(self, count: int, width: int) -> NDArray[np.uint64]:
-        """``count`` whole numbers below ``2**width``."""
+        """Read ``count`` integers below ``2**width``."""
         self.entropy_bits += count * width
         return self._bits(count, width)
 
@@ -139,7 +148,7 @@ class Reader:
         return values
 
     def symbols(self, count: int, size: int) -> NDArray[np.int32]:
-        """``count`` numbers below ``size``."""
+        """Read ``count`` integers below ``size``."""
         values = np.zeros(count, dtype=np.int32)
         if size < 2 or not count:
             return values
@@ -152,8 +161,8 @@ class Reader:
         return values
 
     def gaps(self, ones: int, cells: int) -> NDArray[np.int64]:
-        """Zeros before each of ``ones`` ones among ``cells``."""
-        self.expect(ones)  # at most half of the cells are ones: a bit or more each
+        """Read the number of zeros before each of ``ones`` ones among ``cells`` cells."""
+        self.expect(ones)  # at most half of the cells are ones, so each takes at least one bit
         digits = self.number(_DIGITS_BITS)
         if not 1 <= digits <= _digits(cells):
             raise DamagedStream
@@ -164,12 +173,12 @@ class Reader:
         return gaps
 
     def expect(self, bits: int) -> None:
-        """Refuse to allocate for ``bits`` bits that the stream does not have."""
+        """Check that ``bits`` bits are left, before memory for them is allocated."""
         if bits > self.left_bits + 64:
             raise DamagedStream
 
     def finish(self) -> None:
-        """Nothing may be left."""
+        """Check that the stream is fully read."""
         if not self._coder.is_empty():
             raise DamagedStream
 
@@ -179,21 +188,21 @@ class Reader:
 
 
 def histogram_bits(counts: NDArray[np.int64]) -> float:
-    """``n · H(counts / n)``: the zeroth-order entropy of n symbols that came so often."""
+    """``n · H(counts / n)``: the zeroth-order entropy, in bits, of n symbols with these counts."""
     some = counts[counts > 0].astype(np.float64)
     total = float(some.sum())
     return total * float(np.log2(total)) - float(some @ np.log2(some)) if total else 0.0
 
 
 def _model(model: _Model) -> Any:
-    """Frequencies are whole numbers in float64: the one division rounds the same everywhere."""
+    """The coder's model; integer frequencies in float64 round the same on every machine."""
     if isinstance(model, int):
         return constriction.stream.model.Uniform(model)
     return constriction.stream.model.Categorical(model, perfect=False)
 
 
 def _blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Each block is half as long as all before it."""
+    """Start and end of each block; a block is half as long as all earlier ones together."""
     start, first = 0, max(32, size // 2)
     while start < count:
         stop = min(count, start + max(first, start // 2))
@@ -206,14 +215,14 @@ def _frequencies(seen: NDArray[np.int64], prior: int) -> NDArray[np.float64]:
 
 
 def _adaptive_cost(counts: NDArray[np.int64], seen: NDArray[np.int64], prior: int) -> float:
-    """Bits of all blocks, each row of ``counts`` under what was seen before it."""
+    """Bits of all blocks, each row of ``counts`` coded with the counts seen before it."""
     return float(_cost(counts, _frequencies(seen, prior)).sum())
 
 
 def _cost(counts: NDArray[np.int64], frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bits of symbols that came so often, along the last axis."""
+    """Bits of symbols with these counts, along the last axis."""
     total = frequencies.sum(axis=-1)
-    rarest = total[..., None] * 2.0**-24  # the coder gives every symbol at least this
+    rarest = total[..., None] * 2.0**-24  # the coder's smallest probability
     each = np.log2(np.maximum(frequencies, rarest))
     bits: NDArray[np.float64] = counts.sum(axis=-1) * np.log2(total) - (counts * each).sum(axis=-1)
     return bits
@@ -224,7 +233,7 @@ def _digits(largest: int) -> int:
 
 
 def _geometric(ones: int, cells: int, digits: int) -> Iterator[NDArray[np.float64]]:
-    """θʳ for r < 256, θ = 1 − ones / cells; then the same of θ²⁵⁶, and so on: one table a digit."""
+    """One table per digit: θʳ for r < 256 with θ = 1 − ones / cells, then θ²⁵⁶ for θ, and so on."""
     theta = (cells - ones) * _ONE // cells
     for _ in range(digits):
         powers = [_ONE]

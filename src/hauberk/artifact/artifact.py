@@ -1,6 +1,7 @@
-"""The file that ships: encode a state, save it, load it, decode it exactly.
+"""The compressed file: encode a state, save it, load it, and decode it exactly.
 
-``Artifact.nbytes`` is the file's size, with indices, codebooks, biases, batch-norm and names.
+``Artifact.nbytes`` is the size of the whole file: indices, codebooks, biases, batch-norm and names
+are included.
 """
 
 from __future__ import annotations
@@ -15,53 +16,11 @@ from hauberk.artifact import codec, format, table
 from hauberk.artifact.ans import DamagedStream, Reader, Writer
 from hauberk.artifact.bit_patterns import place_of
 from hauberk.artifact.format import About, Architecture, ArtifactError
+from hauberk.artifact.layers import Layer, layer_of
 from hauberk.artifact.table import Entry, Stored
 from hauberk.parametrize.factors import Factors
 from hauberk.runtime import files
 from hauberk.slimming.resize import changes
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One line of `hauberk inspect`.
-
-    Attributes:
-        name: in the state.
-        shape: of the dense tensor.
-        rank: inner size of factors; None where the tensor is stored itself.
-        kept: stored non-zeros, over all factors.
-        weights: elements of the dense tensor.
-        bits: that tell one stored value from another.
-        nbytes: its part of the stream, rounded.
-        share: that part as a fraction of the file's bytes.
-        position_bytes: of that part: where the non-zeros stand.
-        code_bytes: of that part: which value of the codebook each has, or the values themselves.
-        codebook_bytes: of that part: the codebook.
-        position_entropy: bytes that no coder of these positions could be below, given the classes
-            of rows and columns (and with those).
-        code_entropy: the same of the codes: their entropy of zeroth order.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    rank: int | None
-    kept: int
-    weights: int
-    bits: int
-    nbytes: int
-    share: float
-    position_bytes: float
-    code_bytes: float
-    codebook_bytes: float
-    position_entropy: float
-    code_entropy: float
-
-    @property
-    def over_entropy(self) -> float:
-        """Bytes over the entropy, as a fraction of it; the codebook counts as it is in both."""
-        least = self.position_entropy + self.code_entropy + self.codebook_bytes
-        total = self.position_bytes + self.code_bytes + self.codebook_bytes
-        return total / least - 1 if least else 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +29,7 @@ class Artifact:
 
     Attributes:
         content: the whole file.
-        about: what its header says of the network.
+        about: the header's description of the network.
     """
 
     content: bytes = field(repr=False)
@@ -89,23 +48,24 @@ class Artifact:
         dense_bytes: int | None = None,
         labels: Sequence[str] = (),
     ) -> Artifact:
-        """``argmin`` of the file's bytes over exact representations of ``state``.
+        """The smallest file that represents ``state`` exactly.
 
         Args:
-            state: names to tensors, or to factors, which are kept where that is shorter; tensors
-                that share their storage are stored once. A pruned weight must be +0: the file
-                keeps the sign of a -0, which ``w * mask`` leaves and ``torch.where`` does not.
-            architecture: how the network is built again; None for a user's own module.
-            input_shape: of one input: (channel, height, width).
-            classes: outputs.
-            dense_bytes: of the dense net that ``state`` is a slim form of; None where it has the
-                same shapes, which then say it.
-            labels: names of the classes by index, where they are known.
+            state: tensors or factors by name. Factors are stored if they take fewer bytes than
+                their product. Tensors that share storage are stored once. A pruned weight must be
+                +0: the file keeps the sign of -0, which ``w * mask`` produces and ``torch.where``
+                does not.
+            architecture: name and arguments that rebuild the network; None for a user's own module.
+            input_shape: shape of one input, (channel, height, width).
+            classes: number of outputs.
+            dense_bytes: float32 bytes of the dense net if ``state`` is structurally shrunk; None
+                if it has the dense net's shapes.
+            labels: class names by index; empty if unknown.
 
         Raises:
-            ValueError: NaN or infinite weights, an element type that no file holds, a state so
-                large and empty that a reader would refuse it, a dense net smaller than the state,
-                names that are not one for each class.
+            ValueError: the weights are NaN or infinite, an element type is not supported, a reader
+                would refuse a state this large in so few bytes, ``dense_bytes`` is smaller than
+                the state, or the number of labels is not the number of classes.
         """
         about = About(architecture, tuple(input_shape), classes, dense_bytes, tuple(labels))
         complaint = format.complaint(about)
@@ -115,8 +75,8 @@ class Artifact:
         entries = tuple(_write_all(out, state))
         if dense_bytes is not None and dense_bytes < _dense_bytes(entries):
             raise ValueError(
-                f"dense_bytes was given as {dense_bytes:,} and the state itself has "
-                f"{_dense_bytes(entries):,}; give the bytes of the dense net."
+                f"dense_bytes was given as {dense_bytes:,} and the state has "
+                f"{_dense_bytes(entries):,}; give the float32 bytes of the dense net."
             )
         stream = out.to_bytes()
         packed = table.pack(entries)
@@ -129,10 +89,10 @@ class Artifact:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "The file") -> Artifact:
-        """The artifact whose file is ``content``; ``name`` stands in errors.
+        """The artifact whose file has the bytes ``content``; errors call it ``name``.
 
         Raises:
-            ArtifactError: empty, cut off, damaged, or not ours.
+            ArtifactError: the file is empty, cut off, damaged, or not a hauberk file.
         """
         try:
             found = format.unpack(content)
@@ -145,7 +105,7 @@ class Artifact:
         if not _affordable(entries, found.table, found.stream):
             raise ArtifactError(
                 f"{name} claims {_count(entries):,} weights in {len(content):,} bytes, "
-                "too many to be true; get a fresh copy of it."
+                "which is implausible; get a fresh copy of it."
             )
         if about.dense_bytes is not None and about.dense_bytes < _dense_bytes(entries):
             raise ArtifactError(f"{name} {_INCONSISTENT}")
@@ -156,13 +116,13 @@ class Artifact:
         """The artifact at ``path``.
 
         Raises:
-            ArtifactError: the file is empty, cut off, damaged, or not ours.
+            ArtifactError: the file is empty, cut off, damaged, or not a hauberk file.
             OSError: it is missing or cannot be read.
         """
         return cls.from_bytes(files.read(Path(path), "an .hbk file"), str(path))
 
     def save(self, path: str | Path) -> None:
-        """Put the file at ``path``, whole or not at all.
+        """Write the file to ``path`` atomically.
 
         Raises:
             OSError: the folder cannot be written or the disk is full.
@@ -170,21 +130,21 @@ class Artifact:
         files.write(Path(path), self.content)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor of the state, dense, to the bit as it was encoded; tied ones are one tensor.
+        """The dense tensors by name, bit-exact; tied names map to the same tensor.
 
         Raises:
-            ArtifactError: the content was made by hand and holds no state.
+            ArtifactError: the stream is inconsistent, though its checksum is right.
         """
         return {entry.name: found.tensor for entry, found in self._decode()}
 
     def fill(self, model: nn.Module) -> nn.Module:
-        """Load the state into ``model``, in place, and give it back in eval mode.
+        """Load the state into ``model`` in place and return the model in eval mode.
 
-        Layers that are larger than in the file, which may be slim, are resized first; a model on
-        the meta device comes to the CPU. A model that does not fit is left as it is.
+        If the file is structurally shrunk, larger layers of the model are resized first. A model
+        on the meta device is moved to the CPU. A model that does not fit is left unchanged.
 
         Raises:
-            ValueError: names or shapes differ; the first five differences are listed.
+            ValueError: names or shapes differ; the message lists the first five differences.
         """
         state = self.state()
         have, want = shapes(state), shapes(model.state_dict())
@@ -199,23 +159,24 @@ class Artifact:
         return model.eval()
 
     def layers(self) -> list[Layer]:
-        """The bytes of each stored tensor; a tied one is listed once."""
+        """The size of each stored tensor; tied tensors are listed once."""
         return [
-            _layer(entry, found, self.nbytes)
+            layer_of(entry, found, self.nbytes)
             for entry, found in self._decode()
             if entry.stored is not Stored.ALIAS
         ]
 
     @property
     def nbytes(self) -> int:
-        """The file's size."""
+        """The file's size in bytes."""
         return len(self.content)
 
     @property
     def dense_bytes(self) -> int:
-        """The dense net's floating-point weights and buffers as float32; tied ones count once.
+        """Bytes of the dense net's weights and floating-point buffers in float32.
 
-        It has the shapes of this file, unless the file says that it is slim.
+        Tied tensors count once. The dense net has the shapes of this file unless the header gives
+        the size of a larger one.
         """
         return self.about.dense_bytes or _dense_bytes(self._entries)
 
@@ -235,26 +196,12 @@ class Artifact:
 
 
 def dense_bytes(state: Mapping[str, Tensor]) -> int:
-    """Bytes of a state's floating-point tensors as dense float32; tied ones count once."""
+    """Bytes of a state's floating-point tensors in dense float32; tied tensors count once."""
     own = {_identity(name, tensor): tensor for name, tensor in state.items()}
     return 4 * sum(tensor.numel() for tensor in own.values() if tensor.is_floating_point())
 
 
 _INCONSISTENT = "holds numbers that contradict each other; get a fresh copy of it."
-
-
-def _layer(entry: Entry, found: codec.Decoded, file_bytes: int) -> Layer:
-    return Layer(
-        entry.name,
-        entry.shape,
-        entry.inner if entry.stored is not Stored.PLAIN else None,
-        found.kept,
-        entry.count,
-        found.bits,
-        round(found.nbytes),
-        found.nbytes / file_bytes,
-        *(bits / 8 for bits in found.parts),
-    )
 
 
 def _affordable(entries: Sequence[Entry], packed: bytes, stream: bytes) -> bool:
@@ -286,7 +233,7 @@ def _write_all(out: Writer, state: Mapping[str, Tensor | Factors]) -> Iterator[E
 
 
 def _identity(name: str, value: Tensor | Factors) -> tuple[object, ...]:
-    """Equal for values that share their memory; an empty tensor has none to share."""
+    """A key that is equal for values in the same memory; an empty tensor is keyed by its name."""
     parts = value[:3] if isinstance(value, Factors) else (value,)
     if not all(part.numel() for part in parts):
         return (name,)
@@ -294,7 +241,7 @@ def _identity(name: str, value: Tensor | Factors) -> tuple[object, ...]:
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """By name."""
+    """The shapes of a state's tensors, by name."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
@@ -304,7 +251,17 @@ def refuse_misfit(
     source: str,
     advice: str,
 ) -> None:
-    """Refuse shapes by name that differ from a model's; the first five differences are listed."""
+    """Check that a state fits a model.
+
+    Args:
+        have: shapes in the file, by name.
+        want: shapes in the model, by name.
+        source: subject of the error, such as the file's path.
+        advice: end of the error, without its full stop.
+
+    Raises:
+        ValueError: names or shapes differ; the message lists the first five differences.
+    """
     differences = list(_differences(have, want))
     if differences:
         more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
@@ -314,13 +271,13 @@ def refuse_misfit(
 
 
 def _leave_meta(model: nn.Module) -> None:
-    """Memory for a model on the meta device, which is filled from the state."""
+    """Allocate a model that is on the meta device; the state fills it afterwards."""
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         known = model.state_dict().keys()
         for name, _ in model.named_buffers():
             if name not in known:
                 raise ValueError(
-                    f"The model is on the meta device and its buffer {name!r} is in no file; "
+                    f"The model is on the meta device and its buffer {name!r} is not in the file; "
                     "give a model that was built on the CPU."
                 )
         model.to_empty(device="cpu")
@@ -333,7 +290,7 @@ def _differences(
         if name not in have:
             yield f"{name} is missing from the file"
         elif have[name] != shape:
-            yield f"{name} is {have[name]} in the file, {shape} wanted"
+            yield f"{name} is {have[name]} in the file and {shape} in the model"
     for name in have:
         if name not in want:
             yield f"{name} is not in the model"

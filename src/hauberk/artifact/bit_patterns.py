@@ -1,7 +1,7 @@
-"""Tensors as unsigned whole numbers and back, exact to the bit.
+"""Convert tensors to unsigned integers and back, bit-exactly.
 
-Floats are turned so that the sign is the lowest bit: numbers of similar size are then near each
-other. Signed integers are folded the same way (0, −1, 1, −2, …).
+A float's bits are rotated so that the sign is the lowest bit; numbers of similar magnitude then
+have similar patterns. Signed integers are zigzag-coded (0, −1, 1, −2, …).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Number:
 
     Attributes:
         dtype: its torch type.
-        carrier: the torch type of the same width that NumPy knows.
-        unsigned: the NumPy type of its bit pattern.
-        fraction_bits: bits of a float's fraction; None for an integer.
-        signed: whether negative values exist.
+        carrier: a torch type of the same width that NumPy supports.
+        unsigned: NumPy type of the bit pattern.
+        fraction_bits: bits of a float's fraction; None for an integer type.
+        signed: whether the type has negative values.
     """
 
     dtype: torch.dtype
@@ -36,23 +36,23 @@ class Number:
 
     @property
     def bits(self) -> int:
-        """Width of one element."""
+        """Width of one element in bits."""
         return 8 * np.dtype(self.unsigned).itemsize
 
     def patterns(self, tensor: Tensor) -> Integers:
-        """The elements, row-major, as folded whole numbers; zero (and only +0) is zero."""
+        """The elements, row-major, as folded unsigned integers; only +0 maps to 0."""
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         return self._fold(flat.view(self.carrier).numpy().view(self.unsigned))
 
     def tensor(
         self, patterns: Integers, index: NDArray[np.int64] | None, shape: tuple[int, ...]
     ) -> Tensor:
-        """The tensor that has these `patterns` at flat positions ``index``, zeros elsewhere.
+        """The tensor with these `patterns` at flat positions ``index`` and zeros elsewhere.
 
         Args:
-            patterns: folded; all of them where ``index`` is None.
-            index: flat positions.
-            shape: of the tensor.
+            patterns: folded patterns, (count,); one for each element if ``index`` is None.
+            index: flat positions, (count,); None for all positions.
+            shape: shape of the tensor.
         """
         plain = self._unfold(patterns)
         if index is not None:
@@ -63,10 +63,10 @@ class Number:
         return torch.from_numpy(carrier).view(self.dtype).reshape(shape)
 
     def check(self, patterns: Integers) -> None:
-        """Refuse what no writer writes: infinities, NaN, and a truth value beyond 1.
+        """Check for patterns that a writer never writes.
 
         Raises:
-            DamagedStream: for those.
+            DamagedStream: a pattern is an infinity, NaN, or a boolean above 1.
         """
         limit = 2 if self.dtype is torch.bool else 1 << self.bits
         if self.fraction_bits is not None:
@@ -103,9 +103,9 @@ NUMBERS: tuple[Number, ...] = (
     Number(torch.uint8, torch.uint8, np.uint8, None, False),
     Number(torch.bool, torch.uint8, np.uint8, None, False),
 )
-"""The place in this list is the type's code in the file: only ever append."""
+"""Supported element types. The index is the type's code in the file: append only."""
 
 
 def place_of(dtype: torch.dtype) -> int:
-    """The place of ``dtype`` in `NUMBERS`; -1 for a type that no file holds."""
+    """The index of ``dtype`` in `NUMBERS`; -1 for an unsupported type."""
     return next((i for i, number in enumerate(NUMBERS) if number.dtype is dtype), -1)

@@ -1,9 +1,9 @@
-"""Tensors and factors to bits and back, exact: min over representations of their length.
+"""Code tensors and factors in the shortest of several exact representations.
 
     tensor  = support (`positions`) + non-zero values (`values`)
-    factors = U, V, C where that is shorter than the tensor U V + C   (arXiv 1902.03538, eq. 5)
+    factors = U, V, C if they are shorter than the tensor U V + C   (arXiv 1902.03538, eq. 5)
 
-The product of factors is summed in a stated order, so that every machine decodes one tensor.
+The product of factors is summed in a fixed order, so that every machine decodes the same tensor.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from hauberk.parametrize.factors import Factors
 _FREE_STEPS = 1 << 28
 _STEPS_PER_BYTE = 1 << 13
 _STEPS_PER_ROW = 1 << 10
-"""A row operation costs at least as much as this many multiplications."""
+"""Overhead of one row operation, in multiplications."""
 
 
 class Parts(NamedTuple):
-    """Bits of the stream that went into a tensor, and the least that they could have been.
+    """Bits that a tensor takes in the stream, by part, and their entropies.
 
     Attributes:
-        positions: where its non-zeros stand.
-        codes: which value each of them has; or the values, where there is no codebook.
-        codebook: the distinct values.
-        position_entropy: of the positions given the classes of rows and columns, and of these.
-        code_entropy: of the codes, of zeroth order; values without a codebook: of their high parts,
-            and the low parts as they are stored.
+        positions: bits of the positions of the non-zeros.
+        codes: bits of the codebook indices, or of the values if there is no codebook.
+        codebook: bits of the distinct values.
+        position_entropy: entropy of the positions given the classes of rows and columns, plus that
+            of the classes, in bits.
+        code_entropy: zeroth-order entropy of the codes, in bits. Without a codebook: entropy of
+            the values' high parts, plus the raw bits of their low parts.
     """
 
     positions: float
@@ -46,19 +47,19 @@ class Parts(NamedTuple):
     code_entropy: float
 
     def plus(self, other: Parts) -> Parts:
-        """Part by part."""
+        """The sum, part by part."""
         return Parts(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A tensor of the file and what its bits hold.
+    """A decoded tensor and its size in the stream.
 
     Attributes:
-        tensor: dense.
-        kept: non-zeros that are stored, over all factors.
-        bits: that tell one stored value from another, in the fullest factor.
-        parts: what it takes, over all factors.
+        tensor: the dense tensor.
+        kept: stored non-zeros, summed over all factors.
+        bits: bits of one stored value or codebook index, in the factor with most non-zeros.
+        parts: sizes in bits, summed over all factors.
     """
 
     tensor: Tensor
@@ -68,15 +69,23 @@ class Decoded:
 
     @property
     def nbytes(self) -> float:
-        """Its size, to a fraction of a byte."""
+        """Bytes in the stream, unrounded."""
         return (self.parts.positions + self.parts.codes + self.parts.codebook) / 8
 
 
 def write(out: Writer, name: str, value: Tensor | Factors) -> Entry:
-    """Code ``value`` the shortest way.
+    """Code ``value`` in its shortest representation.
+
+    Args:
+        out: the stream to append to.
+        name: key in the state, for the entry and for errors.
+        value: a dense tensor of any shape, or factors.
+
+    Returns:
+        the entry for the file's table.
 
     Raises:
-        ValueError: it holds NaN or infinities, or is of a type that a file does not hold.
+        ValueError: the value holds NaN or infinities, or its element type is not supported.
     """
     if isinstance(value, Factors):
         for part in value[:3]:
@@ -98,10 +107,15 @@ def write(out: Writer, name: str, value: Tensor | Factors) -> Entry:
 
 
 def read(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
-    """The tensor of ``entry``, next in the stream.
+    """Decode the next tensor of the stream.
+
+    Args:
+        source: the stream.
+        entry: the tensor's entry in the table.
+        payload_bytes: length of the whole stream, which bounds the work of decoding.
 
     Raises:
-        DamagedStream: no writer wrote it.
+        DamagedStream: the stream is inconsistent, or the work is out of proportion to it.
     """
     if entry.stored is Stored.PLAIN:
         return _read_tensor(source, entry.shape, entry.kind)
@@ -124,7 +138,7 @@ def _check(name: str, tensor: Tensor) -> int:
 
 
 def _finite(tensor: Tensor) -> bool:
-    """By the ends, which NaN passes on to: far quicker than a look at each number."""
+    """Whether all elements are finite; aminmax propagates NaN and is faster than isfinite."""
     return not tensor.numel() or all(end.isfinite() for end in torch.aminmax(tensor))
 
 
@@ -149,7 +163,7 @@ def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decode
 
 
 def _factored(value: Factors, kind: Number) -> list[tuple[Stored, Writer]]:
-    """The ways to keep ``value`` as factors."""
+    """The factored representations of ``value``."""
     u, v, c, _ = value
     if not u.dtype == v.dtype == c.dtype or not u.shape[1]:
         return []
@@ -168,7 +182,7 @@ def _factored(value: Factors, kind: Number) -> list[tuple[Stored, Writer]]:
 
 
 def _from_identity(u: Tensor) -> Tensor | None:
-    """``U − I``, where adding I again gives U to the bit."""
+    """``U − I``, if adding I restores U bit-exactly; else None."""
     if u.shape[0] != u.shape[1]:
         return None
     identity = torch.eye(len(u), dtype=u.dtype, device=u.device)
@@ -190,7 +204,7 @@ def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
 
 
 def _feasible(u: Tensor, v: Tensor, payload_bytes: float) -> bool:
-    """Whether a payload of this size may ask for the work of this product."""
+    """Whether the work of this product is in proportion to the size of the payload."""
     steps = int(torch.count_nonzero(u)) * (v.shape[1] + _STEPS_PER_ROW)
     return steps <= _FREE_STEPS + _STEPS_PER_BYTE * payload_bytes
 

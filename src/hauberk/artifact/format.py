@@ -2,8 +2,8 @@
 
     length u64 | JSON header | payload = table length u32 | table | ANS words
 
-The header is written here and not by the safetensors package, whose order of keys is random:
-equal content gives equal bytes. Every byte is under the checksum.
+The header is written here because the safetensors package orders keys at random; here equal content
+gives equal bytes. The checksum covers every byte.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from hauberk.class_names import labels_complaint
 
 FORMAT = "hauberk"
 VERSION = 2
-"""The version of the format that is written and read; a file of any other is refused."""
+"""The format version that is written and read; files of other versions are refused."""
 _BLANK = "0" * 16
 _LARGEST_HEADER = 1 << 20
 _LARGEST_NET = 1 << 48
-"""Bytes of a dense net: more is damage."""
+"""Upper bound on the bytes of a dense net; a larger number means a damaged file."""
 
 
 class ArtifactError(ValueError):
-    """A file that is empty, cut off, damaged, or not ours."""
+    """A file is empty, cut off, damaged, or not a hauberk file."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A recipe to build the network: a name that `hauberk.models` knows, and its arguments."""
+    """The name of a network in `hauberk.models` and the arguments that rebuild it."""
 
     name: str
     arguments: Mapping[str, int | float | str]
@@ -46,21 +46,21 @@ class Architecture:
 
     @classmethod
     def of(cls, model: nn.Module) -> Architecture | None:
-        """The name of this network in a file; None unless it was built by name."""
+        """The architecture of a network that was built by name; None for any other module."""
         named = getattr(model, "architecture", None)
         return cls(*named) if isinstance(named, tuple) else None
 
 
 @dataclass(frozen=True)
 class About:
-    """The header's facts about the network.
+    """The header's description of the network.
 
     Attributes:
-        architecture: None for a user's own module.
-        input_shape: of one input: (channel, height, width).
-        classes: outputs.
-        dense_bytes: of the dense net in float32, where this one is slim; else None.
-        labels: names of the classes by index; nothing where none are known.
+        architecture: name and arguments; None for a user's own module.
+        input_shape: shape of one input, (channel, height, width).
+        classes: number of outputs.
+        dense_bytes: float32 bytes of the dense net if this one is structurally shrunk; else None.
+        labels: class names by index; empty if unknown.
     """
 
     architecture: Architecture | None
@@ -72,12 +72,12 @@ class About:
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a file.
+    """The parts of a file.
 
     Attributes:
-        about: the header's facts.
-        table: packed.
-        stream: coded.
+        about: the header's description of the network.
+        table: the packed table of entries.
+        stream: the entropy-coded tensors.
     """
 
     about: About
@@ -86,7 +86,13 @@ class Content:
 
 
 def pack(about: About, table: bytes, stream: bytes) -> bytes:
-    """The whole file."""
+    """The bytes of the whole file.
+
+    Args:
+        about: the description of the network.
+        table: the packed table of entries.
+        stream: the entropy-coded tensors.
+    """
     payload = (struct.pack("<I", len(table)), table, stream)
     header = _header(about, sum(map(len, payload)))
     length, digest = struct.pack("<Q", len(header)), hashlib.blake2b(digest_size=8)
@@ -99,14 +105,14 @@ def unpack(content: bytes) -> Content:
     """Unpack a file.
 
     Raises:
-        ArtifactError: the content is not what `pack` gives; the sentence lacks its subject, which
-            is the file's name.
+        ArtifactError: `pack` did not write the content. The caller puts the file's name before the
+            message.
     """
     start = _payload_start(content)
     header = _json(content[8:start])
     meta = header.get("__metadata__")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
+        raise ArtifactError("is not a hauberk file; give an .hbk file that hauberk wrote.")
     _check_version(meta.get("version"))
     _verify(content, start, meta.get("checksum"))
     about = about_of(meta)
@@ -139,7 +145,7 @@ def _header(about: About, payload_bytes: int) -> bytes:
 
 
 def facts(about: About) -> dict[str, str]:
-    """``about`` as text by name; what not every file says comes last."""
+    """``about`` as text by name; optional entries come last."""
     named = about.architecture
     architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
     slim = {} if about.dense_bytes is None else {"dense_bytes": str(about.dense_bytes)}
@@ -158,7 +164,7 @@ def _compact(value: Any) -> str:
 
 
 def _mark(digest: str) -> bytes:
-    """The place of the checksum: unique, since quotes inside a value are escaped."""
+    """The checksum's text in the header; unique, because quotes inside a value are escaped."""
     return f'"checksum":"{digest}"'.encode()
 
 
@@ -172,7 +178,7 @@ def _payload_start(content: bytes) -> int:
         raise ArtifactError(f"{what}; give an .hbk file that hauberk wrote.")
     (length,) = struct.unpack_from("<Q", content)
     if length > _LARGEST_HEADER or content[8:9] not in (b"{", b""):
-        raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
+        raise ArtifactError("is not a hauberk file; give an .hbk file that hauberk wrote.")
     if 8 + length > len(content):
         raise ArtifactError("is cut off inside its header; get a fresh copy of it.")
     return 8 + int(length)
@@ -182,7 +188,7 @@ def _json(header: bytes) -> dict[str, Any]:
     try:
         value = json.loads(header)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError("is damaged or no hauberk file; get a fresh copy of it.") from error
+        raise ArtifactError("is damaged or not a hauberk file; get a fresh copy of it.") from error
     if not isinstance(value, dict):
         raise ArtifactError("is no hauberk file; give an .hbk file that hauberk wrote.")
     return value
@@ -205,7 +211,7 @@ def about_of(meta: Mapping[str, Any]) -> About:
     """Read back the output of `facts`.
 
     Raises:
-        ArtifactError: it is not; the sentence lacks its subject, which is the file's name.
+        ArtifactError: `facts` did not write it. The caller puts the file's name before the message.
     """
     odd = ArtifactError("has a header that hauberk does not write; get a fresh copy of it.")
     try:
@@ -248,7 +254,7 @@ def complaint(about: About) -> str | None:
     if dense is not None and not (type(dense) is int and 0 < dense < _LARGEST_NET):
         return f"dense_bytes was given as {dense!r}; give a whole number from 1 to 2^48 - 1."
     odd = labels_complaint(about.labels, about.classes)
-    return odd and f"The names of the classes fit no file: {odd}"
+    return odd and f"The class names cannot be stored: {odd}"
 
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:

@@ -1,11 +1,11 @@
-"""Lengths of tensors in a file: exact for given values, and Σ_l bits(K, b) for a plan.
+"""Coded lengths of tensors: exact for a tensor as it is, estimated for a plan of (K, b).
 
-``bits`` runs the writer without its stack of words, so it is the stream's length itself. ``price``
-looks at what a tensor would cost with only its K largest weights left, in a codebook of 2ᵇ values,
-for many (K, b) at once: a rate–distortion planner asks for all of them.
+``bits`` runs the writer without coding, so it gives the stream's exact length. ``price`` estimates
+the cost of a tensor with only its K largest weights left, in a codebook of 2ᵇ values, for many
+(K, b) at once, as a rate–distortion planner needs them.
 
-Departure from the writer in ``price``: positions are priced from counts, values from a sample, and
-K between anchors by interpolation.
+Departure from the writer in ``price``: the cost of positions is computed from counts, that of
+values from a sample, and that of counts between anchors by interpolation.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _Floats: TypeAlias = NDArray[np.float64]
 _Index: TypeAlias = NDArray[np.int64]
 
 _ANCHORS = 12
-"""Kept counts that are looked at; those between them are interpolated."""
+"""Kept counts whose cost is computed; costs between them are interpolated."""
 _SPACING = 1 / 6
 _FULLEST = 63 / 64
-"""A fuller tensor has hardly any positions to code, and says nothing of their structure."""
+"""Largest density probed: a fuller tensor has too few zeros to show the structure."""
 _SAMPLE = 1 << 12
-"""Kept weights that stand for all of them when values are priced."""
+"""Kept weights sampled to estimate the cost of the values."""
 _MOST_BITS = 8
 
 
 def bits(value: Tensor | Factors) -> float:
     """The length of ``value`` in a file's stream, in bits, exact to rounding.
 
-    Its name and shape, and the file's header, come on top. Half a second
-    for 11 M dense weights, less for sparse ones.
+    The name, the shape and the file's header are not included. Takes half a second for 11 M dense
+    weights, less for sparse ones.
 
     Raises:
-        ValueError: it holds NaN or infinities, or is of a type that a file does not hold.
+        ValueError: the value holds NaN or infinities, or its element type is not supported.
     """
     out = Writer()
     codec.write(out, "the tensor", value)
@@ -53,22 +53,23 @@ def bits(value: Tensor | Factors) -> float:
 
 @torch.no_grad()
 def price(tensor: Tensor, keep_counts: Sequence[int], bits: Sequence[int]) -> _Floats:
-    """`bits` of ``tensor`` with its K largest weights in 2ᵇ values, for each K and b, within 5%.
+    """Estimate `bits` of ``tensor`` with its K largest weights in 2ᵇ values, for each K and b.
 
-    The weights' rows and columns count: K weights in few rows cost less than K anywhere. Mostly
-    nearer; up to 10% off where k-means turns many of the K into zeros: at b = 1, or K near all.
-    30 × 8 prices take about half a second, whatever the tensor's size.
+    The error is below 5%, and up to 10% where k-means turns many of the K weights into zeros
+    (b = 1, or K near all weights). The rows and columns of the weights are taken into account: K
+    weights in few rows cost less than K scattered weights. A table of 30 × 8 costs takes about
+    half a second for a tensor of any size.
 
     Args:
-        tensor: floating point, of any shape, dense or already pruned.
-        keep_counts: each K, from 0; more than the non-zeros is all of them.
-        bits: each b, from 1 to 8; the codebook is k-means with zero free, as `Codebook` has it.
+        tensor: floating point, of any shape, dense or pruned.
+        keep_counts: each K, at least 0; a K above the number of non-zeros means all of them.
+        bits: each b, from 1 to 8; the codebook is k-means with a free zero, as in `Codebook`.
 
     Returns:
-        in bits, (number of K, number of b).
+        costs in bits, (number of K, number of b).
 
     Raises:
-        ValueError: bits or counts outside of what is allowed; NaN or infinite weights.
+        ValueError: bits or counts are out of range, or weights are NaN or infinite.
     """
     _check(tensor, keep_counts, bits)
     flat = tensor.detach().cpu().contiguous().reshape(-1)
@@ -86,15 +87,15 @@ def _check(tensor: Tensor, keep_counts: Sequence[int], bits: Sequence[int]) -> N
     if not len(bits) or not all(1 <= b <= _MOST_BITS for b in bits):
         raise ValueError(f"bits were given as {list(bits)}; give numbers from 1 to {_MOST_BITS}.")
     if not len(keep_counts) or min(keep_counts) < 0:
-        raise ValueError("a kept count is missing or below 0; give counts from 0.")
+        raise ValueError(f"keep_counts were given as {list(keep_counts)}; give numbers from 0.")
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-        raise ValueError("the tensor to price is not of finite floats; give finite weights.")
+        raise ValueError("The tensor holds integers, NaN or infinities; give finite floats.")
 
 
 def _anchors(counts: _Index) -> _Index:
-    """Some of the counts, the ends among them: nearer together, in proportion, where they are high.
+    """Some of the counts, both ends included, at smaller relative distances where they are high.
 
-    Up there k-means begins to turn weights into zeros, and prices bend.
+    At high counts k-means turns weights into zeros, and costs are no longer smooth.
     """
     every = np.unique(counts)
     low, high = every[[0, -1]] ** _SPACING
@@ -104,21 +105,22 @@ def _anchors(counts: _Index) -> _Index:
 
 
 def _between(counts: _Floats | _Index, anchors: _Index, values: _Floats) -> _Floats:
-    """Each column of ``values`` at the counts, from what it is at the anchors."""
+    """Interpolate each column of ``values`` from the anchors to the counts."""
     return np.stack([np.interp(counts, anchors, column) for column in values.T], axis=1)
 
 
 def _by_magnitude(flat: Tensor, count: int) -> _Index:
-    """Flat positions of the ``count`` largest, from the largest on."""
+    """Flat positions of the ``count`` largest magnitudes, in descending order."""
     size = flat.abs().double().numpy()
     largest = np.argpartition(-size, count - 1)[:count] if 0 < count < len(size) else size.argsort()
     return largest[np.argsort(-size[largest], kind="stable")][:count]
 
 
 def _positions(order: _Index, stays: _Floats, shape: tuple[int, ...]) -> _Floats:
-    """Bits of where the first so many of ``order`` stand.
+    """Bits of the positions of the first ``stays`` elements of ``order``.
 
-    Over the bits of as many anywhere they change slowly: that ratio is what is interpolated.
+    The ratio to the cost of equally many scattered positions changes slowly with the count, so the
+    ratio is interpolated.
     """
     cells = int(np.prod(shape, dtype=np.int64))
     counts = np.minimum(stays.ravel(), np.ceil(_FULLEST * cells))
@@ -131,7 +133,7 @@ def _positions(order: _Index, stays: _Floats, shape: tuple[int, ...]) -> _Floats
 
 
 def _codes(flat: Tensor, index: _Index, bits: Sequence[int], kind: Number) -> _Floats:
-    """For each b: how many of these weights k-means leaves non-zero, and what their values cost."""
+    """For each b: the weights that k-means leaves non-zero, and the bits of their values."""
     if not len(index):
         return np.zeros((2, len(bits)))
     some = np.sort(index[:: -(-len(index) // _SAMPLE)])
@@ -150,6 +152,6 @@ def _coded(sketch: Tensor, more: float, kind: Number) -> tuple[float, float]:
 
 
 def _beyond(codes: NDArray[np.unsignedinteger], more: float) -> float:
-    """Bits of the codes that the sample stands for: their entropy, and the cost of learning it."""
+    """Bits of the codes outside the sample: their entropy and the cost of learning it."""
     _, seen = np.unique(codes, return_counts=True)
     return (more - 1) * histogram_bits(seen) + 0.5 * (len(seen) - 1) * float(np.log2(more))

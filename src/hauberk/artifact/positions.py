@@ -1,9 +1,9 @@
-"""Positions of the non-zeros: min bits(labels) + Σ_ab N_ab · H(k_ab / N_ab).
+"""Code the positions of the non-zeros in about bits(labels) + Σ_ab N_ab · H(k_ab / N_ab) bits.
 
-The tensor is viewed as a matrix; rows fall into classes a and columns into classes b by how full
-they are (a dead row or column costs its label only), and each block (a, b) of the matrix, taken as
-one run of N_ab cells with k_ab ones, is coded by the gaps between them. Views and classes are
-chosen by their total length (minimum description length, Rissanen, 1978).
+The tensor is viewed as a matrix. Rows are grouped into classes a and columns into classes b by
+density; an empty row or column costs its label only. Each block (a, b) is one run of N_ab cells
+with k_ab ones, coded by the gaps between them. The view and the classes minimise the total length
+(minimum description length, Rissanen, 1978).
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ _Labels = NDArray[np.uint8]
 _VIEW_BITS = 3
 _CLASS_BITS = 3
 _DEPTH = 3
-"""Halvings of the lines into classes: at most 2**3 classes."""
+"""Recursion depth of the splits into classes: at most 2**3 classes."""
 _CLASS_COST = 40.0
-"""Bits of one more class in addition to its labels: its block counts, and learning its label."""
+"""Overhead of one more class in bits: its block counts and learning the label's frequency."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """A view as rows × columns and the classes of both; view 0 is one row without classes."""
+    """The axis that splits rows from columns, and the classes of both.
+
+    In the stream view 0 stands for one run without classes.
+    """
 
     view: int
     rows: _Labels
@@ -41,7 +44,7 @@ class _Layout:
         return int(self.rows.max()) + 1, int(self.columns.max()) + 1
 
     def blocks(self) -> Iterator[tuple[Index, Index]]:
-        """The rows and the columns of each block, in order."""
+        """Row and column indices of each block, in order."""
         high, wide = self.classes
         columns = [np.flatnonzero(self.columns == b) for b in range(wide)]
         for a in range(high):
@@ -51,10 +54,15 @@ class _Layout:
 
 
 def write(out: Writer, index: Index, shape: tuple[int, ...]) -> NDArray[np.intp] | slice:
-    """Code the ascending flat positions ``index`` of the non-zeros of a tensor.
+    """Code the positions of the non-zeros of a tensor.
+
+    Args:
+        out: the stream to append to.
+        index: flat positions in ascending order, (count,).
+        shape: shape of the tensor.
 
     Returns:
-        the order in which a reader will get them back.
+        the order in which a reader returns the positions.
     """
     cells = int(np.prod(shape, dtype=np.int64))
     layout, _ = _choose(index, shape, cells)
@@ -69,20 +77,25 @@ def write(out: Writer, index: Index, shape: tuple[int, ...]) -> NDArray[np.intp]
 
 
 def cost_bits(index: Index, shape: tuple[int, ...]) -> float:
-    """The bits that `write` would take for flat positions in any order, to 1% and some bytes.
+    """Estimate the bits that `write` takes, to within 1% and a few bytes, from counts alone.
 
-    Counts alone say it: no gap is looked at.
+    Args:
+        index: flat positions in any order, (count,).
+        shape: shape of the tensor.
     """
     return _VIEW_BITS + _choose(index, shape, int(np.prod(shape, dtype=np.int64)))[1]
 
 
 def run_bits(ones: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
-    """``N · H(k / N)`` and the bits of k, for each k in ``ones``: a tensor of one run."""
+    """``N · H(k / N)`` plus the bits of k, for each k in ``ones``: the cost of a single run."""
     return _run_bits(ones, np.full(len(ones), cells))
 
 
 def read(source: Reader, shape: tuple[int, ...]) -> Index | None:
-    """The flat positions that `write` coded, in the order it returned; None for every position.
+    """Read the flat positions that `write` coded.
+
+    Returns:
+        positions in the order that `write` returned; None if no element is zero.
 
     Raises:
         DamagedStream: the positions do not fit the shape.
@@ -110,7 +123,7 @@ def _write_blocks(out: Writer, layout: _Layout, index: Index) -> NDArray[np.intp
     row, column = np.divmod(index, len(layout.columns))
     wide = layout.classes[1]
     block = layout.rows[row] * np.uint8(wide) + layout.columns[column]
-    order = np.argsort(block, kind="stable")  # inside a block: still row by row
+    order = np.argsort(block, kind="stable")  # stable: row by row inside a block
     ends = np.cumsum(np.bincount(block, minlength=layout.classes[0] * wide))
     row_rank, column_rank = _ranks(layout.rows), _ranks(layout.columns)
     for number, (rows, columns) in enumerate(layout.blocks()):
@@ -121,7 +134,7 @@ def _write_blocks(out: Writer, layout: _Layout, index: Index) -> NDArray[np.intp
 
 
 def _write_run(out: Writer, index: Index, cells: int) -> None:
-    """Ones at ``index``; the rarer of ones and zeros is what is placed."""
+    """Code a run with ones at ``index`` by the gaps between its ones or zeros, if rarer."""
     out.number(len(index), cells.bit_length())
     rare = _complement(index, cells) if 2 * len(index) > cells else index
     if len(rare):
@@ -160,7 +173,7 @@ def _complement(index: Index, cells: int) -> Index:
 
 
 def _ranks(labels: _Labels) -> Index:
-    """The place of each line among the lines of its class."""
+    """The rank of each line among the lines of its class."""
     ranks = np.empty(len(labels), dtype=np.int64)
     for label in range(int(labels.max()) + 1):
         members = np.flatnonzero(labels == label)
@@ -173,7 +186,7 @@ def _sides(shape: tuple[int, ...], view: int) -> tuple[int, int]:
 
 
 def _choose(index: Index, shape: tuple[int, ...], cells: int) -> tuple[_Layout | None, float]:
-    """``argmin`` of the coded length over views and classes, and its bits; None for one run."""
+    """The layout with the least coded length, and its bits; None for a single run."""
     best, least = None, float(_run_bits(np.array(len(index)), np.array(cells)))
     if not 0 < len(index) < cells:
         return best, least
@@ -210,14 +223,14 @@ def _label_bits(labels: _Labels) -> float:
 
 
 def _classes(ones: Index, width: int) -> _Labels:
-    """Labels of lines with ``ones`` non-zeros among ``width`` cells each, emptiest class first."""
+    """Class labels of lines with ``ones`` non-zeros in ``width`` cells; sparsest class first."""
     values, lines = np.unique(ones, return_counts=True)
     cuts = _cuts(values, lines, width, _DEPTH)
     return np.searchsorted(np.array(cuts, dtype=values.dtype), ones, side="right").astype(np.uint8)
 
 
 def _cuts(values: Index, lines: Index, width: int, depth: int) -> list[int]:
-    """Borders between classes: the cut that saves most, then the same on each side of it."""
+    """Borders between classes: the split that saves most, then recursively on each side."""
     if depth == 0 or len(values) < 2:
         return []
     below, filled = np.cumsum(lines), np.cumsum(lines * values)
@@ -236,7 +249,7 @@ def _cuts(values: Index, lines: Index, width: int, depth: int) -> list[int]:
 
 
 def _run_bits(ones: NDArray[Any], cells: Index) -> NDArray[np.float64]:
-    """``N · H(k / N)``, and the bits of k."""
+    """``N · H(k / N)`` plus the bits of k."""
     p = ones / np.maximum(cells, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         each = -p * np.log2(p) - (1 - p) * np.log2(1 - p)

@@ -32,21 +32,21 @@ def is_plain(path: str | Path) -> bool:
 
 
 def fill_plain(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load the state at ``path`` into ``model``, in place, and give it back.
+    """Load the state at ``path`` into ``model`` in place and return the model.
 
     Args:
-        model: the very network whose state it is; one that does not fit is left as it is.
+        model: a network with the same architecture; one that does not fit is left unchanged.
         path: the weights; a ``.pt`` may hold them under ``state_dict`` or ``model``.
 
     Raises:
-        ValueError: a damaged or foreign file, weights that are no numbers, or names or shapes that
-            differ; the first five differences are listed.
-        OSError: a file that cannot be read.
+        ValueError: the file is damaged or holds no state_dict, weights are NaN or infinite, or
+            names or shapes differ; the message lists the first five differences.
+        OSError: the file cannot be read.
     """
     path = Path(path)
     state = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pt(path)
     wanted = model.state_dict()
-    advice = "give weights of this very network"
+    advice = "give weights of the same architecture"
     refuse_misfit(shapes(state), shapes(wanted), str(path), advice)
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
@@ -67,7 +67,7 @@ def _pt(path: Path) -> dict[str, Tensor]:
     files.read(path, _WANTED)  # a missing or oversized file is a one-line error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of other protocols, in torch's own words
+            warnings.simplefilter("ignore", UserWarning)  # torch warns of other protocols
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
         raise ValueError(
@@ -77,5 +77,5 @@ def _pt(path: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
-        raise ValueError(f"{path} holds no state_dict of tensors; give {_WANTED}.")
+        raise ValueError(f"{path} does not hold a state_dict of tensors; give {_WANTED}.")
     return dict(found)

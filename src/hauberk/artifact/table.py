@@ -1,7 +1,7 @@
-"""The list of what a file holds: names, types, shapes, and how each is stored; small, deflated.
+"""The table of a file's entries: names, element types, shapes and representations, deflated.
 
-It is stored by column, because types and shapes repeat. Of each name only the part that differs
-from the name before it is stored, because names come in order.
+The table is stored by column because types and shapes repeat. Names are front-coded: each omits
+the prefix it has in common with the previous name.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from hauberk.artifact.bit_patterns import NUMBERS, Number
 _LARGEST_TABLE = 1 << 24
 _MOST_ENTRIES = 1 << 16
 _LARGEST_NAMES = 1 << 24
-"""Bytes of all names, spelt out."""
+"""Bytes of all names, before front coding."""
 _LARGEST_SIZE = 1 << 40
 _LARGEST_RANK = 32
 _FREE_BYTES = 1 << 29
-"""Any file may ask for this much memory; beyond it, what it asks for must be in proportion."""
+"""Memory that any file may need; above this it must be in proportion to the payload."""
 _BYTES_PER_BYTE = 1 << 14
 
 
 class Stored(IntEnum):
-    """The form in which an entry is stored."""
+    """The representation of an entry."""
 
     PLAIN = 0
     ALIAS = 1
@@ -42,11 +42,11 @@ class Entry:
     """One name of the state.
 
     Attributes:
-        name: as in the module's ``state_dict``.
-        stored: how.
-        dtype: place of the element type in `NUMBERS`.
-        shape: of the dense tensor.
-        inner: columns of U for factors, place of the original for an alias, else 0.
+        name: key in the module's ``state_dict``.
+        stored: representation.
+        dtype: index of the element type in `NUMBERS`.
+        shape: shape of the dense tensor.
+        inner: columns of U for factors, index of the original entry for an alias, else 0.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Entry:
 
     @property
     def need_bytes(self) -> int:
-        """Memory that decoding asks for, in proportion."""
+        """Estimate of the bytes of memory that decoding needs."""
         if self.stored is Stored.ALIAS:
             return 0
         if self.stored is Stored.PLAIN:
@@ -86,7 +86,7 @@ def pack(entries: Sequence[Entry]) -> bytes:
     """The table as bytes.
 
     Raises:
-        ValueError: more entries or longer names than a table holds.
+        ValueError: too many entries, or names too long.
     """
     names = [entry.name.encode() for entry in entries]
     if len(entries) > _MOST_ENTRIES or sum(map(len, names)) > _LARGEST_NAMES:
@@ -115,7 +115,7 @@ def unpack(packed: bytes) -> tuple[Entry, ...]:
     """The entries of a table that `pack` made.
 
     Raises:
-        DamagedStream: it is no table.
+        DamagedStream: `pack` did not write the bytes.
     """
     inflate = zlib.decompressobj(-15)
     try:
@@ -132,12 +132,12 @@ def unpack(packed: bytes) -> tuple[Entry, ...]:
 
 
 def affordable(need_bytes: int, payload_bytes: int) -> bool:
-    """Whether a payload of this size may ask for so much memory when it is decoded."""
+    """Whether decoding a payload of this size may need this much memory."""
     return need_bytes <= _FREE_BYTES + _BYTES_PER_BYTE * payload_bytes
 
 
 class _Cursor:
-    """A place in the plain bytes of a table."""
+    """A read position in the uncompressed bytes of a table."""
 
     def __init__(self, plain: bytes) -> None:
         self._plain = plain
@@ -145,11 +145,11 @@ class _Cursor:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left."""
+        """Whether all bytes are read."""
         return self._at == len(self._plain)
 
     def entries(self) -> list[Entry]:
-        """Read all types, then all names, then all shapes."""
+        """Read the columns in order: types, names, inner sizes, ranks, shapes."""
         count = self._size(_MOST_ENTRIES)
         kinds = [_kind(byte) for byte in self._take(count)]
         names = self._names(count)
@@ -223,7 +223,7 @@ def _entry(
     shape: tuple[int, ...],
     before: Sequence[Entry],
 ) -> Entry:
-    """An entry that a writer could have written after those ``before``."""
+    """A checked entry that follows those in ``before``; DamagedStream if no writer writes it."""
     if stored is Stored.ALIAS:
         if inner >= len(before) or before[inner].stored is Stored.ALIAS:
             raise DamagedStream

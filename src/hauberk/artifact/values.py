@@ -1,8 +1,8 @@
-"""The non-zero values in order: min over {codebook + indices, exponents + raw fractions} of bits.
+"""Code the non-zero values as codebook + indices or as exponents + raw fractions, if shorter.
 
-Trailing zero bits that all values share are dropped first, so that a codebook that float16,
-bfloat16 or a small grid can hold costs no more than it would there. A codebook is a sorted list:
-its steps are coded, which saves the log₂ K! bits of an order that says nothing.
+Trailing zero bits common to all values are dropped first, so values that fit float16, bfloat16 or
+a small grid cost no more than in that type. A codebook is sorted and its steps are coded, which
+saves the log₂ K! bits of an arbitrary order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ _ODD = np.random.default_rng(0).integers(1 << 32, size=(32, 1), dtype=np.uint32)
 
 
 def write(out: Writer, values: Integers, kind: Number) -> None:
-    """Code folded ``values`` (see `Number.patterns`), the shorter way."""
+    """Code values in the shorter of the two representations.
+
+    Args:
+        out: the stream to append to.
+        values: folded patterns (see `Number.patterns`), (count,).
+        kind: the element type.
+    """
     if not len(values):
         return
     drop = _shared_zeros(values)
@@ -38,13 +44,13 @@ def write(out: Writer, values: Integers, kind: Number) -> None:
 
 
 class Found(NamedTuple):
-    """Values that were read.
+    """Decoded values and their size in the stream.
 
     Attributes:
-        folded: see `Number.patterns`.
-        bits: that tell one from another.
-        book_bits: that the stream gave to their codebook; 0 where there is none.
-        entropy_bits: of all else (see `Reader.entropy_bits`).
+        folded: patterns, (count,), see `Number.patterns`.
+        bits: bits of one index or value.
+        book_bits: bits of the codebook; 0 if there is none.
+        entropy_bits: entropy of the rest (see `Reader.entropy_bits`).
     """
 
     folded: Integers
@@ -54,10 +60,15 @@ class Found(NamedTuple):
 
 
 def read(source: Reader, count: int, kind: Number) -> Found:
-    """``count`` values.
+    """Read values.
+
+    Args:
+        source: the stream.
+        count: number of values.
+        kind: the element type.
 
     Raises:
-        DamagedStream: values that no writer writes.
+        DamagedStream: no writer writes such values.
     """
     if not count:
         return Found(np.zeros(0, dtype=kind.unsigned), 0, 0, 0.0)
@@ -86,7 +97,7 @@ def _read_plain(source: Reader, count: int, drop: int, kind: Number) -> Found:
 
 
 def _shared_zeros(values: Integers) -> int:
-    """Trailing zeros of all magnitudes; the lowest bit is the sign."""
+    """Trailing zero bits common to all magnitudes; the lowest bit, the sign, is skipped."""
     every = int(np.bitwise_or.reduce(values)) >> 1
     return (every & -every).bit_length() - 1 if every else 0
 
@@ -114,11 +125,11 @@ def _indexed(values: Integers) -> Writer | None:
 
 
 def _codebook(values: Integers) -> tuple[Integers, Integers] | None:
-    """The distinct values, sorted, and which one each value is; None when they are too many."""
+    """The sorted distinct values and the index of each value; None if there are too many."""
     sample = values[:: -(-len(values) // _SAMPLE)]
     book = np.unique(sample)
     if len(book) > len(sample) // 2 and len(values) > len(sample):
-        return None  # hardly any value comes twice
+        return None  # hardly any value occurs twice
     while len(book) <= _LARGEST_BOOK:
         index = _places(book, values)
         missing = values[book[index] != values]
@@ -129,10 +140,10 @@ def _codebook(values: Integers) -> tuple[Integers, Integers] | None:
 
 
 def _places(book: Integers, values: Integers) -> Integers:
-    """The index of each value in the sorted ``book``; any index for one that it does not hold.
+    """The index of each value in the sorted ``book``; any index for a value not in it.
 
-    A small book of 32-bit values is looked up by the first multiplicative hash that tells its
-    values apart, several times faster than by bisection.
+    A small book of 32-bit values is looked up with the first multiplicative hash without a
+    collision, which is several times faster than bisection.
     """
     if values.dtype == np.uint32 and len(book) <= _HASHED:
         by = np.uint32(32 - _HASH_BITS)
@@ -147,7 +158,7 @@ def _places(book: Integers, values: Integers) -> Integers:
 
 
 def _write_sorted(out: Writer, book: Integers) -> None:
-    """The first value, then bit lengths of the steps, then their bits below the leading one."""
+    """Code the first value, the bit lengths of the steps, and their bits below the leading one."""
     first = int(book[0])
     out.number(first.bit_length(), _LENGTH_BITS)
     out.number(first, first.bit_length())
@@ -193,7 +204,7 @@ def _bit_lengths(steps: Integers) -> Integers:
 
 
 def _raw(values: Integers, kind: Number, drop: int) -> Writer:
-    """High parts (a float's exponent) adaptively, low parts (its fraction and sign) as they are."""
+    """Code high parts (a float's exponent) adaptively and low parts (fraction, sign) raw."""
     low, high = int(values.min()), int(values.max())
     if kind.fraction_bits is None:
         split = max(0, high.bit_length() - 8)

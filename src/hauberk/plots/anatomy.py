@@ -1,4 +1,4 @@
-"""The picture of a file: a bar for each layer, split into positions, values and codebook."""
+"""Plot the anatomy of a file: one bar per layer, split into positions, values and codebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hauberk.artifact.artifact import Artifact, Layer
+from hauberk.artifact.artifact import Artifact
+from hauberk.artifact.layers import Layer
 from hauberk.plots import style
 from hauberk.plots.style import BLUE, GREEN, INK, ORANGE, PALE
 from hauberk.runtime.files import write
@@ -15,16 +16,16 @@ from hauberk.runtime.files import write
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PARTS = (("where the weights stand", BLUE), ("which value each has", ORANGE),
+_PARTS = (("positions", BLUE), ("values", ORANGE),
           ("codebooks", GREEN), ("header and table", PALE))  # fmt: skip
 _MOST_BARS = 24
-_LEAST_SHARE = 1e-3
-"""Layers below this fraction of the file share a bar."""
+_LEAST_FRACTION = 1e-3
+"""Layers below this fraction of the file are drawn as one bar."""
 
 
 @dataclass(frozen=True)
 class _Bar:
-    """One line of the picture: a name, bytes by part in the order of `_PARTS`, a remark."""
+    """One bar: its name, its bytes by part in the order of `_PARTS`, and a remark."""
 
     name: str
     parts: tuple[float, float, float, float]
@@ -36,33 +37,36 @@ class _Bar:
 
 
 def anatomy(artifact: Artifact, path: Path, title: str) -> None:
-    """Draw the bytes of each layer as a PNG; layers beyond 24, or below a thousandth, share a bar.
+    """Draw the bytes of each layer as a PNG.
+
+    Only the 24 largest layers of at least 0.1% of the file have their own bar; the others are drawn
+    as one.
 
     Args:
-        artifact: the file.
-        path: of the PNG, written by rename.
-        title: names the file.
+        artifact: the file to draw.
+        path: path of the PNG, which is written atomically.
+        title: name of the file, for the title.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    share = artifact.nbytes / artifact.dense_bytes if artifact.dense_bytes else 1.0
-    about = f"{title}: {artifact.nbytes:,} bytes, {share:.2%} of the dense float32 net"
+    fraction = artifact.nbytes / artifact.dense_bytes if artifact.dense_bytes else 1.0
+    about = f"{title}: {artifact.nbytes:,} bytes, {fraction:.2%} of the dense float32 net"
     write(path, _png(_bars(artifact), about))
 
 
 def _bars(artifact: Artifact) -> list[_Bar]:
     layers = artifact.layers()
     large = sorted(layers, key=lambda layer: -layer.nbytes)[:_MOST_BARS]
-    large = [layer for layer in large if layer.share >= _LEAST_SHARE]
+    large = [layer for layer in large if layer.share >= _LEAST_FRACTION]
     rest = [layer for layer in layers if layer not in large]
-    if len(rest) == 1:  # a bar of its own takes no more room
+    if len(rest) == 1:  # its own bar takes no more room
         large, rest = layers, []
     shown = [layer for layer in layers if layer in large]
     bars = [_Bar(layer.name, _parts([layer]), _remark(layer)) for layer in shown]
     if rest:
         bars.append(_Bar(f"{len(rest)} smaller tensors", _parts(rest), ""))
-    whole = float(artifact.nbytes - sum(layer.nbytes for layer in layers))  # as the table has it
+    whole = float(artifact.nbytes - sum(layer.nbytes for layer in layers))  # the table's rounding
     return [*bars, _Bar("header and table", (0.0, 0.0, 0.0, whole), "")]
 
 
@@ -76,7 +80,7 @@ def _parts(layers: Sequence[Layer]) -> tuple[float, float, float, float]:
 
 
 def _remark(layer: Layer) -> str:
-    """The fraction kept, the bits of a value, and the rank."""
+    """The rank, the fraction kept, and the bits of a value."""
     rank = "" if layer.rank is None else f"rank {layer.rank}, "
     kept = layer.kept / layer.weights if layer.weights else 0.0
     return f"{rank}{100 * kept:.{1 if kept < 0.1 else 0}f}% kept, {layer.bits} bits"
@@ -106,7 +110,7 @@ def _png(bars: Sequence[_Bar], title: str) -> bytes:
 def _frame(axes: Axes, bars: Sequence[_Bar]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.set_xlim(0, 1.6 * max(bar.total for bar in bars))  # room for what stands beside the bars
+    axes.set_xlim(0, 1.6 * max(bar.total for bar in bars))  # room for the text right of the bars
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
