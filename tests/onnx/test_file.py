@@ -48,12 +48,12 @@ def foreign() -> bytes:
     ("make", "says"),
     [
         (lambda: b"", "not written by hauberk"),
-        (lambda: b"not a protobuf at all", "no ONNX file"),
-        (lambda: random.Random(0).randbytes(5000), "no ONNX file"),
-        (lambda: tiny_artifact()[0].content, "no ONNX file"),
+        (lambda: b"not a protobuf at all", "not an ONNX file"),
+        (lambda: random.Random(0).randbytes(5000), "not an ONNX file"),
+        (lambda: tiny_artifact()[0].content, "not an ONNX file"),
         (foreign, "not written by hauberk"),
-        (lambda: tiny().content[:-100], "no ONNX file"),
-        (lambda: tiny().content + b"\0", "no ONNX file"),
+        (lambda: tiny().content[:-100], "not an ONNX file"),
+        (lambda: tiny().content + b"\0", "not an ONNX file"),
     ],
 )
 def test_a_file_that_is_not_ours_gets_one_sentence(make: Callable[[], bytes], says: str) -> None:

@@ -120,9 +120,9 @@ def test_other_logits_than_torch_s_are_refused() -> None:
     session = Session(file.content)
     module._compare(session, net, (1, 28, 28))
     other = models.build("lenet:1", seed=3)
-    with pytest.raises(ValueError, match="other logits"):
+    with pytest.raises(ValueError, match="different logits"):
         module._compare(session, other, (1, 28, 28))
-    with pytest.raises(ValueError, match="other logits"):
+    with pytest.raises(ValueError, match="different logits"):
         module._compare(session, models.build("lenet:1,classes=5"), (1, 28, 28))
 
 

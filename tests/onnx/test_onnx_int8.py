@@ -127,7 +127,7 @@ def test_bad_calibration_gets_one_sentence() -> None:
         with pytest.raises(ValueError, match=r"^The calibration images have the shape[^\n]+\.$"):
             OnnxFile.encode_int8(artifact, net, images)
     flat = nn.Sequential(nn.Flatten(), nn.ReLU())
-    with pytest.raises(ValueError, match="no layer to put in eight bits"):
+    with pytest.raises(ValueError, match="no layer to quantise to eight bits"):
         OnnxFile.encode_int8(artifact_of(flat, (1, 2, 2), 4), flat, some((1, 2, 2), 3))
 
 
@@ -137,7 +137,7 @@ def test_another_function_is_refused() -> None:
     x = some((1, 8, 8), 100)
     seen = Agreement.of(Session(file.content), nn.Sequential(other.twin(), nn.ReLU()), [x])
     says = seen.complaint("net.onnx", True)
-    assert says is not None and says.startswith("net.onnx computes other logits")
+    assert says is not None and says.startswith("net.onnx computes different logits")
     assert Agreement(float("nan"), 1.0, 5, 5).complaint("it", True)
     assert Agreement(0.0, 1.0, 990, 1000).complaint("it", True)
 

@@ -1,1 +1,1 @@
-"""The .onnx file: export, check, replay in torch, and execution by ONNX Runtime."""
+"""ONNX files: export, checks, replay in torch, and execution by ONNX Runtime."""

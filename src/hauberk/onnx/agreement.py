@@ -1,8 +1,8 @@
-"""Whether a session agrees with its replay in torch: ``max |session − replay|``, equal answers.
+"""Compare an ONNX Runtime session with its replay in torch, the twin: logits and predictions.
 
-Floats: ``max |session − twin| ≤ 1e-4 max |twin|``. Eight bits: two ways to sum may round a value to
-neighbouring levels, so ``≤ max |twin| / 127``, one step of eight bits, and the same answer on at
-least 99.9% of the images.
+float32: ``max |session − twin| ≤ 1e-4 max |twin|``. int8: two orders of summation may round a value
+to neighbouring levels, so the bound is one 8-bit step, ``max |twin| / 127``, and the predictions
+must agree on at least 99.9% of the images.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Agreement:
     """The comparison of two networks on some images.
 
     Attributes:
-        apart: largest difference between two logits.
-        largest: logit of the twin, in absolute value.
-        same: images with the same answer.
-        count: images.
+        apart: largest absolute difference between the logits.
+        largest: largest absolute logit of the twin.
+        same: number of images with the same prediction.
+        count: number of images.
     """
 
     apart: float
@@ -40,10 +40,15 @@ class Agreement:
     @classmethod
     @torch.no_grad()
     def of(cls, session: Session, twin: nn.Module, batches: Iterable[Images]) -> Agreement:
-        """Ask both.
+        """Run both networks on the images.
+
+        Args:
+            session: the file in ONNX Runtime.
+            twin: the same graph in torch, in eval mode.
+            batches: images, (batch, channel, height, width), in [0, 1].
 
         Raises:
-            ValueError: one of them does not take the images.
+            ValueError: one of the two cannot run on the images.
         """
         apart, largest, same, count = torch.zeros(()), torch.zeros(()), 0, 0
         for x in batches:
@@ -58,23 +63,28 @@ class Agreement:
         return cls(float(apart), float(largest), same, count)
 
     def complaint(self, name: str, int8: bool) -> str | None:
-        """A one-line error message about the file ``name``; None if both agree."""
+        """A one-line error message, or None if both agree.
+
+        Args:
+            name: subject of the message, such as the file's path.
+            int8: whether the file computes in eight bits, which has other tolerances.
+        """
         fraction = self.same / max(self.count, 1)
         tolerance = _STEP if int8 else _FLOAT_TOLERANCE
         if self.apart <= tolerance * self.largest and (not int8 or fraction >= _SAME):
             return None
         return (
-            f"{name} computes other logits in ONNX Runtime than in torch (by {self.apart:.2g} "
-            f"where the largest is {self.largest:.2g}, the same answer on {fraction:.2%} of the "
-            "images), so an attack on one would say nothing of the other; export it again, on this "
-            "machine."
+            f"{name} computes different logits in ONNX Runtime and in torch (by up to "
+            f"{self.apart:.2g}, with a largest logit of {self.largest:.2g} and the same prediction "
+            f"on {fraction:.2%} of the images), so gradients from torch would not attack the file; "
+            "export it again on this machine."
         )
 
 
 def _replayed(twin: nn.Module, x: Images, name: str) -> Tensor:
     try:
         logits: Tensor = twin(x)
-    except (RuntimeError, LookupError, TypeError) as error:  # shapes that do not meet
+    except (RuntimeError, LookupError, TypeError) as error:  # incompatible shapes in the graph
         raise ValueError(
             f"{name} holds a graph that does not run in torch ({gist(error)}); export it again."
         ) from error

@@ -1,11 +1,12 @@
-"""An ONNX file under attack: the logits of its session, the gradient of its replay in torch.
+"""An attackable ONNX file: logits from its session, gradients from its replay in torch.
 
-    f(x) = session(x),   ∇f(x) := ∇twin(x),   once `agree` finds that the two are one function
+    f(x) = session(x),   ∇f(x) := ∇twin(x),   if `agree` finds the same logits in both
 
-The twin is the file's own graph, replayed in torch. Every point that an attack visits is judged by
-the session, and a search without gradients asks nothing else. Where the file rounds, so does the
-twin, which lets the gradient by as if it did not: Athalye, Carlini and Wagner (2018), arXiv
-1802.00420, §4.1.
+The twin is the file's own graph, replayed in torch. The session classifies every point that an
+attack visits; gradient-free attacks use the session only. The twin rounds where the file rounds and
+passes the gradient straight through.
+
+Source: Athalye, Carlini and Wagner (2018), arXiv 1802.00420, §4.1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Judged(nn.Module):
         self.session, self.twin = session, twin
 
     def forward(self, x: Images) -> Tensor:
-        """Logits (batch, class), to the bit the session's."""
+        """Logits (batch, class), bit-identical to the session's."""
         logits: Tensor = self.session(x)
         if not (torch.is_grad_enabled() and x.requires_grad):
             return logits
@@ -43,17 +44,17 @@ def agree(
     int8: bool = False,
     batch_size: int = 500,
 ) -> None:
-    """Check that an attack on ``twin`` is one on ``session``: that both give the same logits.
+    """Check that ``twin`` gives the logits of ``session``, so that its gradients can attack it.
 
     Args:
         session: the file in ONNX Runtime.
         twin: the same graph in torch, in eval mode.
-        examples: on the device of the twin; all of them are tried.
-        int8: whether the file computes in eight bits, where neighbouring levels may be confused.
-        batch_size: examples at a time.
+        examples: examples on the device of the twin; all of them are compared.
+        int8: whether the file computes in eight bits, where rounding may differ by one level.
+        batch_size: number of examples in a batch.
 
     Raises:
-        ValueError: their logits differ, or the session does not take the examples.
+        ValueError: the logits differ, or the session cannot run on the examples.
     """
     batches = (x for x, _ in examples.batches(batch_size))
     fault = Agreement.of(session, twin, batches).complaint(session.name, int8)

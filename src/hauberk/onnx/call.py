@@ -1,4 +1,4 @@
-"""One node of an ONNX graph, read into Python values, and a torch module that computes it."""
+"""A node of an ONNX graph as Python values, and the torch module that applies a function."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Unknown(ValueError):
-    """An operator, or a use of one, that has no replay in torch."""
+    """An operator or one of its settings has no replay in torch."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Call:
     """One node of a graph.
 
     Attributes:
-        kind: the operator.
-        settings: its attributes.
-        constants: of its inputs, those that do not depend on the images; None for the others and
-            for those that are left out.
-        present: which inputs are given.
+        kind: name of the operator.
+        settings: attributes by name.
+        constants: the value of each input that does not depend on the images; None for the other
+            inputs and for omitted ones.
+        present: whether each input is given.
     """
 
     kind: str
@@ -31,30 +31,42 @@ class Call:
     present: Sequence[bool]
 
     def constant(self, place: int) -> Tensor:
-        """An input that must not depend on the images."""
+        """The constant input number ``place``.
+
+        Raises:
+            Unknown: the input is omitted or depends on the images.
+        """
         found = self.constants[place] if place < len(self.constants) else None
         if found is None:
             raise Unknown(f"{self.kind} with a varying input {place}")
         return found
 
     def optional(self, place: int) -> Tensor | None:
-        """The same, where it may be left out."""
+        """The constant input number ``place``; None if it is omitted.
+
+        Raises:
+            Unknown: the input depends on the images.
+        """
         given = place < len(self.present) and self.present[place]
         return self.constant(place) if given else None
 
     def numbers(self, place: int) -> tuple[int, ...]:
-        """A constant input's whole numbers."""
+        """The elements of a constant integer input."""
         return tuple(int(n) for n in self.constant(place).flatten().tolist())
 
     def only(self, **allowed: object) -> None:
-        """Raise for settings with other values than these."""
+        """Check that each given setting has the one supported value.
+
+        Raises:
+            Unknown: a setting has another value.
+        """
         for name, value in allowed.items():
             if self.settings.get(name, value) != value:
                 raise Unknown(f"{self.kind} with {name}")
 
 
 class Apply(nn.Module):
-    """A function of some inputs and some constants, in the order in which a node lists them."""
+    """A function of inputs and constants, in the order in which the node lists them."""
 
     def __init__(self, function: Callable[..., Tensor], constants: Sequence[Tensor | None]) -> None:
         super().__init__()
@@ -64,7 +76,7 @@ class Apply(nn.Module):
             self.register_buffer(f"constant{place}", constant, persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """``function`` of the inputs in the places that no constant takes."""
+        """Apply the function; ``inputs`` fill the places that have no constant."""
         rest = iter(inputs)
         own = [getattr(self, f"constant{place}") for place in range(self.places)]
         return self.function(*(next(rest) if c is None else c for c in own))

@@ -1,10 +1,11 @@
-"""The weights of an ONNX graph in few bytes, by standard operators of small constants.
+"""Shrink the weights of an ONNX graph: rebuild them from small constants by standard operators.
 
     t = Gather(book, codes)                                   few distinct values
     t = Reshape(ScatterElements(0, CumSum(gaps), values))     few non-zeros
 
-Each tensor takes the form whose serialised length is least, its own floats among them. Everything
-is constant, so that a runtime folds it to dense weights when it loads the file; equal to the bit.
+Each tensor takes the form with the least serialised length; its plain floats are one of the forms.
+Everything is constant, so a runtime folds it to the dense weights, bit-exactly, when it loads the
+file.
 """
 
 from __future__ import annotations
@@ -22,37 +23,47 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[Any]
 
 _FEWEST = 16
-"""Weights of a tensor for which another form may pay."""
+"""Smallest tensor for which other forms are tried, in weights."""
 _ZERO, _AXIS = "~zero", "~axis"
 _GAP_BITS = (4, 8, 16)
 
 
 @dataclass
 class Names:
-    """Short names for new values, which no value of a graph from the exporter has."""
+    """Short names for new values; the exporter never uses such names."""
 
     count: int = 0
 
     def fresh(self) -> str:
-        """The next one."""
+        """The next name."""
         self.count += 1
         return f"~{self.count}"
 
 
 @dataclass
 class Recipe:
-    """Constants and the nodes that make one tensor of them.
+    """Constants, and the nodes that compute one tensor from them.
 
     Attributes:
-        part: both, as a graph of their own: its serialised length is what they take in a file.
-        names: of new values.
+        part: both as a separate graph, whose serialised length is their size in the file.
+        names: source of names for new values.
     """
 
     part: GraphProto
     names: Names = field(default_factory=Names)
 
     def node(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """One operator more; the name of its result."""
+        """Append an operator.
+
+        Args:
+            kind: name of the operator.
+            inputs: names of its inputs.
+            output: name of its result; empty for a fresh one.
+            **attributes: attributes of the operator.
+
+        Returns:
+            the name of the result.
+        """
         from onnx import helper
 
         output = output or self.names.fresh()
@@ -60,7 +71,7 @@ class Recipe:
         return output
 
     def constant(self, array: Array, name: str = "") -> str:
-        """One constant more; its name."""
+        """Append a constant and return its name; an empty ``name`` means a fresh one."""
         from onnx import numpy_helper
 
         name = name or self.names.fresh()
@@ -68,7 +79,13 @@ class Recipe:
         return name
 
     def whole(self, numbers: Array, shape: Sequence[int], bits: int) -> str:
-        """Whole numbers below ``2^bits`` (4, 8 or 16), as int32 once the graph has run."""
+        """Append integers in few bits, cast to int32 by the graph, and return the result's name.
+
+        Args:
+            numbers: integers from 0 to ``2^bits − 1``, (count,).
+            shape: shape of the result.
+            bits: 4, 8 or 16.
+        """
         from onnx import TensorProto
 
         if bits > 4:
@@ -85,7 +102,7 @@ class Recipe:
         return self.node("Cast", [name], to=TensorProto.INT32)
 
     def floats(self, values: Array, output: str = "") -> str:
-        """Floats, in half precision where that is exact and shorter."""
+        """Append floats, in half precision if that is exact; return the name of the result."""
         from onnx import TensorProto
 
         half = _half(values)
@@ -95,7 +112,7 @@ class Recipe:
 
 
 def compact(model: ModelProto) -> None:
-    """Give every float32 initializer of ``model`` its shortest form, in place."""
+    """Replace every float32 initializer of ``model`` by its shortest form, in place."""
     from onnx import TensorProto
 
     graph, names = model.graph, Names()
@@ -115,7 +132,7 @@ def _may_shrink(tensor: Any, kind: int) -> bool:
 
 
 def _shared(used: set[str]) -> list[Any]:
-    """The constants that all recipes share, as far as they are used."""
+    """The constants common to all recipes, if they are used."""
     from onnx import numpy_helper
 
     every = {_ZERO: np.float32(0), _AXIS: np.int32(0)}
@@ -141,7 +158,7 @@ def _shortest(tensor: Any, names: Names) -> GraphProto:
 
 
 def _recipes(dense: Array, name: str, count: int) -> Iterator[Recipe]:
-    """Every other form of one tensor; what is stored are bit patterns, so -0 is a value."""
+    """The other forms of one tensor; they store bit patterns, so -0 counts as a value."""
     from onnx import GraphProto
 
     flat = dense.ravel()
@@ -151,7 +168,7 @@ def _recipes(dense: Array, name: str, count: int) -> Iterator[Recipe]:
         recipe.floats(dense, name)
         yield recipe
     places = bits.nonzero()[0]
-    negative_zero = (bits == np.int32(-(1 << 31))).any()  # which 0 + (-0) would lose
+    negative_zero = (bits == np.int32(-(1 << 31))).any()  # 0 + (-0) would lose its sign
     for gap_bits in _GAP_BITS if len(places) and not negative_zero else ():
         yield _sparse(flat[places], places, dense.shape, gap_bits, name, Names(count))
     coded = _coded(Recipe(GraphProto(), Names(count)), flat, dense.shape, name)
@@ -160,7 +177,7 @@ def _recipes(dense: Array, name: str, count: int) -> Iterator[Recipe]:
 
 
 def _coded(recipe: Recipe, values: Array, shape: Sequence[int], output: str) -> Recipe | None:
-    """``book[codes]``; None where there are too many different values."""
+    """The form ``book[codes]``; None if there are too many distinct values."""
     book, codes = np.unique(values.view(np.int32), return_inverse=True)
     bits = next((b for b in _GAP_BITS if len(book) <= 1 << b), None)
     if bits is None:
@@ -173,7 +190,7 @@ def _coded(recipe: Recipe, values: Array, shape: Sequence[int], output: str) -> 
 def _sparse(
     values: Array, places: Array, shape: Sequence[int], bits: int, output: str, names: Names
 ) -> Recipe:
-    """``0 + Σ values at CumSum(gaps)``: the largest gap stands for a step without a value."""
+    """The form ``0 + Σ values at CumSum(gaps)``; the largest gap is a step without a value."""
     from onnx import GraphProto
 
     recipe = Recipe(GraphProto(), names)
@@ -182,7 +199,7 @@ def _sparse(
     where = recipe.node("CumSum", [steps, _AXIS])
     escaped = gaps == (1 << bits) - 1
     filled = np.zeros(len(gaps), np.float32)
-    filled[:] = values[0]  # no code of its own for what is masked anyway
+    filled[:] = values[0]  # masked entries need no code of their own
     filled[~escaped] = values
     found = recipe.names.fresh()
     if _coded(recipe, filled, gaps.shape, found) is None:
@@ -192,14 +209,14 @@ def _sparse(
     size = recipe.constant(np.array([np.prod(shape, dtype=np.int64)], np.int64))
     zeros = recipe.node("ConstantOfShape", [size])
     dims = recipe.constant(np.array(shape, np.int64))
-    # escapes may land on the place of a value: they add zero to it
+    # an escape may land on a value; it adds zero there
     flat = recipe.node("ScatterElements", [zeros, where, found], reduction="add")
     recipe.node("Reshape", [flat, dims], output)
     return recipe
 
 
 def _gaps(places: Array, most: int) -> Array:
-    """Steps from each place to the next; ``most`` is a step of that length to no place."""
+    """Steps from each place to the next; ``most`` is a step of that length without a value."""
     whole, rest = np.divmod(np.diff(places, prepend=0), most)
     gaps = np.full(len(places) + int(whole.sum()), most)
     gaps[np.cumsum(whole + 1) - 1] = rest
@@ -207,7 +224,7 @@ def _gaps(places: Array, most: int) -> Array:
 
 
 def _half(values: Array) -> Array | None:
-    """The same numbers in half precision, where that is exact."""
+    """The values in half precision, if that is exact; else None."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     return (

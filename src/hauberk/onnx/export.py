@@ -1,9 +1,9 @@
-"""A torch network as an ONNX graph: ``images`` (batch, …) to ``logits`` (batch, class).
+"""Export a torch network as an ONNX graph: ``images`` (batch, …) to ``logits`` (batch, class).
 
-Float32, weights inside, standard operators only, any batch size. PyTorch's exporter does the work
-(torch.export, then onnxscript). Batch-norm stands after its convolution, whose weights are then
-those of the artifact, or is folded into it. What the exporter notes for debugging, such as stack
-traces with paths of this machine, is left out: equal networks give equal graphs.
+The graph is float32, contains its weights, uses standard operators only and takes any batch size.
+PyTorch's exporter produces it (torch.export, then onnxscript). Batch-norm is either kept after its
+convolution, so that the weights are those of the artifact, or folded into it. Debugging metadata,
+such as stack traces with local paths, are removed: equal networks give equal graphs.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 _OPSET = 21
-"""The first that knows whole numbers of four bits."""
+"""The first opset with 4-bit integers."""
 _KEPT = "hauberk.kept"
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = False) -> ModelProto:
-    """The ONNX graph of ``model`` in eval mode, on the CPU; the model is left untouched.
+    """The ONNX graph of ``model`` in eval mode; the model is not modified.
 
     Args:
-        model: to logits (batch, class).
-        input_shape: of one input: (channel, height, width).
-        fold: whether batch-norm is folded into the weights before it; a runtime does so anyway.
+        model: network from images to logits (batch, class).
+        input_shape: shape of one input, (channel, height, width).
+        fold: whether to fold batch-norm into the preceding weights, as a runtime does on loading.
 
     Raises:
-        ValueError: the extra ``hauberk[onnx]`` is missing, or the network cannot be exported.
+        ValueError: ``hauberk[onnx]`` is not installed, or the network cannot be exported.
     """
     need("onnx", "onnx", "onnxscript", "onnxruntime")
     plain = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
@@ -58,17 +58,17 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = False)
                 optimize=False,
             )
             graph = _simplified(program.model_proto, fold)
-    except Exception as error:  # the exporter lets through whatever its libraries raise
+    except Exception as error:  # the exporter and its libraries raise errors of many classes
         raise ValueError(
             f"The network cannot be written as ONNX ({gist(_first(error))}); "
-            "give one without branches on values, of operations that torch.onnx.export knows."
+            "give one that torch.onnx.export supports, without data-dependent branches."
         ) from error
     _tidy(graph)
     return graph
 
 
 def _simplified(model: ModelProto, fold: bool) -> ModelProto:
-    """Fold constants; batch-norm is renamed meanwhile, unless it is to be folded, too."""
+    """Fold constants; to keep batch-norm, rename it so that the optimiser skips it."""
     from onnxscript import optimizer
 
     if not fold:
@@ -89,7 +89,7 @@ def _rename(model: ModelProto, kind: str, before: str, after: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing that the exporter prints, logs or warns of reaches the terminal."""
+    """Suppress what the exporter prints, logs and warns about."""
     before = logging.root.manager.disable
     heard = io.StringIO()
     logging.disable(logging.CRITICAL)
@@ -111,10 +111,10 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _tidy(model: ModelProto) -> None:
-    """Name the maker; drop stack traces and the like."""
+    """Set the producer, and remove stack traces and other debugging metadata."""
     model.producer_name, model.producer_version = "hauberk", version("hauberk")
     graph = model.graph
-    graph.ClearField("value_info")  # a reader infers it
+    graph.ClearField("value_info")  # readers infer it
     parts = (model, graph, *graph.node, *graph.input, *graph.output)
     for part in (*parts, *graph.initializer):
         part.ClearField("metadata_props")

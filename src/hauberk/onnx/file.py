@@ -1,10 +1,10 @@
-"""The network as a small ONNX file, whose metadata say what it was made from.
+"""An exported ONNX file: compact weights, and the description of the network as metadata.
 
-    content = graph with compact weights + metadata { hauberk.*: what the .hbk's header says }
+    content = graph with compact weights + metadata { hauberk.*: the facts of the .hbk's header }
 
-ONNX Runtime computes the logits; `OnnxFile.twin` replays the same graph in torch, whose gradients
-an attack needs. Every byte is under the checksum. A reader takes nothing on trust: one parse, no
-external data, no operators but the standard ones, no control flow.
+ONNX Runtime computes the logits. `OnnxFile.twin` replays the same graph in torch to give attacks
+gradients. The checksum covers every byte. A reader trusts nothing: it parses once and refuses
+external data, non-standard operators and control flow.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ VERSION = "2"
 _PREFIX = "hauberk."
 _CHECKSUM = f"{_PREFIX}checksum"
 _BLANK = "0" * 32
-_LARGEST_FILE = (1 << 31) - 1  # no protobuf is larger
+_LARGEST_FILE = (1 << 31) - 1  # protobuf's limit
 _TOLERANCE = 1e-5
-"""Largest difference from torch's logits, over the largest of them."""
+"""Tolerance for the difference from torch's logits, relative to the largest logit."""
 _EXPORTED = "The exported network"
 _BATCH = 250
-"""Calibration images at a time."""
+"""Calibration images in a batch."""
 _OURS = "give an .onnx file that hauberk export wrote"
 
 
@@ -56,9 +56,9 @@ class OnnxFile:
 
     Attributes:
         content: the whole file.
-        about: what the artifact that it was made from says of the network; ``dense_bytes`` always.
+        about: the artifact's description of the network, always with ``dense_bytes``.
         opset: version of the standard operators.
-        outputs: of the graph, for each image.
+        outputs: number of logits for each image.
         int8: whether it computes in eight bits.
     """
 
@@ -70,17 +70,17 @@ class OnnxFile:
 
     @classmethod
     def encode(cls, artifact: Artifact, model: nn.Module) -> OnnxFile:
-        """The network of ``artifact`` as ONNX: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
+        """Export a network as ONNX, so that ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
 
-        The bound is checked in ONNX Runtime on random inputs, at batch 1 and 7.
+        The bound is checked in ONNX Runtime on random inputs with batch sizes 1 and 7.
 
         Args:
-            artifact: what the file says of the network, the shape of its input above all.
-            model: what it decodes to; it is left untouched.
+            artifact: the compressed file, for its description of the network.
+            model: the network decoded from it; it is not modified.
 
         Raises:
-            ValueError: the extra is missing, the network cannot be exported, or computes something
-                else in ONNX Runtime.
+            ValueError: ``hauberk[onnx]`` is not installed, the network cannot be exported, or its
+                logits differ in ONNX Runtime.
         """
         _fits(model)
         graph = trace(model, artifact.about.input_shape)
@@ -90,20 +90,20 @@ class OnnxFile:
 
     @classmethod
     def encode_int8(cls, artifact: Artifact, model: nn.Module, images: Images) -> OnnxFile:
-        """The network of ``artifact`` in eight bits (see `hauberk.onnx.int8`).
+        """Export a network in eight bits (see `hauberk.onnx.int8`).
 
-        ONNX Runtime must agree with the graph's own torch form on the images: logits to one step of
-        eight bits, the same answer on 99.9% of them.
+        The file is checked on the images: ONNX Runtime and the replay in torch must agree on the
+        logits to one 8-bit step, and on 99.9% of the predictions.
 
         Args:
-            artifact: what the file says of the network, the shape of its input above all.
-            model: what it decodes to; it is left untouched.
-            images: of the training split, some hundreds, in [0, 1], by which the ranges of the
-                activations are chosen.
+            artifact: the compressed file, for its description of the network.
+            model: the network decoded from it; it is not modified.
+            images: a few hundred training images, (count, channel, height, width), in [0, 1], that
+                calibrate the ranges of the activations.
 
         Raises:
-            ValueError: the extra is missing, the network cannot be exported, or computes something
-                else in ONNX Runtime.
+            ValueError: the images have another shape, ``hauberk[onnx]`` is not installed, the
+                network cannot be exported, or ONNX Runtime disagrees with the replay.
         """
         _fits(model)
         if len(images) == 0 or tuple(images.shape[1:]) != artifact.about.input_shape:
@@ -124,7 +124,7 @@ class OnnxFile:
 
     @classmethod
     def _signed(cls, graph: ModelProto, artifact: Artifact) -> OnnxFile:
-        """``graph`` with compact weights, and the network's description in its metadata."""
+        """The file of ``graph``, with compact weights and the network's description."""
         about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
         _refuse(complaint(graph, about.input_shape))
         compact(graph)
@@ -133,15 +133,16 @@ class OnnxFile:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "The file") -> OnnxFile:
-        """The ONNX file whose bytes are ``content``; ``name`` stands in errors.
+        """The ONNX file with the bytes ``content``; errors call it ``name``.
 
         Raises:
-            ArtifactError: empty, cut off, damaged, or not ours.
-            ValueError: the extra is missing.
+            ArtifactError: the file is empty, cut off, damaged, or not written by hauberk.
+            ValueError: ``hauberk[onnx]`` is not installed.
         """
         graph = parsed(content, name)
         every = {note.key: note.value for note in graph.metadata_props}
-        notes = {key: text for key, text in every.items() if isinstance(text, str)}  # else no UTF-8
+        # protobuf returns bytes for text that is not UTF-8
+        notes = {key: text for key, text in every.items() if isinstance(text, str)}
         if _CHECKSUM not in notes:
             raise ArtifactError(f"{name} was not written by hauberk; {_OURS}.")
         if notes[_CHECKSUM] != _digest(content, notes[_CHECKSUM]):
@@ -157,13 +158,13 @@ class OnnxFile:
         """The ONNX file at ``path``.
 
         Raises:
-            ArtifactError: empty, cut off, damaged, or not ours.
+            ArtifactError: the file is empty, cut off, damaged, or not written by hauberk.
             OSError: it is missing, cannot be read, or is too large.
         """
         return cls.from_bytes(content_of(Path(path)), str(path))
 
     def save(self, path: str | Path) -> None:
-        """Put the file at ``path``, whole or not at all.
+        """Write the file to ``path`` atomically.
 
         Raises:
             OSError: the folder cannot be written or the disk is full.
@@ -171,10 +172,10 @@ class OnnxFile:
         files.write(Path(path), self.content)
 
     def twin(self, name: str = "The file") -> Replay:
-        """The same graph in torch, with gradients, in eval mode; ``name`` stands in errors.
+        """The same graph in torch, with gradients, in eval mode; errors call the file ``name``.
 
         Raises:
-            ArtifactError: an operator that is not known here, or weights that are no numbers.
+            ArtifactError: an operator is not supported, or weights are NaN or infinite.
         """
         try:
             twin = Replay(parsed(self.content, name)).eval()
@@ -186,17 +187,17 @@ class OnnxFile:
 
     @property
     def dense_bytes(self) -> int:
-        """Bytes of the dense net in float32."""
+        """Bytes of the dense net in float32, from the header."""
         assert self.about.dense_bytes is not None
         return self.about.dense_bytes
 
     @property
     def nbytes(self) -> int:
-        """The file's size."""
+        """The file's size in bytes."""
         return len(self.content)
 
     def json(self) -> dict[str, Any]:
-        """``{"bytes", "dense_bytes", "opset", "computes", "inputs", "outputs"}``."""
+        """Sizes, opset, number type, inputs and outputs, for JSON."""
         image, logits = [BATCH, *self.about.input_shape], [BATCH, self.outputs]
         return {
             "bytes": self.nbytes,
@@ -212,13 +213,13 @@ def _fits(model: nn.Module) -> None:
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
     if size > _LARGEST_FILE:
         raise ValueError(
-            f"The network takes {size:,} bytes as one ONNX file, which may have "
-            f"{_LARGEST_FILE:,}; ship the .hbk."
+            f"The network takes {size:,} bytes as an ONNX file, and the limit is "
+            f"{_LARGEST_FILE:,}; use the .hbk file."
         )
 
 
 def content_of(path: Path) -> bytes:
-    """All of an ``.onnx`` file.
+    """The bytes of an ``.onnx`` file.
 
     Raises:
         OSError: it is missing, cannot be read, or is too large.
@@ -227,10 +228,10 @@ def content_of(path: Path) -> bytes:
 
 
 def is_ours(content: bytes, name: str) -> bool:
-    """Whether hauberk wrote a file, as its metadata say.
+    """Whether a file's metadata state that hauberk wrote it; errors call the file ``name``.
 
     Raises:
-        ArtifactError: no ONNX file, or a damaged one; ``name`` stands in the message.
+        ArtifactError: the file is not an ONNX file, or is damaged.
     """
     return any(note.key == _CHECKSUM for note in parsed(content, name).metadata_props)
 
@@ -244,11 +245,11 @@ def _refuse(fault: str | None) -> None:
 
 
 def parsed(content: bytes, name: str) -> ModelProto:
-    """The model that a file's bytes are; ``name`` stands in errors.
+    """Parse the bytes of a file; errors call it ``name``.
 
     Raises:
-        ArtifactError: no ONNX file, or a damaged one.
-        ValueError: the extra is missing.
+        ArtifactError: the file is not an ONNX file, or is damaged.
+        ValueError: ``hauberk[onnx]`` is not installed.
     """
     need("onnx", "onnx", "onnxruntime")
     from google.protobuf.message import DecodeError
@@ -258,16 +259,18 @@ def parsed(content: bytes, name: str) -> ModelProto:
     try:
         graph: ModelProto = ModelProto.FromString(content)
     except DecodeError:
-        raise ArtifactError(f"{name} is no ONNX file, or a damaged one; give another.") from None
+        raise ArtifactError(
+            f"{name} is damaged or not an ONNX file; get a fresh copy of it."
+        ) from None
     return graph
 
 
 def _strange(graph: ModelProto) -> str | None:
-    """The reason why a graph cannot be replayed in torch, and so not attacked white-box."""
+    """Why a graph has no replay in torch, and so no gradients for attacks; None if it has one."""
     try:
         Replay(graph)
     except Unknown as error:
-        return f"uses the operator {error}, whose gradient is not known here"
+        return f"uses the operator {error}, which has no replay in torch"
     return None
 
 
@@ -275,8 +278,8 @@ def _about(notes: dict[str, str], name: str) -> About:
     version = notes.get(f"{_PREFIX}version")
     if version != VERSION:
         raise ArtifactError(
-            f"{name} has format version {version!r}, and this hauberk reads {VERSION!r}; export "
-            "it again."
+            f"{name} has format version {version!r}, and this hauberk reads {VERSION!r} only; "
+            "export it again."
         )
     try:
         about = format.about_of({key.removeprefix(_PREFIX): text for key, text in notes.items()})
@@ -288,7 +291,7 @@ def _about(notes: dict[str, str], name: str) -> About:
 
 
 def _sign(graph: ModelProto, about: About) -> bytes:
-    """The graph's bytes, with its description and a checksum of everything as metadata."""
+    """The bytes of ``graph`` with its description and a checksum of every byte as metadata."""
     notes = {"version": VERSION, **format.facts(about), "checksum": _BLANK}
     for key, value in notes.items():
         graph.metadata_props.add(key=_PREFIX + key, value=value)
@@ -297,13 +300,13 @@ def _sign(graph: ModelProto, about: About) -> bytes:
 
 
 def _digest(content: bytes, claimed: str) -> str:
-    """The checksum of ``content``, once the ``claimed`` one is blank."""
+    """The checksum of ``content`` with the ``claimed`` one blanked out."""
     blank = content.replace(_mark(claimed), _mark(_BLANK), 1)
     return hashlib.blake2b(blank, digest_size=len(_BLANK) // 2).hexdigest()
 
 
 def _mark(digest: str) -> bytes:
-    """A protobuf's key and value: where the checksum stands."""
+    """The checksum's key and value as protobuf serialises them."""
     return _CHECKSUM.encode() + bytes([0x12, len(_BLANK)]) + digest.encode()
 
 
@@ -316,6 +319,6 @@ def _compare(session: Session, model: nn.Module, input_shape: tuple[int, ...]) -
         apart = (want - have).abs().max() if want.shape == have.shape else torch.inf
         if not apart <= _TOLERANCE * want.abs().max():
             raise ValueError(
-                "The exported network computes other logits in ONNX Runtime than in torch, by more "
-                f"than {_TOLERANCE:g} of the largest, so nothing was written; ship the .hbk."
+                "The exported network computes different logits in ONNX Runtime and in torch, by "
+                f"more than {_TOLERANCE:g} of the largest; nothing was written: use the .hbk file."
             )

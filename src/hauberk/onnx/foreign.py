@@ -1,7 +1,7 @@
-"""An ONNX classifier that anyone exported: no metadata of hauberk's, other names, perhaps batch 1.
+"""An ONNX classifier from another exporter: no hauberk metadata, any names, perhaps batch size 1.
 
-ONNX Runtime decides the answers. The input shape is read from the graph. Where every operator has a
-replay in torch, attacks get gradients from it; `ForeignFile.replay` says why not otherwise.
+ONNX Runtime computes the logits. The input shape is read from the graph. If every operator has a
+replay in torch, attacks take gradients from it; otherwise `ForeignFile.replay` gives the reason.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 _FLOAT = 1
 _WEIGHTS = (1, 2, 3, 10, 11, 16, 21, 22)
-"""ONNX's numbers of the types that weights have: floats, and whole numbers of 8 and of 4 bits."""
+"""ONNX's type codes for weights: floats, and integers of 8 and 4 bits."""
 _ADVICE = "export it with one float32 input (batch × channel × height × width) and one output"
 
 
 class OneByOne(nn.Module):
-    """A network whose graph takes exactly one image at a time, for batches of any size."""
+    """A wrapper for batches of any size around a graph with a fixed batch size of 1."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -48,11 +48,11 @@ class ForeignFile:
 
     Attributes:
         content: the whole file.
-        name: of the file, for errors.
-        input_shape: of one image: (channel, height, width).
-        single: whether the graph takes exactly one image at a time.
+        name: subject of errors, such as the file's path.
+        input_shape: shape of one image, (channel, height, width).
+        single: whether the graph has a fixed batch size of 1.
         int8: whether the graph rounds its activations.
-        dense_bytes: of its weights in float32.
+        dense_bytes: bytes of the weights in float32.
     """
 
     content: bytes = field(repr=False)
@@ -64,16 +64,16 @@ class ForeignFile:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "The file") -> ForeignFile:
-        """Read a graph and check it; nothing in it is run.
+        """Read and check a graph without running it.
 
         Args:
-            content: of the file.
-            name: of the file, for errors.
+            content: the whole file.
+            name: subject of errors, such as the file's path.
 
         Raises:
-            ArtifactError: no ONNX file, a graph that is no image classifier, or one that might run
-                code, read other files or take unbounded time or memory.
-            ValueError: ``hauberk[onnx]`` is missing.
+            ArtifactError: the file is not an ONNX file, the graph is not an image classifier, or
+                it could run code, read other files, or take unbounded time or memory.
+            ValueError: ``hauberk[onnx]`` is not installed.
         """
         graph = parsed(content, name)
         _forget_unused_domains(graph)
@@ -82,7 +82,7 @@ class ForeignFile:
             raise ArtifactError(f"{name} {fault}; {_ADVICE}.")
         dims = inputs_of(graph)[0].type.tensor_type.shape.dim
         single = dims[0].dim_value == 1
-        dims[0].dim_value = 1  # values then have a known size, that for one image
+        dims[0].dim_value = 1  # gives every value a known size, that for one image
         fault = refused(graph)
         if fault:
             raise ArtifactError(f"{name} {fault}; {_ADVICE}.")
@@ -90,10 +90,10 @@ class ForeignFile:
         return cls(content, name, shape, single, rounds(graph), _dense_bytes(graph))
 
     def session(self) -> Session:
-        """The graph in ONNX Runtime, tried on blank images.
+        """The graph in ONNX Runtime, tested on two blank images.
 
         Raises:
-            ValueError: the runtime refuses it, or it gives no row of logits for each image.
+            ValueError: the runtime refuses it, or it does not give a row of logits for each image.
         """
         session = Session(self.content, name=self.name, single=self.single)
         session(torch.zeros(2, *self.input_shape))
@@ -117,14 +117,14 @@ class ForeignFile:
 
 
 def _forget_unused_domains(graph: ModelProto) -> None:
-    """Drop imports of operator sets that no node uses: exporters leave their own behind."""
+    """Remove imports of unused operator sets; exporters leave their own behind."""
     used = {node.domain for node in graph.graph.node} | {"", "ai.onnx"}
     for known in [known for known in graph.opset_import if known.domain not in used]:
         graph.opset_import.remove(known)
 
 
 def _ports_fault(graph: ModelProto) -> str | None:
-    """Why a graph is no classifier of images of one size."""
+    """Why a graph is not a classifier of images of one size; None if it is."""
     inputs, outputs = inputs_of(graph), list(graph.graph.output)
     if len(inputs) != 1 or len(outputs) != 1:
         return f"has {len(inputs)} inputs and {len(outputs)} outputs"
@@ -137,7 +137,7 @@ def _ports_fault(graph: ModelProto) -> str | None:
 
 
 def _dense_bytes(graph: ModelProto) -> int:
-    """Bytes of the constants that can be weights, as float32."""
+    """Bytes in float32 of the constants that can be weights."""
     attributes = (a.t for node in graph.graph.node for a in node.attribute if a.HasField("t"))
     tensors: tuple[TensorProto, ...] = (*graph.graph.initializer, *attributes)
     return sum(4 * math.prod(map(int, t.dims)) for t in tensors if t.data_type in _WEIGHTS)

@@ -1,6 +1,6 @@
-"""Guards for ONNX graphs: no code, no loops, no other files, no value too large for memory.
+"""Guards for untrusted ONNX graphs: no code, no loops, no other files, no oversized values.
 
-A graph may come from anyone. Each guard returns the end of an error message, or None.
+Each guard returns the predicate of an error message ("holds branches or loops"), or None.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 _LARGEST_VALUE = 1 << 28
-"""Numbers in one value of a graph, for one image: a gigabyte of float32."""
+"""Limit on the elements of one value for one image: 1 GiB of float32."""
 
 
 def complaint(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
-    """A difference between ``model`` and the graphs of `hauberk.onnx.export.trace`, or ``None``.
+    """The first difference from a graph of `hauberk.onnx.export.trace`; None if there is none.
 
     Args:
-        model: a parsed ONNX model, from anyone.
-        input_shape: of one input: (channel, height, width).
+        model: a parsed, untrusted ONNX model.
+        input_shape: shape of one input, (channel, height, width).
     """
     return unsafe(model) or _ports(model, input_shape) or refused(model)
 
 
 def unsafe(model: ModelProto) -> str | None:
-    """Why a graph may not be run: foreign code, unbounded work, files besides its own."""
+    """Why a graph must not be run (custom code, unbounded work, other files); None if it may."""
     return _operators(model) or _tensors(model)
 
 
 def facts(model: ModelProto) -> tuple[int, int, bool]:
-    """Operator version, outputs, and whether it rounds, of a graph without complaint."""
+    """Opset, number of outputs, and `rounds`, of a graph without complaint."""
     logits = model.graph.output[0].type.tensor_type
     return model.opset_import[0].version, logits.shape.dim[1].dim_value, rounds(model)
 
 
 def rounds(model: ModelProto) -> bool:
-    """Whether a graph rounds its activations to whole numbers."""
+    """Whether a graph quantises its activations to integers."""
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
@@ -74,7 +74,7 @@ def _ports(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
 
 
 def _port(port: ValueInfoProto) -> tuple[str | int, ...]:
-    """A float32 port's name and sizes; its name alone, where it is anything else."""
+    """Name and sizes of a float32 input or output; only the name for another type."""
     tensor = port.type.tensor_type
     if tensor.elem_type != 1:
         return (port.name,)
@@ -82,7 +82,7 @@ def _port(port: ValueInfoProto) -> tuple[str | int, ...]:
 
 
 def refused(model: ModelProto) -> str | None:
-    """Why the ONNX checker refuses a graph, or that one of its values is too large."""
+    """Why the ONNX checker refuses a graph, or that a value is too large; None if neither."""
     from onnx import checker, shape_inference
 
     try:
@@ -90,13 +90,13 @@ def refused(model: ModelProto) -> str | None:
         inferred = shape_inference.infer_shapes(model, data_prop=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         return f"is refused by the ONNX checker ({gist(error)})"
-    except UnicodeDecodeError:  # its sentence quotes a name that is no text
+    except UnicodeDecodeError:  # its message quotes a name that is not UTF-8
         return "is refused by the ONNX checker"
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    return None if all(map(_plausible, values)) else "asks for too much memory"
+    return None if all(map(_plausible, values)) else "needs too much memory"
 
 
 def _plausible(value: ValueInfoProto) -> bool:
-    """Whether an honest network might hold a value of this size; unknown sizes count as 1."""
+    """Whether a value has a plausible size; unknown dimensions count as 1."""
     sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     return min(sizes, default=0) >= 0 and math.prod(n or 1 for n in sizes) <= _LARGEST_VALUE

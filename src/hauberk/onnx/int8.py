@@ -1,12 +1,15 @@
-"""An ONNX graph in eight bits: ``x ≈ s (q − z)`` around every product and sum of activations.
+"""Quantise an ONNX graph to eight bits: ``x ≈ s (q − z)`` around products and sums of activations.
 
-    weights      q = round(w / s_row) in ±127, z = 0, s that of `hauberk.constraints.UniformGrid`
-    biases       32 bits, s = s_x s_row
-    activations  q = clamp(round(x / s) + z, 0, 255), the range seen on calibration images, with 0
+    weights      q = round(w / s_row) in ±127, z = 0, s from `hauberk.constraints.UniformGrid`
+    biases       q of 32 bits, z = 0, s = s_x s_row
+    activations  q = clamp(round(x / s) + z, 0, 255), s and z from the range on calibration images,
+                 extended to 0
 
-Source: Jacob et al. (2018), arXiv 1712.05877, in ONNX's QDQ form: QuantizeLinear and
-DequantizeLinear around float operators, which a runtime turns into integer ones. The weights' whole
-numbers are constants that `hauberk.onnx.compact` makes small. The logits stay floats.
+The graph is in ONNX's QDQ form: QuantizeLinear and DequantizeLinear around float operators, which a
+runtime replaces by integer ones. The weights' integers are constants that `hauberk.onnx.compact`
+shrinks. The logits stay floats.
+
+Source: Jacob et al. (2018), arXiv 1712.05877.
 """
 
 from __future__ import annotations
@@ -36,13 +39,13 @@ _LARGEST_BIAS = 1 << 30
 
 
 def ranges(model: ModelProto, batches: Iterable[Images]) -> dict[str, Range]:
-    """Least and largest value, 0 among them, of every activation that `quantize` rounds.
+    """The range, extended to 0, of every activation that `quantize` rounds, by name.
 
-    The images themselves have the range [0, 1].
+    The range of the images is [0, 1].
 
     Args:
         model: a float32 graph.
-        batches: calibration images, in [0, 1].
+        batches: calibration images, (batch, channel, height, width), in [0, 1].
     """
     wanted, replay = set(_rounded(model)), Replay(model)
     seen: dict[str, Range] = dict.fromkeys(wanted, (0.0, 0.0))
@@ -63,16 +66,16 @@ def quantize(model: ModelProto, seen: Mapping[str, Range]) -> None:
 
     Args:
         model: a float32 graph, batch-norm folded.
-        seen: what `ranges` found.
+        seen: the ranges of its activations, from `ranges`.
 
     Raises:
-        ValueError: it has no layer whose weights are constants.
+        ValueError: no layer has constant weights.
     """
     tensors = {t.name: t for t in model.graph.initializer}
     work = _Work(tensors)
     rounded = set(_rounded(model))
     if not any(_weighted(node, tensors) for node in model.graph.node):
-        raise ValueError("The network has no layer to put in eight bits; export it as onnx.")
+        raise ValueError("The network has no layer to quantise to eight bits; export it as onnx.")
     if INPUT in rounded:
         work.activation(INPUT, seen[INPUT])
     for node in model.graph.node:
@@ -94,11 +97,11 @@ class _Work:
     """The graph under construction.
 
     Attributes:
-        tensors: the constants of the float32 graph.
-        nodes: so far.
-        made: new constants.
-        scales: of activations.
-        count: weights rounded so far.
+        tensors: constants of the float32 graph, by name.
+        nodes: nodes so far.
+        made: new constants so far.
+        scales: scales of the activations, by name.
+        count: number of weights rounded so far.
     """
 
     tensors: Mapping[str, Any]
@@ -125,7 +128,12 @@ class _Work:
         return numpy_helper.to_array(self.tensors[name])
 
     def activation(self, name: str, seen: Range) -> None:
-        """Round a value: ``name`` becomes ``name~``."""
+        """Append the rounding of the activation ``name``; the rounded value is ``name~``.
+
+        Args:
+            name: name of the activation.
+            seen: its range.
+        """
         low, high = seen
         scale = np.float32((high - low) / 255 or 1.0)
         zero = np.uint8(np.clip(np.round(-low / float(scale)), 0, 255))
@@ -138,7 +146,16 @@ class _Work:
         self.node("DequantizeLinear", [f"{name}~whole", *levels], f"{name}~")
 
     def weight(self, name: str, least: Array, axis: int) -> tuple[str, Array]:
-        """Round a weight; its new name and the scales of its outputs, none below ``least``."""
+        """Append the rounding of a weight.
+
+        Args:
+            name: name of the weight.
+            least: lower bounds of the scales, (output,).
+            axis: axis of the outputs.
+
+        Returns:
+            the name of the rounded weight, and its scales (output,).
+        """
         self.count += 1
         label = f"{name}~{self.count}"
         rows = torch.from_numpy(np.moveaxis(self.array(name), axis, 0).copy())
@@ -154,13 +171,20 @@ class _Work:
         inputs = [
             whole_name,
             self.constant(scales, f"{label}scales"),
-            # ONNX Runtime multiplies matrices in integers only where the zeros are written down
+            # ONNX Runtime uses integer matrix products only if the zero points are explicit
             self.constant(np.zeros(len(scales), np.int8), f"{label}zeros"),
         ]
         return self.node("DequantizeLinear", inputs, label, axis=axis), scales
 
     def bias(self, name: str, x: str, weight: str, scales: Array) -> str:
-        """Round a bias to 32 bits of the scale of ``x`` times those of ``weight``."""
+        """Append the rounding of a bias to 32 bits, and return the new name.
+
+        Args:
+            name: name of the bias.
+            x: name of the layer's input, whose scale is a factor of the bias's scale.
+            weight: name of the rounded weight.
+            scales: scales of the weight, (output,), the other factor.
+        """
         label = f"{name}~{self.count}"
         both = self.scales[x] * scales
         values = np.broadcast_to(self.array(name).astype(np.float64), both.shape)
@@ -170,7 +194,7 @@ class _Work:
 
 
 def _rewire(node: NodeProto, work: _Work, rounded: set[str]) -> None:
-    """Let a node take rounded values in the place of floats."""
+    """Replace the float inputs of a node by rounded ones."""
     if _weighted(node, work.tensors):
         scale = work.scales[node.input[0]]
         axis = 0 if node.op_type == "Conv" or _transposed(node) else 1
@@ -192,7 +216,13 @@ def _transposed(node: NodeProto) -> bool:
 
 
 def _weighted(node: NodeProto, tensors: Mapping[str, Any], done: bool = False) -> bool:
-    """Whether a node multiplies a value with constants, or did before they were rounded."""
+    """Whether a node multiplies an activation by constants.
+
+    Args:
+        node: the node.
+        tensors: the constants of the float32 graph.
+        done: also accept constants that are already rounded.
+    """
     if node.op_type not in _WEIGHTED or node.input[0] in tensors:
         return False
     given = [name for name in node.input[1:] if name]
@@ -200,15 +230,15 @@ def _weighted(node: NodeProto, tensors: Mapping[str, Any], done: bool = False) -
 
 
 def _takes(node: NodeProto, tensors: Mapping[str, Any]) -> list[str]:
-    """The 8-bit inputs of a node that multiplies with no matrix."""
+    """The 8-bit inputs of a node without a matrix product."""
     if node.op_type == "Add" and not any(name in tensors for name in node.input):
         return list(node.input)
-    # the output of a product is rounded only if the next node takes 8 bits
+    # the output of a product is rounded only if the next node takes 8-bit inputs
     return [node.input[0]] if node.op_type == "BatchNormalization" else []
 
 
 def _rounded(model: ModelProto) -> Iterator[str]:
-    """The values that are rounded: the inputs of products, sums and batch-norms."""
+    """The activations to round: the inputs of products, sums and batch-norms."""
     tensors = {t.name: t for t in model.graph.initializer}
     for node in model.graph.node:
         if _weighted(node, tensors):

@@ -1,9 +1,11 @@
-"""ONNX's standard operators as torch modules; rounding passes gradients straight through.
+"""ONNX's standard operators as torch modules; rounding passes the gradient straight through.
 
-    y = op(x, constants),   ∂ round(x) / ∂x := 1,   ∂ clamp(x) / ∂x := 1 where a quantiser clamps
+    y = op(x, constants),   ∂ round(x) / ∂x := 1,   ∂ clamp(x) / ∂x := 1 in a quantiser
 
-Steps must not hide the gradient from an attack (Athalye, Carlini and Wagner 2018, arXiv 1802.00420,
-§4.1). An operator that is not in `MAKERS`, or a setting of it that is not handled, is `Unknown`.
+Rounding must not mask the gradient from an attack. An operator that is not in `MAKERS`, or a
+setting that is not handled, raises `Unknown`.
+
+Source: Athalye, Carlini and Wagner (2018), arXiv 1802.00420, §4.1.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ def _dequantize(q: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
 
 
 def _pads(call: Call, axes: int) -> list[int]:
-    """Padding as torch lists it: last axis first, begin and end."""
+    """Padding in torch's order: last axis first, begin before end."""
     if call.settings.get("auto_pad", "NOTSET") != "NOTSET":
         raise Unknown(f"{call.kind} with auto_pad")
     pads = call.settings.get("pads", [0] * (2 * axes))
     if len(pads) != 2 * axes or not all(0 <= n <= _LARGEST_PADDING for n in pads):
-        raise Unknown(f"{call.kind} with such padding")
+        raise Unknown(f"{call.kind} with unsupported padding")
     return [n for axis in reversed(range(axes)) for n in (pads[axis], pads[axes + axis])]
 
 
@@ -90,7 +92,7 @@ def _gemm(call: Call) -> nn.Module:
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     if weight.ndim != 2:
-        raise Unknown("a product with a constant that is no matrix")
+        raise Unknown("Gemm or MatMul with a constant that is not a matrix")
     layer = nn.Linear(weight.shape[1], len(weight), bias is not None, device="meta")
     return _filled(layer, weight, bias)
 
@@ -140,7 +142,7 @@ def _spatial_mean(x: Tensor) -> Tensor:
 
 
 def _axes(call: Call) -> tuple[int, ...]:
-    """The axes of a reduction: an attribute before opset 13 to 18, an input since then."""
+    """The axes of an operator: an attribute in old opsets, an input since opset 13 or 18."""
     if "axes" in call.settings:
         return tuple(int(axis) for axis in call.settings["axes"])
     return call.numbers(1) if len(call.present) > 1 and call.present[1] else ()
@@ -238,7 +240,7 @@ def _pad(call: Call) -> nn.Module:
     pads, value = call.numbers(1), call.optional(2)
     axes = len(pads) // 2
     if (len(call.present) > 3 and call.present[3]) or max(map(abs, pads)) > _LARGEST_PADDING:
-        raise Unknown("Pad with such padding")
+        raise Unknown("Pad with unsupported padding")
     turned = [n for axis in reversed(range(axes)) for n in (pads[axis], pads[axes + axis])]
     return Apply(partial(F.pad, pad=turned, value=0.0 if value is None else float(value)), [None])
 
@@ -260,7 +262,7 @@ def _quantizer(call: Call) -> nn.Module:
     scale, zero = _levels(call)
     ends = {torch.uint8: (0, 255), torch.int8: (-128, 127)}.get(call.constant(2).dtype)
     if ends is None:
-        raise Unknown("QuantizeLinear to other types than int8 and uint8")
+        raise Unknown("QuantizeLinear to a type other than int8 and uint8")
     function = partial(_quantize, low=ends[0], high=ends[1])
     return Apply(function, [None, scale, zero])
 
@@ -270,7 +272,7 @@ def _dequantizer(call: Call) -> nn.Module:
 
 
 def _levels(call: Call) -> tuple[Tensor, Tensor]:
-    """Scale and zero point, one number each."""
+    """Scale and zero point, as scalars."""
     scale, zero = call.constant(1), call.constant(2)
     if scale.numel() != 1 or zero.numel() != 1:
         raise Unknown(f"{call.kind} of an activation with several scales")

@@ -2,8 +2,8 @@
 
     values[out] = op(values[in], constants)   node by node
 
-Values that do not depend on the images are computed once, by ONNX Runtime: attacks see the weights
-that the runtime multiplies with, bit for bit.
+ONNX Runtime computes once the values that do not depend on the images, so the weights are
+bit-identical to those of the runtime.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Watch = Callable[[str, Tensor], None]
 
 
 class Replay(nn.Module):
-    """Logits of an ONNX graph, by torch; rounding passes gradients straight through."""
+    """An ONNX graph as a torch module; rounding passes gradients straight through."""
 
     def __init__(self, model: ModelProto) -> None:
-        """Read a graph with one input and one output that `hauberk.onnx.guards` accepts.
+        """Translate a graph with one input and one output that `hauberk.onnx.guards` accepts.
 
         Raises:
-            Unknown: an operator that has no replay here.
+            Unknown: an operator has no replay in torch.
             ValueError: ONNX Runtime cannot compute the constants.
         """
         super().__init__()
@@ -50,8 +50,9 @@ class Replay(nn.Module):
         """Logits (batch, class).
 
         Args:
-            x: images.
-            watch: called with each value that depends on them and its name in the graph.
+            x: images, (batch, channel, height, width), in [0, 1].
+            watch: called with the name and the value of each activation at its last use, the images
+                included.
         """
         values = {self.input: x}
         for step, inputs, output, dead in zip(
@@ -61,18 +62,18 @@ class Replay(nn.Module):
                 for name in dead:
                     watch(name, values[name])
             values[output] = step(*(values[name] for name in inputs))
-            for name in dead:  # no later node needs them: free the memory
+            for name in dead:  # no later node uses them: free the memory
                 del values[name]
         return values[self.output]
 
     def finite(self) -> bool:
-        """Whether all weights are numbers."""
+        """Whether all weights are finite."""
         held = (*self.parameters(), *self.buffers())
         return all(bool(torch.isfinite(tensor).all()) for tensor in held)
 
 
 def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
-    """The inputs of a graph; old files list their weights as inputs, too, which do not count."""
+    """The inputs of a graph, without the weights, which old files list as inputs too."""
     held = {tensor.name for tensor in model.graph.initializer}
     return [port for port in model.graph.input if port.name not in held]
 
@@ -87,7 +88,7 @@ def _live(model: ModelProto, source: str) -> Iterator[NodeProto]:
 
 
 def _constants(model: ModelProto, live: list[NodeProto], source: str) -> Mapping[str, Tensor]:
-    """The inputs of live nodes that no image changes."""
+    """The inputs of live nodes that do not depend on the images, by name."""
     made = {source} | {name for node in live for name in node.output}
     wanted = {name for node in live for name in node.input if name} - made
     return constants(model, sorted(wanted))

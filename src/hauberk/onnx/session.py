@@ -1,4 +1,4 @@
-"""An ONNX graph executed by ONNX Runtime on the CPU, as a module: ``x ↦ f(x)``."""
+"""A torch module that executes an ONNX graph in ONNX Runtime on the CPU: ``x ↦ f(x)``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _FATAL = 4
-"""ONNX Runtime's log level for messages that end the process; it is silent below."""
+"""ONNX Runtime's log level for fatal errors; lower levels stay silent."""
 
 
 class Session(nn.Module):
-    """Logits from ONNX Runtime; no gradient passes through.
+    """Logits from ONNX Runtime, without gradients.
 
-    Copies share the runtime's session, which nothing can change.
+    A deep copy is the same object, because the runtime's session is immutable.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class Session(nn.Module):
         """Load a graph with one input and one output.
 
         Args:
-            content: a serialised ONNX model with its weights inside.
-            name: of the file, for errors.
-            threads: of the CPU; ``None`` takes torch's own number.
-            single: whether the graph takes exactly one image at a time.
+            content: a serialised ONNX model that contains its weights.
+            name: subject of errors, such as the file's path.
+            threads: number of CPU threads; None means torch's number.
+            single: whether the graph has a fixed batch size of 1.
 
         Raises:
             ValueError: ONNX Runtime is not installed, or refuses the graph.
@@ -58,7 +58,7 @@ class Session(nn.Module):
         """Logits (batch, class), on the device of ``x``.
 
         Raises:
-            ValueError: the runtime fails, or does not give one row for each input.
+            ValueError: the runtime fails, or does not give one row of logits for each input.
         """
         if self.single and len(x) != 1:
             return torch.cat([self(image) for image in torch.split(x, 1)])
@@ -72,8 +72,8 @@ class Session(nn.Module):
             ) from error
         if logits.ndim != 2 or len(logits) != len(x):
             raise ValueError(
-                f"{self.name} gives an output of shape {logits.shape} for {len(x)} inputs, where "
-                "one row of logits for each is wanted; export it again."
+                f"{self.name} gives an output of shape {logits.shape} for {len(x)} inputs instead "
+                "of one row of logits for each; export it again."
             )
         return torch.from_numpy(logits).to(x.device)
 
@@ -88,20 +88,20 @@ def _opened(content: bytes, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads or torch.get_num_threads()
-    # idle threads would take cores from torch and from the other session of the comparison
+    # spinning threads would take cores from torch and from other sessions
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def constants(model: ModelProto, names: Sequence[str]) -> Mapping[str, Tensor]:
-    """The values of ``names`` in a graph, none of which depends on its input, by ONNX Runtime.
+    """Compute values of a graph that do not depend on its input, in ONNX Runtime.
 
     Args:
         model: the graph.
-        names: of initializers and of values that nodes compute from them.
+        names: names of initializers, and of values that nodes compute from them.
 
     Raises:
-        ValueError: the runtime refuses their part of the graph.
+        ValueError: the runtime refuses the nodes that compute the values.
     """
     from onnx import ModelProto, ValueInfoProto, numpy_helper
 
@@ -119,15 +119,15 @@ def constants(model: ModelProto, names: Sequence[str]) -> Mapping[str, Tensor]:
             arrays = _opened(part.SerializeToString(), None).run(made, {})
             found |= dict(zip(made, arrays, strict=True))
         return {name: torch.from_numpy(array.copy()) for name, array in found.items()}
-    except Exception as error:  # neither the runtime's errors nor onnx's have a common class
+    except Exception as error:  # the errors of the runtime and of onnx have no common class
         raise ValueError(
-            f"The weights are refused by ONNX Runtime ({gist(error)}); export the file again, or "
+            f"ONNX Runtime cannot compute the weights ({gist(error)}); export the file again, or "
             "update onnxruntime."
         ) from error
 
 
 def _ancestors(model: ModelProto, names: Sequence[str]) -> list[Any]:
-    """The nodes behind some values, in the graph's order."""
+    """The nodes that some values depend on, in the graph's order."""
     wanted, kept = set(names), []
     for node in reversed(model.graph.node):
         if wanted.intersection(node.output):
