@@ -21,5 +21,5 @@ def test_the_picture_takes_whatever_a_log_holds(tmp_path: Path) -> None:
     path = tmp_path / "threat-weights.png"
     threat_weights.draw([{"stage": "start"}, row("dense", 0.2), row("sparse", 0.9)], path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="given no weights"):
+    with pytest.raises(ValueError, match="no threat weights"):
         threat_weights.draw([{"stage": "dense", "loss": 1.0}], path)

@@ -1,1 +1,1 @@
-"""Plots: every picture that hauberk draws."""
+"""Plots of results, files, data and training logs, written as PNG."""

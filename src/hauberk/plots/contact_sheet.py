@@ -1,4 +1,4 @@
-"""A contact sheet: some images of each class, as a PNG."""
+"""Draw a contact sheet of a data set: some images of each class."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FONT, _POINTS, _DPI = "DejaVu Sans", 10, 100
 
 
 _MOST_ROWS = 50
-"""Classes in the picture: more would make it too tall to look at."""
+"""Limit on the classes drawn, which keeps the picture from becoming too tall."""
 
 
 _CELL, _LARGEST = 64, 128
-"""Pixels of an image in the picture: smaller ones are enlarged up to the first, larger ones than
-the second made smaller."""
+"""Size of an image in the picture, in pixels: smaller images are enlarged up to ``_CELL``; larger
+ones than ``_LARGEST`` are reduced to it."""
 
 
 _GAP, _MARGIN = 4, 16
@@ -35,17 +35,19 @@ _LONGEST_NAME = 28
 
 
 def draw(data: Data, path: Path, each: int = 10) -> None:
-    """A few images of each class in a grid, a class a row, its name at the side.
+    """Draw the first images of each class as a PNG, one row per class with its name.
 
-    They are the first of the training split, or of the test split where nothing is trained on.
+    The images come from the training split, or from the test split if the data have no training
+    split.
 
     Args:
-        data: what is shown.
-        path: of the PNG, written by rename.
-        each: images of a class.
+        data: the data set.
+        path: path of the PNG, which is written atomically.
+        each: number of images of a class.
 
     Raises:
-        ValueError: the path is not of a PNG, ``each`` is below 1, or the inputs are no images.
+        ValueError: the path does not end in .png, ``each`` is below 1, or the inputs are not gray
+            or RGB images.
         OSError: the folder cannot be written.
     """
     if path.suffix.lower() != ".png":
@@ -59,7 +61,7 @@ def draw(data: Data, path: Path, each: int = 10) -> None:
 
 
 def class_name(data: Data, k: int) -> str:
-    """The name of class ``k``; its index where the data have no names."""
+    """The name of class ``k``; its index if the data have no class names."""
     return data.labels[k] if data.labels else str(k)
 
 
@@ -75,7 +77,7 @@ def _png(data: Data, each: int) -> bytes:
     figure.figimage(grid, left, _MARGIN, origin="upper")
 
     def put(text: str, x: float, y: float, side: str) -> None:
-        """``text`` at a place in pixels from the upper left corner."""
+        """Write ``text`` at (x, y), in pixels from the upper left corner."""
         style: dict[str, Any] = {
             "color": INK,
             "fontsize": _POINTS,
@@ -96,7 +98,7 @@ def _title(data: Data, rows: int) -> str:
 
 
 def _written(name: str, otherwise: str) -> str:
-    """The name, not too long, or something else where the picture's font lacks its letters."""
+    """The name, shortened if it is long; ``otherwise`` if the font lacks one of its letters."""
     from matplotlib.font_manager import findfont, get_font
 
     known = get_font(findfont(_FONT)).get_charmap()
@@ -112,11 +114,11 @@ def _width(text: str) -> int:
 
     font = FontProperties(family=_FONT, size=_POINTS)
     points, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
-    return int(1.06 * points * _DPI / 72) + 1  # letters are moved to whole pixels when drawn
+    return int(1.06 * points * _DPI / 72) + 1  # drawing moves letters to whole pixels
 
 
 def _grid(data: Data, rows: int, each: int) -> tuple[NDArray[np.uint8], int]:
-    """The images, white where there is none, and the height of a row in pixels."""
+    """The grid of images, white where one is missing, and the height of a row in pixels."""
     part = data.train if len(data.train) else data.test
     high, wide = _cell(data)
     grid = np.full((rows * (high + _GAP) - _GAP, each * (wide + _GAP) - _GAP, 3), 255, np.uint8)
@@ -130,14 +132,14 @@ def _grid(data: Data, rows: int, each: int) -> tuple[NDArray[np.uint8], int]:
 
 
 def _cell(data: Data) -> tuple[int, int]:
-    """Height and width of an image in the picture: whole times its own, or the largest size."""
+    """Height and width of an image in the picture, in pixels: an integer multiple or reduced."""
     longest = max(data.shape[1:])
     times = max(1, _CELL // longest) if longest <= _LARGEST else _LARGEST / longest
     return tuple(max(1, round(side * times)) for side in data.shape[1:])  # type: ignore[return-value]
 
 
 def _scaled(x: Images, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(count, height, width, channel), each pixel of a small image as a square."""
+    """Resized images (count, height, width, channel); a pixel of a small image is a square."""
     if not len(x):
         return np.empty((0, *size, 1), np.uint8)
     mode = "nearest" if size[0] >= x.shape[2] else "area"

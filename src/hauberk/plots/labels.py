@@ -1,4 +1,4 @@
-"""Place marks and labels in a picture so that none covers another."""
+"""Place marks and labels in a picture without overlaps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-# offsets in points, the best liked first: right, left, below, above
+# offsets in points, in order of preference: right, left, below, above
 _PLACES = (
     *((9, -3), (9, -11), (9, 5), (9, -20), (9, 14), (9, -29)),
     *((-9, -3), (-9, -11), (0, -17), (0, 12), (-9, 5)),
@@ -20,9 +20,16 @@ _PLACES = (
 
 
 def apart(sizes: Sequence[float], gap: float) -> list[float]:
-    """The nearest places to ``sizes`` on a log axis that are ``gap`` (natural log) apart.
+    """The places on a log axis that are nearest to ``sizes`` and at least a gap apart.
 
-    Sizes that crowd share one block around their mean, in the order in which they are given.
+    Crowded sizes form one block around their mean, in the order in which they are given.
+
+    Args:
+        sizes: positive numbers in any order.
+        gap: least distance between the natural logarithms of two places.
+
+    Returns:
+        one place for each size, in the order of ``sizes``.
     """
     blocks = [[i] for i in sorted(range(len(sizes)), key=lambda i: sizes[i])]
 
@@ -34,7 +41,7 @@ def apart(sizes: Sequence[float], gap: float) -> list[float]:
     while k + 1 < len(blocks):
         if start(blocks[k + 1]) < start(blocks[k]) + gap * len(blocks[k]):
             blocks[k : k + 2] = [blocks[k] + blocks[k + 1]]
-            k = max(k - 1, 0)  # the wider block may now crowd the one before
+            k = max(k - 1, 0)  # the wider block may now overlap the previous one
         else:
             k += 1
     places = [0.0] * len(sizes)
@@ -45,7 +52,13 @@ def apart(sizes: Sequence[float], gap: float) -> list[float]:
 
 
 def settle(axes: Axes, text: Annotation, taken: Sequence[Bbox]) -> None:
-    """Moves a label to the place around its point where it covers least."""
+    """Move a label to the place around its point with the least overlap.
+
+    Args:
+        axes: the axes that the label belongs to.
+        text: the label.
+        taken: boxes to avoid, in pixels.
+    """
     inside = axes.get_window_extent()
 
     def cost(place: tuple[int, int]) -> float:
@@ -57,7 +70,7 @@ def settle(axes: Axes, text: Annotation, taken: Sequence[Bbox]) -> None:
 
 
 def words(text: Annotation) -> Bbox:
-    """The box of a label, in pixels, without the line to its point."""
+    """The box of a label's text in pixels, without the line to its point."""
     from matplotlib.text import Text
 
     text.update_positions(text.get_figure(root=True).canvas.get_renderer())  # type: ignore[union-attr]
@@ -65,7 +78,14 @@ def words(text: Annotation) -> Bbox:
 
 
 def box(axes: Axes, low: tuple[float, float], high: tuple[float, float], margin: float) -> Bbox:
-    """The box between two points of the data, in pixels, with a margin."""
+    """The box between two points of the data, in pixels.
+
+    Args:
+        axes: the axes of the points.
+        low: lower left corner, in data coordinates.
+        high: upper right corner, in data coordinates.
+        margin: pixels added on each side.
+    """
     from matplotlib.transforms import Bbox
 
     (left, bottom), (right, top) = axes.transData.transform([low, high])

@@ -1,4 +1,4 @@
-"""The style of all pictures: colours, a figure without a screen, plain axes, PNG bytes."""
+"""The style of all plots: colours, figures without a display, plain axes, PNG bytes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILION = (
     "#56B4E9",
     "#D55E00",
 )
-"""Okabe and Ito's colours, which people with any kind of colour vision can distinguish."""
+"""Okabe and Ito's palette, which is safe for colour-blind readers."""
 
 
 def figure(wide: float, high: float, dpi: int = 160, fitted: bool = True) -> Figure:
-    """An empty one, in inches, with a canvas of its own: pyplot, and any window, stay out of it.
+    """An empty figure with its own canvas; it needs neither pyplot nor a display.
 
     Args:
-        wide: of the page.
-        high: of the page.
-        dpi: pixels an inch.
-        fitted: axes make room for what is written around them.
+        wide: width in inches.
+        high: height in inches.
+        dpi: pixels per inch.
+        fitted: whether axes shrink to leave room for their labels and titles.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,7 +39,13 @@ def figure(wide: float, high: float, dpi: int = 160, fitted: bool = True) -> Fig
 
 
 def quiet(axes: Axes, grid: Literal["x", "y"], ticks: float = 2) -> None:
-    """Remove the frame, draw pale grid lines behind the data, and set the size of the ticks."""
+    """Remove the frame, draw pale grid lines behind the data, and set the length of the ticks.
+
+    Args:
+        axes: the axes to style.
+        grid: axis whose grid lines are drawn.
+        ticks: length of the ticks in points.
+    """
     axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, which="both", length=ticks)
@@ -47,7 +53,7 @@ def quiet(axes: Axes, grid: Literal["x", "y"], ticks: float = 2) -> None:
 
 
 def png(made: Figure) -> bytes:
-    """The figure, as a file's content."""
+    """The figure as the bytes of a PNG."""
     buffer = io.BytesIO()
     made.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The weight of each threat by epoch, for a training against several threats."""
+"""Plot the weight of each threat by epoch, for training against several threats."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _WEIGHT, _ROBUST = "weight_", "val_robust_"
 
 
 def named(history: Sequence[dict[str, Any]]) -> list[str]:
-    """The domains whose weights the log of a run has, ``["linf", "l2"]``; none for one threat."""
+    """Names of the threats whose weights are in a log, ``["linf", "l2"]``; empty for one threat."""
     columns = dict.fromkeys(column for row in history for column in row)
     return [column.removeprefix(_WEIGHT) for column in columns if column.startswith(_WEIGHT)]
 
 
 def draw(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Each domain's weight and validation accuracy by epoch, as a PNG.
+    """Draw each threat's weight and validation accuracy by epoch as a PNG.
 
     Args:
-        history: the rows of a run's log, with ``weight_NAME`` for each domain of `named`.
-        path: written by rename.
+        history: rows of a run's log, with ``weight_NAME`` for each threat of `named`.
+        path: path of the PNG, which is written atomically.
 
     Raises:
-        ValueError: no row has such a weight.
+        ValueError: no row has the weight of a threat.
         OSError: the folder cannot be written.
     """
     names = named(history)
     if not names:
-        raise ValueError("The picture was given no weights: give the log of several threats.")
+        raise ValueError("The log has no threat weights; give the log of a run on several threats.")
     write(path, _png([row for row in history if f"{_WEIGHT}{names[0]}" in row], names))
 
 
@@ -45,15 +45,15 @@ def _png(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> bytes:
     figure = style.figure(8, 5.2)
     robust, weights = figure.subplots(2, 1, sharex=True)
     epochs = range(1, len(rows) + 1)
-    shares = [[100 * float(row[f"{_WEIGHT}{name}"]) for row in rows] for name in names]
+    fractions = [[100 * float(row[f"{_WEIGHT}{name}"]) for row in rows] for name in names]
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(names))]
-    weights.stackplot(epochs, shares, colors=colours, alpha=0.85)
+    weights.stackplot(epochs, fractions, colors=colours, alpha=0.85)
     marker = "o" if len(rows) < 40 else ""
     for name, colour in zip(names, colours, strict=True):
         known = [100 * float(row.get(f"{_ROBUST}{name}", "nan")) for row in rows]
         robust.plot(epochs, known, marker, ls="-", ms=3, color=colour, clip_on=False)
     robust.set_title("Accuracy under each threat, validation images", loc="left", color=INK)
-    weights.set_title("Its share of the loss, mean over the epoch", loc="left", color=INK)
+    weights.set_title("Weight in the loss, mean over the epoch", loc="left", color=INK)
     weights.set_xlabel("epoch", color=INK)
     weights.set_xlim(1, max(2, len(rows)))
     for axes in (robust, weights):

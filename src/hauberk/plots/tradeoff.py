@@ -1,4 +1,4 @@
-"""The tradeoff picture: clean and robust accuracy against the bytes of the file."""
+"""Plot the tradeoff: clean and robust accuracy against the bytes of the file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
-_CLEAN, _ROBUST = BLUE, VERMILION  # told apart in grey, too
-_APART = 0.018  # of the axis: files of nearly equal size are set this far apart, so all are seen
+_CLEAN, _ROBUST = BLUE, VERMILION  # distinguishable in grey too
+_APART = 0.018
+"""Least distance between two files, as a fraction of the axis, so that none hides another."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A point of somebody else's curve.
+    """A published result, as one point of a curve.
 
     Attributes:
-        name: of the curve.
-        ratio: of the dense float32 size, as its authors count it.
-        clean: accuracy in [0, 1].
-        robust: accuracy in [0, 1].
+        name: name of the curve.
+        ratio: size as a fraction of the dense float32 size, as its authors count it.
+        clean: clean accuracy in [0, 1].
+        robust: robust accuracy in [0, 1].
     """
 
     name: str
@@ -47,21 +48,21 @@ def tradeoff(
     title: str = "",
     published: Sequence[Published] = (),
 ) -> None:
-    """Draws accuracy against bytes as a PNG, each row with its 95% intervals.
+    """Draw accuracy against bytes as a PNG, each row with its 95% confidence intervals.
 
     Args:
-        rows: at least one.
-        path: of the PNG, written by rename.
-        title: above the picture; by default the threat and the attack.
+        rows: results, at least one.
+        path: path of the PNG, which is written atomically.
+        title: title of the plot; empty for the threat and the attack.
         published: points to compare with, drawn pale.
 
     Raises:
-        ValueError: no row at all.
+        ValueError: there are no rows.
         OSError: the folder cannot be written.
     """
     if not rows:
-        raise ValueError("The picture was given no rows: give at least one.")
-    # the better to the right: each name then has free room at the right of its robust point
+        raise ValueError("No rows were given; give at least one.")
+    # at equal sizes more robust rows go right, which frees the space right of the other points
     rows, curves = sorted(rows, key=lambda row: row.robust.accuracy), _curves(published)
     write(path, _png(rows, curves, title or _title(rows)))
 
@@ -78,7 +79,7 @@ def _png(rows: Sequence[Row], curves: Sequence[Sequence[Published]], title: str)
         _draw_published(axes, curve, dense)
     for row, x in zip(rows, places, strict=True):
         _draw(axes, row, x)
-    # draw once to fix the layout: labels are placed by what they would cover
+    # draw once to fix the layout, because labels are placed by their overlaps
     figure.canvas.draw()
     _label(axes, rows, places, curves)
     return style.png(figure)
@@ -96,25 +97,25 @@ def _frame(axes: Axes, sizes: Sequence[float], dense: int) -> None:
     _log_ticks(axes, _bytes)
     axes.set_xlabel("bytes of the file (equal sizes side by side)", color=INK)
     style.quiet(axes, "y")
-    _share_axis(axes, dense)
+    _fraction_axis(axes, dense)
     axes.plot([], [], "o", mfc="white", mec=_CLEAN, mew=1.6, label="clean")
     axes.plot([], [], "o", color=_ROBUST, label="under attack")
     axes.legend(loc="lower right", frameon=False, labelcolor=[_CLEAN, _ROBUST], handletextpad=0.2)
 
 
-def _share_axis(axes: Axes, dense: int) -> None:
-    """A second axis on top: the fraction of the dense net's bytes."""
+def _fraction_axis(axes: Axes, dense: int) -> None:
+    """Add a second axis on top: the fraction of the dense net's bytes."""
     top = axes.twiny()
     top.set_xscale("log")
     top.set_xlim(*(end / dense for end in axes.get_xlim()))
-    _log_ticks(top, lambda share: f"{100 * share:.4g}%")
-    top.set_xlabel("of the dense float32 net", color=PALE, fontsize=9)
+    _log_ticks(top, lambda fraction: f"{100 * fraction:.4g}%")
+    top.set_xlabel("fraction of the dense float32 net", color=PALE, fontsize=9)
     top.tick_params(colors=PALE, which="both", labelsize=8, length=2)
     top.spines[:].set_visible(False)
 
 
 def _log_ticks(axes: Axes, text: Callable[[float], str]) -> None:
-    """Labels at 1, 2 and 5 of each decade, or at each decade where there are many."""
+    """Put labels at 1, 2 and 5 of each decade, or only at decades if the range is wide."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axes.get_xlim()
@@ -124,7 +125,7 @@ def _log_ticks(axes: Axes, text: Callable[[float], str]) -> None:
 
 
 def _draw(axes: Axes, row: Row, x: float) -> None:
-    """Clean and robust accuracy with their intervals, and a line between them."""
+    """Draw clean and robust accuracy with their intervals, and a line between them."""
     axes.plot(
         [x, x],
         [100 * row.robust.accuracy, 100 * row.clean.accuracy],
@@ -133,11 +134,11 @@ def _draw(axes: Axes, row: Row, x: float) -> None:
         zorder=1,
         solid_capstyle="butt",
     )
-    for share, color, face in ((row.clean, _CLEAN, "white"), (row.robust, _ROBUST, _ROBUST)):
+    for found, color, face in ((row.clean, _CLEAN, "white"), (row.robust, _ROBUST, _ROBUST)):
         axes.errorbar(
             [x],
-            [100 * share.accuracy],
-            yerr=_errors(share),
+            [100 * found.accuracy],
+            yerr=_errors(found),
             fmt="o",
             color=color,
             mfc=face,
@@ -149,7 +150,7 @@ def _draw(axes: Axes, row: Row, x: float) -> None:
 
 
 def _draw_published(axes: Axes, curve: Sequence[Published], dense: int) -> None:
-    """A pale pair of lines, clean above robust."""
+    """Draw a pale pair of lines, clean and robust."""
     x = [point.ratio * dense for point in curve]
     for face, y in (
         ("white", [100 * point.clean for point in curve]),
@@ -168,12 +169,12 @@ def _label(
     legend = axes.get_legend()
     taken = [legend.get_window_extent()] if legend else []
     for row, x in zip(rows, places, strict=True):
-        robust, clean = (100 * share.accuracy for share in (row.robust, row.clean))
+        robust, clean = (100 * part.accuracy for part in (row.robust, row.clean))
         low = 100 * row.robust.ci95[0]
         taken.append(box(axes, (x, low), (x, max(clean, low)), 3))
         taken += [box(axes, (x, y), (x, y), 10) for y in (robust, clean)]
     downwards = sorted(zip(rows, places, strict=True), key=lambda pair: -pair[0].robust.accuracy)
-    for row, x in downwards:  # a crowd's names then stand in the order of its points
+    for row, x in downwards:  # crowded names are then in the order of their points
         name = row.name or Path(row.file).stem
         text = _name(axes, name, (x, 100 * row.robust.accuracy), INK, 9.5)
         settle(axes, text, taken)
@@ -208,13 +209,13 @@ def _curves(published: Sequence[Published]) -> list[list[Published]]:
     return [[point for point in ordered if point.name == name] for name in names]
 
 
-def _errors(share: Proportion) -> list[list[float]]:
-    low, high = share.ci95
-    return [[100 * (share.accuracy - low)], [100 * (high - share.accuracy)]]
+def _errors(found: Proportion) -> list[list[float]]:
+    low, high = found.ci95
+    return [[100 * (found.accuracy - low)], [100 * (high - found.accuracy)]]
 
 
 def _span(sizes: Sequence[float]) -> float:
-    """From smallest to largest, and at least a factor of ten."""
+    """The ratio of the largest to the smallest size, at least 10."""
     return max(max(sizes) / min(sizes), 10.0)
 
 
