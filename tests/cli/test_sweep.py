@@ -113,7 +113,7 @@ def test_resuming_does_what_is_left_and_no_more(
     for row, file in sameness(swept):
         assert after[str(row["name"])] == (row, file)
     said = refused(capsys, *words(start, out, "--resume", "--epochs", "2"))
-    assert f"{NAMES[0]} was made with epochs = 1, and 2 is asked for" in said
+    assert f"{NAMES[0]} was made with epochs = 1, and 2 is requested" in said
 
 
 KILLED = """

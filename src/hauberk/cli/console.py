@@ -37,7 +37,13 @@ class Bars(Watcher):
         self.task: TaskID | None = None
 
     def stage(self, name: str, steps: int, done: int) -> None:
-        """Start a new bar."""
+        """Start a new bar.
+
+        Args:
+            name: of the stage.
+            steps: number of steps in the stage.
+            done: steps made before a resumed run stopped.
+        """
         self.close()
         title = f"{self.label} {name}".strip()
         self.task = self.progress.add_task(title, total=max(1, steps), completed=done, note="")
@@ -62,7 +68,13 @@ class Bars(Watcher):
             self.task = None
 
     def seen(self, done: int, total: int, note: str) -> None:
-        """Show the progress of an evaluation in the same bar."""
+        """Show the progress of an evaluation in the same bar.
+
+        Args:
+            done: work done.
+            total: work in all, in the same unit.
+            note: what runs, in a few words.
+        """
         if self.task is None:
             self.task = self.progress.add_task(self.label, total=total, note="")
         title = f"{self.label} {note}".strip()
@@ -153,8 +165,8 @@ def _span(seconds: float) -> str:
 
 def _line(metrics: Mapping[str, float]) -> str:
     """``loss 0.412  clean 97.1%  robust 80.3%``."""
-    shares = {"clean", "robust", "kept", "support_change", "val_clean", "val_robust"}
+    fractions = {"clean", "robust", "kept", "support_change", "val_clean", "val_robust"}
     return "  ".join(
-        f"{name} {value:.1%}" if name in shares else f"{name} {value:.3f}"
+        f"{name} {value:.1%}" if name in fractions else f"{name} {value:.3f}"
         for name, value in metrics.items()
     )

@@ -45,8 +45,8 @@ def table(data: Data) -> Table:
     view.add_column("share", justify="right")
     whole = sum(len(part) for part in _splits(data).values())
     for k, counts in enumerate(_counts(data)):
-        share = sum(counts.values()) / whole
-        view.add_row(class_name(data, k), *(f"{n:,}" for n in counts.values()), f"{share:.1%}")
+        fraction = sum(counts.values()) / whole
+        view.add_row(class_name(data, k), *(f"{n:,}" for n in counts.values()), f"{fraction:.1%}")
     return view
 
 

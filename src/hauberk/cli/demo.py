@@ -125,7 +125,13 @@ def _leave_with_parent() -> None:
 
 
 def make(out: Path, name: str, seed: int) -> Row:
-    """One row: write its file, made from the dense net's, and evaluate that."""
+    """One row: write its file, made from the dense net's, and evaluate that.
+
+    Args:
+        out: folder of the files.
+        name: of the row: ``dense``, or a key of `LADDER`.
+        seed: of every shuffle and random start.
+    """
     torch.set_num_threads(1)
     source, path, pipeline = load(_path(out, "dense")), _path(out, name), _pipeline(seed)
     if name in LADDER:

@@ -50,7 +50,7 @@ def _print_once(error: ValueError | OSError) -> None:
 
 
 def _rank() -> int:
-    """Which of a run's processes this is."""
+    """The rank of this process in its run; 0 if it is alone."""
     return int(os.environ.get("RANK", "0"))
 
 

@@ -21,7 +21,7 @@ from types import NoneType, UnionType
 from typing import Literal, TypeAlias, TypeVar, get_args, get_origin
 
 Value: TypeAlias = str | int | float | bool | list[str | int | float]
-"""What a command line or a TOML file can say of a flag."""
+"""A value of a flag, as a command line or a TOML file gives it."""
 T = TypeVar("T")
 
 
@@ -43,7 +43,7 @@ class Flag:
         name: without dashes, ``attack-steps``.
         kind: the type of the field.
         default: value if the flag is not given; ``MISSING`` if it must be given.
-        help: what the docstring says of it.
+        help: the text of the docstring.
         group: heading in the help; empty for the flags of the command itself.
         saved: whether it is a setting of the run, and may stand in a file.
         positional: given without its name.

@@ -38,8 +38,8 @@ def table(artifact: Artifact, path: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    share = artifact.nbytes / artifact.dense_bytes
-    about = f"{path}: {artifact.nbytes:,} bytes, {share:.2%} of the dense float32 net"
+    fraction = artifact.nbytes / artifact.dense_bytes
+    about = f"{path}: {artifact.nbytes:,} bytes, {fraction:.2%} of the dense float32 net"
     view = Table(title=about, box=box.SIMPLE_HEAD, title_justify="left")
     view.add_column("layer")
     for head in ("shape", "rank", "weights", "kept", "bits", "bytes", "share", "over entropy"):
@@ -64,7 +64,12 @@ def table(artifact: Artifact, path: str) -> Table:
 
 
 def draw(artifact: Artifact, name: str, path: Path) -> None:
-    """Draw the same as a PNG at ``path``.
+    """Draw the same as a PNG.
+
+    Args:
+        artifact: the file.
+        name: its path, for the title.
+        path: of the PNG.
 
     Raises:
         ValueError: the path is not of a PNG.

@@ -80,10 +80,10 @@ def _demo(words: list[str]) -> None:
     from hauberk.cli.commands import Demo
     from hauberk.cli.parsing import parse
 
-    asked = parse(Demo, "demo", words)
+    spec = parse(Demo, "demo", words)
     from hauberk.cli.demo import demo
 
-    _show(demo(asked.out, asked.seed), asked.out, asked.json)
+    _show(demo(spec.out, spec.seed), spec.out, spec.json)
 
 
 def _train(words: list[str]) -> None:
@@ -125,8 +125,8 @@ def _sweep(words: list[str]) -> None:
     machines = spec.machines
     if machines.devices * machines.nodes != 1 or "RANK" in os.environ:
         raise ValueError(
-            "A sweep shares no run among processes; leave --devices, --nodes and torchrun out, and "
-            "give --ray to go through several runs at a time."
+            "A sweep computes each run in one process; leave out --devices, --nodes and torchrun, "
+            "and give --ray to go through several runs at a time."
         )
     table = sweep(Plan.of(spec), shlex.join(["hauberk", "sweep", *words]))
     if spec.json:
@@ -144,7 +144,7 @@ def _evaluate(words: list[str]) -> None:
     from hauberk.cli.commands import Evaluate
     from hauberk.cli.parsing import parse
 
-    asked = parse(Evaluate, "evaluate", words)
+    spec = parse(Evaluate, "evaluate", words)
     from hauberk.cli.console import bars
     from hauberk.cli.resolve import place
     from hauberk.cli.settings import network
@@ -153,18 +153,18 @@ def _evaluate(words: list[str]) -> None:
     from hauberk.runtime.processes import ALONE
     from hauberk.verbs.load import load
 
-    evaluation = asked.evaluation.evaluation(
-        asked.threat, asked.seed, restarts=asked.restarts, checks=asked.checks
+    evaluation = spec.evaluation.evaluation(
+        spec.threat, spec.seed, restarts=spec.restarts, checks=spec.checks
     )
-    own = network(asked.model, asked.seed)
-    opened = read(asked.file, own)  # a bad file is named before the data are read
-    source = load(asked.dense, copy.deepcopy(own)) if asked.dense else None
-    data, device = asked.data.read(), place(asked.device, ALONE)
-    with bars(asked.file.name) as bar:
+    own = network(spec.model, spec.seed)
+    opened = read(spec.file, own)  # a bad file is named before the data are read
+    source = load(spec.dense, copy.deepcopy(own)) if spec.dense else None
+    data, device = spec.data.read(), place(spec.device, ALONE)
+    with bars(spec.file.name) as bar:
         row = evaluate_file(
             opened, data, evaluation, source=source, device=device, progress=bar.seen
         )
-    if asked.json:
+    if spec.json:
         print(json.dumps(row.json()))
     else:
         _print(Report([row]).table(), Report([row]).findings())
@@ -174,44 +174,44 @@ def _inspect(words: list[str]) -> None:
     from hauberk.cli.commands import Inspect
     from hauberk.cli.parsing import parse
 
-    asked = parse(Inspect, "inspect", words)
+    spec = parse(Inspect, "inspect", words)
     from hauberk.artifact import Artifact
     from hauberk.cli.inspect import as_json, draw, table
 
-    artifact = Artifact.load(asked.file)
-    if asked.picture is not None:
-        draw(artifact, str(asked.file), asked.picture)
-    if asked.json:
-        print(json.dumps(as_json(artifact, str(asked.file))))
+    artifact = Artifact.load(spec.file)
+    if spec.picture is not None:
+        draw(artifact, str(spec.file), spec.picture)
+    if spec.json:
+        print(json.dumps(as_json(artifact, str(spec.file))))
     else:
-        _print(table(artifact, str(asked.file)), width=120)
+        _print(table(artifact, str(spec.file)), width=120)
 
 
 def _export(words: list[str]) -> None:
     from hauberk.cli.commands import Export
     from hauberk.cli.parsing import parse
 
-    asked = parse(Export, "export", words)
+    spec = parse(Export, "export", words)
     from hauberk.cli.settings import network
     from hauberk.verbs.export import export
 
-    own = network(asked.model)
-    made = export(asked.file, asked.format, out=asked.out, data=asked.data, model=own)
-    print(json.dumps(made.json()) if asked.json else made.text())
+    own = network(spec.model)
+    made = export(spec.file, spec.format, out=spec.out, data=spec.data, model=own)
+    print(json.dumps(made.json()) if spec.json else made.text())
 
 
 def _data(words: list[str]) -> None:
     from hauberk.cli.commands import Show
     from hauberk.cli.parsing import parse
 
-    asked = parse(Show, "data", words)
+    spec = parse(Show, "data", words)
     from hauberk.cli.data import as_json, table
     from hauberk.plots.contact_sheet import draw
 
-    data = asked.source.read()
-    if asked.picture is not None:
-        draw(data, asked.picture, asked.each)
-    if asked.json:
+    data = spec.source.read()
+    if spec.picture is not None:
+        draw(data, spec.picture, spec.each)
+    if spec.json:
         print(json.dumps(as_json(data)))
     else:
         _print(table(data))

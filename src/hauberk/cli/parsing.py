@@ -45,7 +45,7 @@ class Setting:
 
 
 Settings = Mapping[str, Setting]
-"""What was given, by flag."""
+"""Settings by flag name."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ def parse(cls: type[T], verb: str, words: Sequence[str]) -> T:
 def values(verb: str, settings: Settings, flags: Mapping[str, Flag]) -> dict[str, object]:
     """The given values, each of its flag's type.
 
+    Args:
+        verb: of the command.
+        settings: by flag.
+        flags: those that the verb has.
+
     Raises:
         ValueError: a value does not fit, or one that is needed is missing.
     """
@@ -242,6 +247,9 @@ def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") 
         about: what it does.
         flags: in the order of their groups.
         places: what may stand before the flags.
+
+    Raises:
+        SystemExit: always, with code 0.
     """
     names = " ".join([f.name.upper() for f in flags.values() if f.positional] + places.split())
     shown = argparse.ArgumentParser(

@@ -89,10 +89,10 @@ def make(
 
     Args:
         spec: the run.
-        given: what `Given.read` gave, if it is at hand.
-        shown: where progress is seen.
-        command: what the report calls its origin; by default this process's own.
-        group: the processes that share the training; they part after it.
+        given: the result of `Given.read`; by default it is read here.
+        shown: opens the progress bars.
+        command: that reproduces the report; by default this process's own.
+        group: the processes that train together; the group is destroyed after training.
 
     Raises:
         ValueError: a setting makes no sense, the data do not fit, training failed.

@@ -50,7 +50,7 @@ def method(name: str) -> type[Method]:
     known = methods()
     if name.lower() == "min-max":
         raise ValueError(
-            "min-max is no method but how several threats are weighed; give --method da and "
+            "min-max is not a method: it weights several threats in training; give --method da and "
             "several threats, such as --threat linf:0.2+l2:2."
         )
     if name.lower() not in known:
@@ -195,6 +195,6 @@ def _ball(part: str, text: str) -> Threat:
     if not radius:
         raise ValueError(
             f"The threat {text!r} has {part}, which allows nothing; give a positive radius. Clean "
-            "accuracy is always reported beside a threat."
+            "accuracy is always reported next to robust accuracy."
         )
     return known[norm.lower()](radius)

@@ -64,7 +64,16 @@ def parse(content: bytes, name: str, *, tables: bool = False) -> tuple[str, dict
 
 
 def refuse_verb(found: str, verb: str, name: str) -> None:
-    """Raise a ValueError for a file of another verb."""
+    """Raise for a file of another verb.
+
+    Args:
+        found: the verb that the file names; empty if it names none.
+        verb: the verb that reads it.
+        name: of the file, for the error.
+
+    Raises:
+        ValueError: the file is for another verb.
+    """
     if found not in ("", verb):
         raise ValueError(f"{name} is for hauberk {found}; give one for {verb}, or use that verb.")
 

@@ -42,12 +42,12 @@ _ABOUT: dict[Verb, str] = {
 Train a dense, adversarially robust network and write it as a file.
 
 hauberk train run.toml takes the flags from a file; flags that follow override it. Every run leaves
-a run.toml beside its results, which reproduces it.""",
+a run.toml next to its results, which reproduces it.""",
     "compress": """\
 Make a network small while it stays robust, and evaluate the file that ships.
 
 hauberk compress run.toml takes the flags from a file; flags that follow override it. Every run
-leaves a run.toml beside its results, which reproduces it. --method NAME --help lists the flags of
+leaves a run.toml next to its results, which reproduces it. --method NAME --help lists the flags of
 another method.""",
 }
 
@@ -226,7 +226,7 @@ class RunSpec:
         """Seed, device, precision and folder of the training.
 
         Args:
-            group: the processes that share it.
+            group: the processes that train together.
             bar: shows the progress of the first of them.
 
         Raises:

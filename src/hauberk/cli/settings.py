@@ -1,4 +1,4 @@
-"""Settings that several verbs share: data, networks, evaluation, training, machines.
+"""Settings common to several verbs: data, networks, evaluation, training, machines.
 
 Each is a frozen dataclass whose fields are flags. Torch is imported when one is used, so that
 ``--help`` answers at once.
@@ -162,9 +162,9 @@ class Machines:
 
     Attributes:
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
-        devices: processes of this machine that share each batch, one for each GPU; their number
+        devices: processes of this machine that split each batch, one for each GPU; their number
             does not change the result. torchrun -m hauberk train … does the same.
-        nodes: machines that share each batch; give the same command on each.
+        nodes: machines that split each batch; give the same command on each.
         head: HOST:PORT of one of these machines, where they meet.
     """
 

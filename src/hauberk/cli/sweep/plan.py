@@ -1,4 +1,4 @@
-"""Which runs a sweep has: the product of methods, sizes, flags with several values, and seeds."""
+"""The runs of a sweep: the product of methods, sizes, flags with several values, and seeds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Plan:
     Attributes:
         spec: of the sweep.
         runs: of the sweep.
-        notes: what a person should know of how the settings were read, one line each.
+        notes: how unusual settings were read, one line each.
     """
 
     spec: SweepSpec
@@ -97,7 +97,11 @@ class _Axes:
 
     @classmethod
     def of(cls, method: str, spec: SweepSpec) -> _Axes:
-        """A method's own settings before those for all; the sweep's sizes come first."""
+        """A method's own settings before those for all; the sweep's sizes come first.
+
+        Raises:
+            ValueError: a size was given twice, or in bytes to a method that takes a fraction.
+        """
         flags = flags_of(resolve.method(method))
         own = {k.partition(".")[2]: v for k, v in spec.given.items() if k.startswith(f"{method}.")}
         general = {k: v for k, v in spec.given.items() if k in flags}
@@ -171,7 +175,7 @@ def _runs(method: str, axes: _Axes, spec: SweepSpec) -> Iterator[PlannedRun]:
 
 
 def _base(method: str, spec: SweepSpec) -> RunSpec:
-    """The settings that the runs of a method share; they resume: the sweep clears old runs."""
+    """The settings common to the runs of a method; they resume: the sweep clears old runs."""
     return RunSpec(
         data=spec.data,
         threat=spec.threat,
@@ -200,7 +204,7 @@ def _percent(value: object) -> str:
 
 
 def _notes(spec: SweepSpec) -> Iterator[str]:
-    """Which methods the sizes of the sweep do not reach."""
+    """One line for each method that the sizes of the sweep do not reach."""
     for method in spec.method_names if spec.sizes else ():
         if not _sized_by(flags_of(resolve.method(method))):
             yield (

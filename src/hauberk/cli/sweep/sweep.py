@@ -141,7 +141,7 @@ def _same(old: Outcome, new: Outcome, out: Path) -> None:
         was, now = (row.settings.get(key, "nothing") for row in (old, new))
         if was != now:
             raise ValueError(
-                f"{out / old.name} was made with {key} = {was}, and {now} is asked for; give the "
+                f"{out / old.name} was made with {key} = {was}, and {now} is requested; give the "
                 "settings of that sweep, or another --out, or leave --resume out to start anew."
             )
 
@@ -169,7 +169,13 @@ def _made(plan: Plan, table: Outcomes, given: pipeline.Given, shown: Tally) -> G
 
 
 def perform(run: PlannedRun, given: pipeline.Given, shown: pipeline.Shown) -> Outcome:
-    """One run; if it fails, its error."""
+    """One run; if it fails, its error.
+
+    Args:
+        run: settings and name.
+        given: the data and the network, read already.
+        shown: opens the progress bars.
+    """
     began, outcome, spec = time.monotonic(), _to_do(run), run.spec
     try:
         report = pipeline.make(spec, given.seeded(spec), shown, spec.command)
@@ -210,7 +216,7 @@ def _remotely(run: PlannedRun, first: RunSpec, here: str, threads: int) -> Outco
     if not Path(here).is_dir():
         raise OSError(
             f"A worker of the Ray cluster has no folder {here}; start the sweep in a folder that "
-            "all its machines share."
+            "every machine of the cluster mounts."
         )
     os.chdir(here)
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""A sweep, whole: its own settings, and those that its runs share or take in turn."""
+"""All settings of a sweep: its own, those of every run, and those that vary between runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SweepSpec:
         out: folder for sweep.csv, sweep.json, tradeoff.png, and a folder for each run.
         resume: go on where the sweep in the folder stopped; without it, all runs start anew.
         ray: run on Ray, as many runs at a time as it has room for: --ray alone starts a cluster on
-            this machine, --ray auto or --ray HOST:PORT joins one whose machines share these
+            this machine, --ray auto or --ray HOST:PORT joins one whose machines mount these
             folders.
         threads: torch threads of a run, and processors that it takes on Ray; by default torch's own
             choice here, 1 on Ray.

@@ -78,10 +78,10 @@ class Outcome:
 
     def flat(self) -> dict[str, Any]:
         """A row of the CSV, by column."""
-        told = {"name": self.name, "method": self.method, "size": self.size, "seed": self.seed}
+        named = {"name": self.name, "method": self.method, "size": self.size, "seed": self.seed}
         measured = _flat(self.row) if self.row else {}
         state = {"seconds": round(self.seconds, 1), "sentence": self.sentence}
-        return {**told, **self.varied, "state": self.state, **measured, **state}
+        return {**named, **self.varied, "state": self.state, **measured, **state}
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,9 @@ def _flat(row: Row) -> dict[str, Any]:
     }
 
 
-def _ends(name: str, share: Proportion) -> dict[str, float]:
-    low, high = share.ci95
-    ends = {name: share.accuracy, f"{name}_low": low, f"{name}_high": high}
+def _ends(name: str, found: Proportion) -> dict[str, float]:
+    low, high = found.ci95
+    ends = {name: found.accuracy, f"{name}_low": low, f"{name}_high": high}
     return {key: round(value, 6) for key, value in ends.items()}
 
 
