@@ -1,4 +1,4 @@
-"""Which examples stay correct under an attack, and under attacks transferred from another net.
+"""Robust accuracy: the examples that stay correct under an attack, or a transferred one.
 
 robust_i = min_{r, k} [ argmax f(x_i^{r,k}) = y_i ],  x_i^{r,k} = the k-th point that the attack
 queries from random start r (the last alone, if the attack does not track); over all parts of a
@@ -25,17 +25,23 @@ from hauberk.threat import Threat
 from hauberk.types import Images, Labels, SampleLoss
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called with the work done, the total, and a few words on what runs."""
+"""Progress callback: the work done, the total, and a note on the current step."""
 
 
 def silent(done: int, total: int, note: str) -> None:
-    """No-op progress callback."""
+    """No-op progress callback.
+
+    Args:
+        done: work done.
+        total: work in all, in the same unit.
+        note: the current step, in a few words.
+    """
 
 
 def under_attack(
     subject: Subject, attack: Attack, *, restarts: int = 1, progress: Progress = silent
 ) -> Mask:
-    """Which examples stay correct in the worst of all restarts (and on the clean image).
+    """A mask of the examples that stay correct in the worst restart (and on the clean image).
 
     The attack maximises the cross-entropy. If it tracks, an example is fooled by any point on the
     way, and leaves the batch soon after.
@@ -67,7 +73,7 @@ def under_attack(
 def _withstand(
     subject: Subject, places: Tensor, threat: Threat, attack: Attack, rng: torch.Generator
 ) -> Mask:
-    """Which examples are correct where the attack ends, and at every point that it tracks."""
+    """A mask of the examples that are correct at the final point and at every tracked point."""
     model, y = subject.model, subject.examples.y[places]
     x, x_adv = subject.examples.images(places), None
     pieces = attack.pieces(threat)

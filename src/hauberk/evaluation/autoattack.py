@@ -76,7 +76,7 @@ def autoattack(subject: Subject, *, progress: Progress = silent) -> Verdict:
 
 
 def square(subject: Subject, *, queries: int = 5000, progress: Progress = silent) -> Mask:
-    """Which examples stay correct under Square alone: a random search that asks for no gradient.
+    """A mask of the examples that stay correct under Square alone, a random search by queries.
 
     Source: Andriushchenko et al. (2020), arXiv 1912.00049, in the official code.
 
@@ -98,7 +98,7 @@ def square(subject: Subject, *, queries: int = 5000, progress: Progress = silent
 
 
 def _withstand_square(subject: Subject, places: Tensor, threat: Threat, queries: int) -> Mask:
-    """Which of some examples withstand Square within one norm's ball."""
+    """A mask of the given examples that withstand Square within one norm's ball."""
     from pyautoattack.square import SquareAttack
 
     examples = subject.examples
@@ -114,7 +114,7 @@ def _withstand_square(subject: Subject, places: Tensor, threat: Threat, queries:
 
 
 def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
-    """Why the official code cannot attack inputs of ``shape`` within ``threat``, if it cannot."""
+    """The reason that the official code cannot attack such inputs; ``None`` if it can."""
     return next((why for part in threat.parts() if (why := _refused(part, shape))), None)
 
 

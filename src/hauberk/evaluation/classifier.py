@@ -1,4 +1,4 @@
-"""Anything that classifies, ready to be evaluated: a file, what it computes, and who answers."""
+"""A classifier ready to be evaluated: its file, its network, and its ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Classifier:
         model: the network in torch, which gives attacks the gradient; ``None`` for an ONNX graph
             that torch cannot replay.
         session: the file in ONNX Runtime, if it is an ``.onnx``: it then gives every answer and is
-            what is timed.
+            timed.
         in_file: whether ``nbytes`` are those of a file.
         blind: why attacks get no gradient, as a clause, where ``model`` is ``None``.
     """

@@ -1,4 +1,4 @@
-"""One evaluation: everything that a report states of a classifier, measured on what it computes."""
+"""An evaluation: the protocol, and the row of measurements that it gives for a classifier."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Evaluation:
         """The row of a classifier on ``examples``.
 
         Args:
-            classifier: what is evaluated.
+            classifier: the classifier to evaluate.
             examples: of the test split, on the device of the model.
             dense: the net that latency is compared with; a session if the classifier is one.
             source: the net from which adversarial examples are transferred: a check, and for what
@@ -131,7 +131,7 @@ class Evaluation:
     def _by_part(
         self, subject: Subject, progress: Progress
     ) -> tuple[dict[str, dict[str, Mask]], tuple[str, ...]]:
-        """By attack and part of the threat, which examples withstand it; AutoAttack's warnings."""
+        """Masks of robust examples, by attack and part of the threat; AutoAttack's warnings."""
         found: dict[str, dict[str, Mask]] = {}
         warnings: dict[str, None] = {}
         parts = {str(part): subject.within(part) for part in self.threat.parts()}

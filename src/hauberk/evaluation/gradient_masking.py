@@ -34,7 +34,7 @@ from hauberk.evaluation.subject import Subject
 from hauberk.threat import Threat
 from hauberk.types import Images, SampleLoss
 
-_SHARE = 0.03
+_MOST_FOOLED = 0.03
 """Fraction of the examples that another attack may fool although the white-box one failed."""
 _ZERO = 0.01
 """Fraction of the correct examples that may have an input gradient of exactly zero."""
@@ -103,7 +103,7 @@ def run_checks(
 
 def more_steps(subject: Subject, white_box: Mask) -> Check:
     """More steps must not help the defender: PGD-100 finds at least what PGD-10 finds."""
-    few, many = _share(under_attack(subject, PGD(10))), _share(white_box)
+    few, many = _fraction(under_attack(subject, PGD(10))), _fraction(white_box)
     passed = many <= few + _deviation(few, len(subject.examples))
     verb = "no more than" if passed else "more than"
     return Check(
@@ -119,8 +119,8 @@ def gradients(subject: Subject) -> Check:
 
     Tested on the cross-entropy, which attacks climb, and on the margin, which cannot saturate.
     """
-    saturated = _zero_share(subject, cross_entropy)
-    flat = _zero_share(subject, margin)
+    saturated = _zero_fraction(subject, cross_entropy)
+    flat = _zero_fraction(subject, margin)
     passed = max(saturated, flat) <= _ZERO
     return Check(
         "gradients",
@@ -132,7 +132,13 @@ def gradients(subject: Subject) -> Check:
 
 
 def black_box(subject: Subject, white_box: Mask, queries: int) -> Check:
-    """A search without gradients must not succeed where the white-box attack fails."""
+    """A search without gradients must not succeed where the white-box attack fails.
+
+    Args:
+        subject: the classifier, examples, threat and seed.
+        white_box: mask of the examples that withstood the white-box attack.
+        queries: of the search, for each example.
+    """
     impossible = refusal(subject.threat, subject.examples.shape)
     if impossible:
         return Check("black_box", None, f"Square was not run: {impossible}")
@@ -141,7 +147,13 @@ def black_box(subject: Subject, white_box: Mask, queries: int) -> Check:
 
 
 def transfer(subject: Subject, white_box: Mask, source: nn.Module | None) -> Check:
-    """Adversarial examples of another net must not succeed where the white-box attack fails."""
+    """Adversarial examples of another net must not succeed where the white-box attack fails.
+
+    Args:
+        subject: the classifier, examples, threat and seed.
+        white_box: mask of the examples that withstood the white-box attack.
+        source: the net that is attacked, on the same device; without it the check does not run.
+    """
     if source is None:
         return Check("transfer", None, "The transfer attack needs a dense net and was not run.")
     survives = subject.clean & transferred(subject, source)
@@ -157,8 +169,8 @@ def large_radius(subject: Subject) -> Check:
         return Check("large_radius", None, "No radius reaches grey, so this check was not run.")
     with torch.no_grad():
         answer = subject.model(grey[:1]).argmax()
-    possible = _share(y == answer)
-    robust = _share(under_attack(subject.within(threat), PGD(50, track=True)))
+    possible = _fraction(y == answer)
+    robust = _fraction(under_attack(subject.within(threat), PGD(50, track=True)))
     passed = robust <= possible + _deviation(possible, len(y))
     verdict = "as it must be" if passed else "so the attack fails"
     return Check(
@@ -181,18 +193,18 @@ def _reaching(threat: Threat, goal: Images, x: Images) -> Threat | None:
 
 def _beaten(name: str, attack: str, survives: Mask, white_box: Mask) -> Check:
     """Whether ``attack`` fools examples that withstood the white-box attack."""
-    broken = _share(white_box & ~survives)
-    passed = broken <= _SHARE
+    broken = _fraction(white_box & ~survives)
+    passed = broken <= _MOST_FOOLED
     return Check(
         name,
         passed,
         f"{attack} fools {broken:.1%} of the examples on which the white-box attack failed; "
-        f"at most {_SHARE:.0%} may be.",
-        {"broken": broken, "robust": _share(survives), "white_box": _share(white_box)},
+        f"at most {_MOST_FOOLED:.0%} may be.",
+        {"broken": broken, "robust": _fraction(survives), "white_box": _fraction(white_box)},
     )
 
 
-def _zero_share(subject: Subject, loss: Callable[[nn.Module, Tensor], SampleLoss]) -> float:
+def _zero_fraction(subject: Subject, loss: Callable[[nn.Module, Tensor], SampleLoss]) -> float:
     """The fraction of the correct examples on which ``∇ₓ loss`` is exactly zero."""
     zero, count = 0, 0
     for _, places in subject.in_batches(subject.clean):
@@ -203,10 +215,10 @@ def _zero_share(subject: Subject, loss: Callable[[nn.Module, Tensor], SampleLoss
     return zero / max(count, 1)
 
 
-def _share(mask: Mask) -> float:
+def _fraction(mask: Mask) -> float:
     return float(mask.double().mean())
 
 
-def _deviation(share: float, n: int) -> float:
+def _deviation(p: float, n: int) -> float:
     """One standard error, and never less than one example."""
-    return max(sqrt(share * (1 - share) / n), 1 / n)
+    return max(sqrt(p * (1 - p) / n), 1 / n)

@@ -82,7 +82,7 @@ class Row:
             "macs": self.macs and self.macs.json(),
             "warnings": list(self.warnings),
             "members": {
-                attack: {member: share.json() for member, share in each.items()}
+                attack: {member: result.json() for member, result in each.items()}
                 for attack, each in self.members.items()
             },
         }
@@ -96,7 +96,7 @@ class Row:
             "n": self.robust.n,
             "clean": self.clean.json(),
             "robust": self.robust.json(),
-            "attacks": {name: share.json() for name, share in self.attacks.items()},
+            "attacks": {name: result.json() for name, result in self.attacks.items()},
             "latency_ms": {name: timing.json() for name, timing in self.latency_ms.items()},
             "checks": {check.name: check.json() for check in self.checks},
             "bytes_of": "file" if self.in_file else "float32 state dict",
@@ -142,7 +142,7 @@ class Row:
             f"{self.bytes:,}",
             f"{self.ratio:.2%}",
             _percent(self.clean_split or self.clean, digits),
-            "\n".join(_percent(share, digits) for share in every.values()),
+            "\n".join(_percent(result, digits) for result in every.values()),
             "\n".join(every),
             " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),
             f"{sum(check.passed is True for check in ran)}/{len(ran)}" if ran else "",
@@ -151,9 +151,9 @@ class Row:
     def _in_members(self) -> dict[str, Proportion]:
         """``pgd:40 in l2:2``."""
         return {
-            f"{attack} in {member}": share
+            f"{attack} in {member}": result
             for attack, each in self.members.items()
-            for member, share in each.items()
+            for member, result in each.items()
         }
 
 
@@ -238,12 +238,12 @@ def provenance(*, command: str, seed: int, data: str, device: str = "cpu") -> di
 
 
 def _proportions(found: Mapping[str, Any]) -> dict[str, Proportion]:
-    return {name: Proportion.from_json(share) for name, share in found.items()}
+    return {name: Proportion.from_json(result) for name, result in found.items()}
 
 
-def _percent(share: Proportion, digits: int) -> str:
-    low, high = (f"{100 * end:.{digits}f}" for end in share.ci95)
-    return f"{100 * share.accuracy:.1f} ({low}–{high})"
+def _percent(result: Proportion, digits: int) -> str:
+    low, high = (f"{100 * end:.{digits}f}" for end in result.ci95)
+    return f"{100 * result.accuracy:.1f} ({low}–{high})"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -253,6 +253,6 @@ def _line(cells: Sequence[str]) -> str:
 def _about(rows: Sequence[Row]) -> str:
     """The threats and the number of examples, for a caption."""
     threats = " and ".join(dict.fromkeys(row.threat for row in rows))
-    counts = {share.n for row in rows for share in (row.robust, *row.attacks.values())}
+    counts = {result.n for row in rows for result in (row.robust, *row.attacks.values())}
     span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
     return f"threat {threats}; {span} examples attacked."

@@ -150,8 +150,8 @@ def evaluate_file(
     Args:
         opened: from `read`.
         data: its test split is attacked.
-        evaluation: how.
-        source: the dense net, from which attacks are transferred, if it is at hand.
+        evaluation: how it is attacked and timed.
+        source: the dense net, from which attacks are transferred; by default none are.
         name: of the row.
         device: where to compute; by default CUDA if available, else the CPU.
         progress: called with each step's fraction of its own work.
@@ -185,10 +185,10 @@ def _on(classifier: Classifier, place: torch.device) -> Classifier:
 
 
 def _agreeing(classifier: Classifier, opened: Opened, examples: Examples) -> Classifier:
-    """The classifier, without the replay of a foreign graph if that computes something else.
+    """The classifier, without the replay of a foreign graph if its logits differ.
 
     Raises:
-        ValueError: the replay of a file that hauberk wrote does.
+        ValueError: the logits of a file that hauberk wrote differ from its replay.
     """
     if classifier.session is None or classifier.model is None:
         return classifier
@@ -204,7 +204,7 @@ def _agreeing(classifier: Classifier, opened: Opened, examples: Examples) -> Cla
 
 
 def _check_shape(opened: Opened, data: Data) -> None:
-    """Refuse data of another shape than a graph takes."""
+    """Raise a ValueError for data whose shape the graph does not take."""
     if opened.input_shape not in (None, data.shape):
         shapes = data.shape, opened.input_shape
         have, want = (" × ".join(map(str, shape or ())) for shape in shapes)
@@ -215,7 +215,7 @@ def _check_shape(opened: Opened, data: Data) -> None:
 
 
 def _full_size(model: nn.Module) -> nn.Module:
-    """The same net with no weight zero: what latency is compared with."""
+    """The same net with no weight zero: the reference of the latency."""
     dense = copy.deepcopy(model)
     for p in dense.parameters():
         nn.init.normal_(p, std=0.01)

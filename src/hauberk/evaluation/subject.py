@@ -26,7 +26,7 @@ class Subject:
         model: frozen copy of the network, to logits (batch, class).
         examples: those that are attacked, on the device of the model.
         threat: what the adversary may do.
-        clean: which examples are classified correctly without an attack.
+        clean: mask of the examples that are classified correctly without an attack.
         seed: of every random start.
         batch_size: examples at a time. Equal seeds and batch sizes give equal results.
     """
@@ -72,7 +72,7 @@ class Subject:
         """The indices of the wanted examples, a batch at a time.
 
         Yields:
-            How many came before the batch, and its indices.
+            The number of examples before the batch, and its indices.
         """
         places = wanted.nonzero()[:, 0]
         for start in range(0, len(places), self.batch_size):
@@ -80,7 +80,7 @@ class Subject:
 
 
 def clean(model: nn.Module, examples: Examples, batch_size: int = 500) -> Mask:
-    """Which examples the network classifies correctly.
+    """A mask of the examples that the network classifies correctly.
 
     Args:
         model: to logits (batch, class); it is left untouched.
@@ -92,7 +92,13 @@ def clean(model: nn.Module, examples: Examples, batch_size: int = 500) -> Mask:
 
 
 def agrees(model: nn.Module, x: Images, y: Labels) -> Mask:
-    """Whether the network answers ``y`` for each of ``x``; NaN logits count as wrong."""
+    """Whether the network answers ``y`` for each of ``x``; NaN logits count as wrong.
+
+    Args:
+        model: to logits (batch, class).
+        x: images (batch, …) in [0, 1].
+        y: class indices (batch,).
+    """
     with torch.no_grad():
         return right(model(x), y)
 

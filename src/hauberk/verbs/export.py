@@ -27,7 +27,7 @@ class Exported:
         file: where it was written.
         format: one of `FORMATS`.
         source: the ``.hbk`` file.
-        made: what it holds.
+        made: its content.
     """
 
     file: Path

@@ -25,7 +25,7 @@ PICTURE = "tradeoff.png"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The data, evaluation and device that all rows of a report share.
+    """The data, evaluation and device common to all rows of a report.
 
     Attributes:
         data: trained on, and attacked.
