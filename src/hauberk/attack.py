@@ -66,8 +66,15 @@ class Attack(ABC):
     ) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients.
 
-        It evaluates ``loss`` only at points of the threat. If `Threat.approach` has larger sets it
-        may come from outside, and points there do not count.
+        It evaluates ``loss`` only at points of the threat. If `Threat.approach` has larger sets, it
+        may start outside the threat; points there do not count.
+
+        Args:
+            loss: images to one loss per example.
+            x: clean images in [0, 1], detached.
+            threat: the set to search; not a union.
+            rng: source of the random start.
+            start: start of the search, inside the threat; by default the attack's own.
         """
 
     def pieces(self, threat: Threat) -> Sequence[Attack]:
@@ -101,15 +108,15 @@ def input_gradient(loss: SampleLoss, x: Images) -> tuple[torch.Tensor, Images]:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Show the attack the network as it would ship: eval mode, fixed weights, no weight gradients.
+    """Freeze the network as it would ship: eval mode, fixed weights, no weight gradients.
 
     Parametrised weights are computed once and kept for all attack steps. On leaving, every
     module's mode and every parameter's ``requires_grad`` are as they were.
     """
     modes = [(m, m.training) for m in model.modules()]
-    asking = [p for p in model.parameters() if p.requires_grad]
+    trainable = [p for p in model.parameters() if p.requires_grad]
     try:
-        for p in asking:
+        for p in trainable:
             p.requires_grad_(False)
         model.eval()
         with parametrize.cached():
@@ -117,5 +124,5 @@ def frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for m, training in modes:
             m.training = training
-        for p in asking:
+        for p in trainable:
             p.requires_grad_(True)

@@ -36,7 +36,12 @@ class Threat(ABC):
     def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
         """The steepest step from a point, for sets that depend on which pixels can still move.
 
-        By default it is `steepest`, wherever it starts; projection returns it to the box.
+        By default it is `steepest` at every point; projection returns it to the box.
+
+        Args:
+            grad: gradient of the loss, shaped like the images.
+            at: the point to step from, in [0, 1].
+            sharpness: see `steepest`.
         """
         return self.steepest(grad, sharpness)
 
@@ -67,9 +72,9 @@ class Threat(ABC):
 
     @abstractmethod
     def inside(self, x_adv: Images, x: Images) -> Bool[Tensor, " batch"]:
-        """Which examples of ``x_adv`` are in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
+        """A mask of the examples of ``x_adv`` in ``Δ(x) ∩ [0, 1]``, up to float rounding."""
 
     @final
     def contains(self, x_adv: Images, x: Images) -> bool:
-        """Whether every example is."""
+        """Whether every example of ``x_adv`` is in ``Δ(x) ∩ [0, 1]``."""
         return bool(self.inside(x_adv, x).all())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 NUMPY = (torch.float32, torch.float64)
-"""Types that numpy has, too."""
+"""Types that numpy sorts as well."""
 
 
 def ascending(v: Tensor) -> Tensor:

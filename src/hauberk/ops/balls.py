@@ -19,12 +19,13 @@ from hauberk.ops.ascending import ascending
 from hauberk.types import Images
 
 _LOOKS = 32
-"""Breakpoints of each row between which λ is looked for first, all at once."""
+"""Breakpoints of each row that are evaluated together to bracket λ."""
 _STEPS, _HALVING = 250, 5
-"""Steps towards λ, at most, and every how many of them halves: fifty find it to the last digit."""
+"""The most steps towards λ; every fifth one halves, and 50 halvings find λ to the last digit."""
 _EXACT = 1e-14
-"""Of Σ |d_i|, what float64 sums cannot tell from nothing: ψ(λ) is eps, be it where ψ is flat or has
-a kink, as it has where the box stops as many coordinates as fill the ball."""
+"""Rounding error of float64 sums, relative to Σ |d_i|: a smaller |ψ(λ) − eps| counts as zero. This
+ends the search also where ψ is flat or has a kink, as when the box clips enough coordinates to fill
+the ball."""
 
 
 @torch.no_grad()
@@ -71,9 +72,9 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
     """``argmin ‖x' − v‖₂  s.t.  ‖x' − x‖₁ ≤ eps, 0 ≤ x' ≤ 1``: ``|δ_i| = min((|d_i| − λ)₊, b_i)``.
 
     ``ψ(λ) = Σ |δ_i| = Σ (|d_i| − λ)₊ − Σ (|d_i| − b_i − λ)₊`` falls piecewise linearly; with both
-    kinds of breakpoints sorted, prefix sums give it anywhere in O(log n). Newton's steps, halvings
-    where one would leave what is known of λ: the step from the piece that crosses eps ends in it,
-    exactly; a handful of steps. Float64 inside: the sums cancel.
+    kinds of breakpoints sorted, prefix sums give it anywhere in O(log n). Newton's method
+    finds λ, with a halving where a step would leave the bracket. The step from the piece that
+    crosses eps is exact, so a few steps suffice. Computed in float64, because the sums cancel.
 
     Args:
         v: the points to project, batch first.
@@ -98,7 +99,7 @@ def project_l1(v: Images, x: Images, eps: float) -> Images:
         high = torch.where(over > slope * lam, high, lam)
         newton = over / slope
         known = (newton >= low) & (newton <= high)
-        if number % _HALVING == 0:  # from end to end it could go in rings
+        if number % _HALVING == 0:  # Newton alone could cycle
             known = newton == lam
         lam = torch.where(settled, lam, torch.where(known, newton, (low + high) / 2))
         came = torch.where(known, piece, -1)
@@ -131,7 +132,7 @@ class _Hinges:
 
     @staticmethod
     def of(t: Tensor) -> _Hinges:
-        """The projection of each row; may overwrite ``t``."""
+        """Sort and sum each row; may overwrite ``t``."""
         at = ascending(t)
         return _Hinges(at, at.cumsum(1))
 

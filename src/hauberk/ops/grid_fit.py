@@ -14,7 +14,7 @@ from torch import Tensor
 
 _FEW = 16  # entries of a row that rule out nearly every m
 _CHUNK = 512  # of the m that are tried at once
-_CHANCE = 0.02  # largest distance from a whole number that still tells a grid from chance
+_CHANCE = 0.02  # largest distance from a whole number that still distinguishes a grid from chance
 
 
 def rounded(rows: Tensor, scale: Tensor, levels: int) -> Tensor:

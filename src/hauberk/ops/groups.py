@@ -165,7 +165,11 @@ class Block(Grouping):
         _positive(self, self.rows, self.columns)
 
     def split(self, shape: torch.Size) -> Split:
-        """One group for each tile; the tiles must fill the matrix."""
+        """One group for each tile; the tiles must fill the matrix.
+
+        Raises:
+            ValueError: they do not.
+        """
         rows, columns = _matrix(shape, self)
         if rows % self.rows or columns % self.columns:
             raise ValueError(
@@ -189,7 +193,11 @@ class NofM(Grouping):
             raise ValueError(f"{self} keeps more entries than a run has: n must be at most m")
 
     def split(self, shape: torch.Size) -> Split:
-        """One group for each run; the runs must fill the rows."""
+        """One group for each run; the runs must fill the rows.
+
+        Raises:
+            ValueError: they do not.
+        """
         rows, columns = _matrix(shape, self)
         if columns % self.m:
             raise ValueError(

@@ -40,7 +40,7 @@ def bucketize(v: Tensor, edges: Tensor) -> Tensor:
     if v.device.type != "cpu" or len(v) < 4 * _CELLS or len(edges) < 2 or v.dtype != torch.float32:
         return torch.bucketize(v.contiguous(), edges, out_int32=True)
     low = edges[0]
-    scale = (_CELLS / (edges[-1] - low)).nan_to_num(0)  # equal edges share one cell
+    scale = (_CELLS / (edges[-1] - low)).nan_to_num(0)  # equal edges fall into one cell
     own = _cell(edges, low, scale)
     compares = int(torch.bincount(own).max())
     if compares > _MOST_COMPARES:

@@ -12,13 +12,13 @@ from torch import Tensor
 class Sliced(torch.Generator):
     """A generator that draws for a whole batch and returns the rows of one process.
 
-    Processes that share a batch draw the same numbers, so a row does not depend on their count.
+    The processes of one batch draw the same numbers, so a row does not depend on their count.
     """
 
     part = slice(None)
     """The rows that are returned."""
     whole = 0
-    """Rows of the whole batch; 0 if it is not shared."""
+    """Rows of the whole batch; 0 if it is not split."""
 
 
 def uniform_like(x: Tensor, rng: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The probability simplex: its projection, and the player that puts weight on what is worst.
+"""The probability simplex: its projection, and the player that weights the worst losses.
 
     argmin ½‖p − v‖²  s.t.  p ≥ 0, Σ p = 1;     argmax_w ⟨w, F⟩ − γ/2 ‖w − 1/K‖², a step towards it
 
@@ -43,7 +43,7 @@ def ascend(
 
     Args:
         w: the weights so far, on the simplex.
-        values: F, the loss of each domain.
+        values: F, the loss of each threat.
         rate: b > 0; at infinity the maximum itself, wherever ``w`` was.
         gamma: γ ≥ 0; at infinity the weights are equal.
     """
@@ -57,14 +57,14 @@ def ascend(
 
 
 def check_player(rate: float, gamma: float) -> None:
-    """Raise where these are no settings of `ascend`.
+    """Validate the settings of `ascend`.
 
     Raises:
-        ValueError: naming which.
+        ValueError: γ is negative or the rate is not positive.
     """
     if not gamma >= 0:
         raise ValueError(
-            f"gamma was given as {gamma}; give 0 (all weight may go to the worst domain) or more."
+            f"gamma was given as {gamma}; give 0 (all weight may go to the worst threat) or more."
         )
     if not rate > 0:
         raise ValueError(f"The rate of the weights was given as {rate}; give a positive one.")

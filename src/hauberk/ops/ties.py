@@ -1,4 +1,4 @@
-"""Tensors set side by side as one matrix, row by row, and apart again.
+"""Join tensors side by side into one matrix, row by row, and split it again.
 
 A family (a, b, …) becomes ``[w_a | w_b | …]``, each tensor viewed as rows × (all else): groups that
 span layers are then rows of one matrix.
@@ -26,7 +26,7 @@ def join(w: Mapping[str, Tensor], families: Families) -> dict[str, Tensor]:
         ValueError: tensors of a family differ in their number of rows.
     """
     return {
-        first: _beside([w[name].reshape(len(w[name]), -1) for name in names])
+        first: _joined([w[name].reshape(len(w[name]), -1) for name in names])
         for first, names in _present(w, families).items()
     }
 
@@ -34,7 +34,16 @@ def join(w: Mapping[str, Tensor], families: Families) -> dict[str, Tensor]:
 def part(
     joined: dict[str, Tensor], w: Mapping[str, Tensor], families: Families
 ) -> dict[str, Tensor]:
-    """Undo `join`: the names, shapes and order of ``w``; ``joined`` is consumed."""
+    """Undo `join`; ``joined`` is consumed.
+
+    Args:
+        joined: matrices (rows, columns) by name, as `join` returns them.
+        w: gives the names, shapes and order of the result.
+        families: as for `join`.
+
+    Raises:
+        ValueError: tensors of a family differ in their number of rows.
+    """
     out: dict[str, Tensor] = {}
     for first, names in _present(w, families).items():
         parts = torch.split(joined.pop(first), [_width(w[name]) for name in names], dim=1)
@@ -56,7 +65,7 @@ def _present(w: Mapping[str, Tensor], families: Families) -> dict[str, tuple[str
     return found
 
 
-def _beside(matrices: list[Tensor]) -> Tensor:
+def _joined(matrices: list[Tensor]) -> Tensor:
     """Side by side; one alone is not copied."""
     return matrices[0] if len(matrices) == 1 else torch.cat(matrices, 1)
 

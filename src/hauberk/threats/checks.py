@@ -16,6 +16,11 @@ _PIXEL_SLACK = 1e-6
 def check_radius(norm: str, eps: float, most: float) -> None:
     """Raise if ``eps`` is not a valid radius.
 
+    Args:
+        norm: its symbol, for the error.
+        eps: the radius, in the norm of pixels in [0, 1].
+        most: the largest radius; may be infinite.
+
     Raises:
         ValueError: for a NaN, infinite or negative eps, or one above ``most``.
     """
@@ -28,7 +33,13 @@ def check_radius(norm: str, eps: float, most: float) -> None:
 
 
 def within(reach: Tensor, eps: float, x_adv: Images) -> Bool[Tensor, " batch"]:
-    """A mask: all of ``reach`` at most ``eps`` and all of ``x_adv`` in [0, 1]; False for NaN."""
+    """A mask: all of ``reach`` at most ``eps`` and all of ``x_adv`` in [0, 1]; False for NaN.
+
+    Args:
+        reach: lengths of the perturbations, (batch,) or (batch, …).
+        eps: the radius, in the same unit.
+        x_adv: perturbed images, batch first.
+    """
     in_ball = reach <= eps * (1 + _SLACK) + _PIXEL_SLACK
     in_box = (x_adv >= -_PIXEL_SLACK) & (x_adv <= 1 + _PIXEL_SLACK)
     return in_ball.reshape(len(x_adv), -1).all(1) & in_box.flatten(1).all(1)

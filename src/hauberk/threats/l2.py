@@ -43,7 +43,7 @@ class L2(NormBall):
     def steepest(self, grad: Images, sharpness: float = inf) -> Tensor:
         """``argmax ⟨grad, d⟩  s.t.  ‖d‖₂ ≤ 1``: ``grad / ‖grad‖₂``, zero where grad is.
 
-        The sharpness moves nothing from 1/√n on (n pixels): ``s·ĝ`` is then longer than 1.
+        The sharpness has no effect from 1/√n on (n pixels): ``s·ĝ`` is then longer than 1.
         """
         flat = grad.flatten(1)
         peak = per_example(flat.abs().amax(1), grad)  # a tiny gradient squared would be zero

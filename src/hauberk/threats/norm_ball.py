@@ -1,4 +1,4 @@
-"""Norm ball, the base of ℓ∞, ℓ2 and ℓ1: what they have in common but the geometry."""
+"""Norm ball, the base of ℓ∞, ℓ2 and ℓ1: radius, name and membership."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NormBall(Threat):
         return f"{self.NAME}:{self.eps}"
 
     def radius(self) -> float:
-        """Eps."""
+        """The radius eps, in the norm of pixels in [0, 1]."""
         return self.eps
 
     def scaled(self, factor: float) -> NormBall:

@@ -24,13 +24,13 @@ from hauberk.types import Images, PerSample
 
 @dataclass(frozen=True)
 class Union(Threat):
-    """Whatever one of several threats allows.
+    """The union of several threats.
 
     Attributes:
-        members: one or more, each of a kind of its own.
+        members: one or more, each of another kind.
 
     Raises:
-        ValueError: no member, or two of one kind, of which the larger would be the union.
+        ValueError: no member, or two of one kind.
     """
 
     members: tuple[Threat, ...]
@@ -71,11 +71,17 @@ class Union(Threat):
         return self._best(lambda member, s: member.steepest(grad, s), grad, sharpness)
 
     def step(self, grad: Images, at: Images, sharpness: float = inf) -> Images:
-        """The same, of the members' own steps from there."""
+        """The step, among those of the members, that gains most.
+
+        Args:
+            grad: gradient of the loss, shaped like the images.
+            at: the point to step from, in [0, 1].
+            sharpness: see `steepest`.
+        """
         return self._best(lambda member, s: member.step(grad, at, s), grad, sharpness)
 
     def radius(self) -> float:
-        """The largest member's, R."""
+        """The largest radius of the members, R."""
         return max(member.radius() for member in self.members)
 
     def scaled(self, factor: float) -> Union:
@@ -103,5 +109,5 @@ def _gain(grad: Images, step: Images, sharpness: float) -> PerSample:
 
 
 def _chosen(each: list[Images], number: Tensor) -> Images:
-    """Each example from the batch of its number."""
+    """For each example, its entry in the batch that ``number`` selects."""
     return torch.stack(each)[number, torch.arange(len(number), device=number.device)]
