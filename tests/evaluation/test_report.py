@@ -84,7 +84,7 @@ def test_picture(tmp_path: Path) -> None:
             assert image.size == (1280, 768)
             assert len(image.convert("RGB").getcolors(1 << 20)) > 50
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="No rows"):
         tradeoff([], tmp_path / "b.png")
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
