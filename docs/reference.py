@@ -10,7 +10,7 @@ _SOURCE = ROOT / "src" / "hauberk"
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "verbs": ("verbs/*", "training/run"),
-    "recipe": ("method", "recipe/*", "training/augment", "training/stage"),
+    "recipe": ("method", "nested", "recipe/*", "training/augment", "training/stage"),
     "methods": ("methods/*",),
     "threats": ("threat", "threats/*"),
     "attacks": ("attack", "attacks/*"),

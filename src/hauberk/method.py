@@ -14,6 +14,7 @@ from typing import Any, Self
 from torch import nn
 
 from hauberk.dataset import Examples
+from hauberk.nested import Setting, changed
 from hauberk.objectives import Teacher
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
@@ -22,11 +23,9 @@ from hauberk.recipe import (
     Distillation,
     FileSettings,
     Optimisation,
-    Setting,
     ThreatWeighting,
     TrainingAttack,
     TrainingLoss,
-    changed,
 )
 from hauberk.solver import Solver
 from hauberk.solvers import ProjectedGradient

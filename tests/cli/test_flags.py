@@ -10,9 +10,10 @@ from typing import Literal
 import pytest
 
 from hauberk.cli import resolve
-from hauberk.cli.flags import attributes, build, changed, flags_of, near
+from hauberk.cli.flags import attributes, build, flag_name, flags_of, near
 from hauberk.cli.parsing import CommandLine, parse, values
 from hauberk.cli.resolve import Bytes
+from hauberk.nested import replaced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def test_values_go_where_their_fields_are() -> None:
         memory=Bytes("4GB"),
     )
     assert read("--from", "d", "--no-soft", "--kind", "two").attack == InnerAttack()
-    less = changed(made, {"attack-steps": 1, "keep": 0.1})
+    less = replaced(made, {"attack-steps": 1, "keep": 0.1}, flag_name)
     assert (less.attack, less.keep, less.names) == (
         InnerAttack(steps=1, soft=True),
         0.1,

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, TypeAlias, TypeVar, get_args, get_origin
 
+from hauberk.nested import replaced
+
 Value: TypeAlias = str | int | float | bool | list[str | int | float]
 """A value of a flag, as a command line or a TOML file gives it."""
 T = TypeVar("T")
@@ -219,9 +221,10 @@ def flag_name(field: dataclasses.Field[object]) -> str:
     return str(field.metadata.get("flag") or field.name.replace("_", "-"))
 
 
-def _default(field: dataclasses.Field[object]) -> object:
+def _default(field: dataclasses.Field[T]) -> T:
+    """Its default; ``MISSING`` if there is none."""
     factory = field.default_factory
-    return field.default if factory is MISSING else factory()
+    return field.default if factory is MISSING else factory()  # type: ignore[return-value]
 
 
 def _title(cls: type[object]) -> str:
@@ -258,25 +261,13 @@ def build(cls: Callable[..., T], values: Mapping[str, object], **others: object)
         if field.name in others:
             continue
         if is_nested(kind):
-            made = build(kind, values) if default is MISSING else changed(default, values)
+            made = (
+                build(kind, values) if default is MISSING else replaced(default, values, flag_name)
+            )
             arguments[field.name] = made
         elif flag_name(field) in values:
             arguments[field.name] = values[flag_name(field)]
     return cls(**arguments)
-
-
-def changed(instance: T, values: Mapping[str, object], **others: object) -> T:
-    """A frozen dataclass with the values of some of its flags replaced; see `build`."""
-    changes = dict(others)
-    for field in dataclasses.fields(instance):  # type: ignore[arg-type]
-        held = getattr(instance, field.name)
-        if field.name in others or field.metadata.get("flag", "") is None:
-            continue
-        if is_nested(type(held)):
-            changes[field.name] = changed(held, values)
-        elif flag_name(field) in values:
-            changes[field.name] = values[flag_name(field)]
-    return dataclasses.replace(instance, **changes)  # type: ignore[type-var]
 
 
 def near(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, say
-from hauberk.cli.flags import Flag, build, changed, flags_of, near
+from hauberk.cli.flags import Flag, build, flag_name, flags_of, near
 from hauberk.cli.parsing import CommandLine, Settings, explain, spelled, values
 from hauberk.cli.resolve import NamedThreat
 from hauberk.cli.settings import (
@@ -29,6 +29,7 @@ from hauberk.cli.settings import (
 )
 from hauberk.evaluation import Evaluation
 from hauberk.method import Method
+from hauberk.nested import replaced
 from hauberk.runtime import device, files
 from hauberk.runtime.processes import Group
 from hauberk.training.run import Run, Watcher
@@ -165,7 +166,8 @@ class RunSpec:
                 hint = near(key, (flag.key for flag in known.values()), "leave it out.")
                 raise ValueError(f"A run has no setting {key}; {hint}")
             found[name] = known[name].read(value)
-        return changed(self, found, method=changed(self.method, found))
+        method = replaced(self.method, found, flag_name)
+        return replaced(replace(self, method=method), found, flag_name)
 
     def flags(self) -> dict[str, Flag]:
         """The flags that this run has, by name."""

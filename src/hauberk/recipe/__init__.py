@@ -8,7 +8,6 @@ method share a field's name.
 from hauberk.recipe.distillation import Distillation
 from hauberk.recipe.optimisation import Optimisation
 from hauberk.recipe.packaging import FactorPackaging, FileSettings, GridPackaging, Packaging
-from hauberk.recipe.settings import Setting, changed, settings
 from hauberk.recipe.threat_weighting import ThreatWeighting
 from hauberk.recipe.training_attack import TrainingAttack
 from hauberk.recipe.training_loss import TrainingLoss
@@ -22,10 +21,7 @@ __all__ = [
     "GridPackaging",
     "Optimisation",
     "Packaging",
-    "Setting",
     "ThreatWeighting",
     "TrainingAttack",
     "TrainingLoss",
-    "changed",
-    "settings",
 ]

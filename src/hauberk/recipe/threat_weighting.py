@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hauberk.nested import settings
 from hauberk.objectives import (
     AVERAGE,
     WORST,
@@ -12,7 +13,6 @@ from hauberk.objectives import (
     SharedWeights,
     Weighting,
 )
-from hauberk.recipe.settings import settings
 from hauberk.threat import Threat
 
 

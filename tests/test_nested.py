@@ -8,7 +8,7 @@ import pytest
 
 import hauberk as hb
 from hauberk.method import Method
-from hauberk.recipe import settings
+from hauberk.nested import settings
 from tests.contracts.rows import METHODS
 
 EVERY = list({type(method): method for method, _ in METHODS}.values())
