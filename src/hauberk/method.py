@@ -14,7 +14,7 @@ from typing import Any, Self
 from torch import nn
 
 from hauberk.dataset import Examples
-from hauberk.nested import Setting, changed
+from hauberk.nested import SettingValue, changed
 from hauberk.objectives import Teacher
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
@@ -73,7 +73,7 @@ class Method(ABC):
             sample: a few training examples, for methods that trace the graph or price a file.
         """
 
-    def with_(self, **changes: Setting) -> Self:
+    def with_(self, **changes: SettingValue) -> Self:
         """The same method with other settings: ``hb.ATMC().with_(epochs=3, keep=0.02)``.
 
         Args:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Owner = TypeVar("Owner", bound=DataclassInstance)
 
-Setting: TypeAlias = bool | int | float | str | tuple[str, ...]
+SettingValue: TypeAlias = bool | int | float | str | tuple[str, ...]
 """The value of one setting."""
 
 
@@ -27,7 +27,7 @@ def settings(owner: DataclassInstance) -> dict[str, Any]:
     return found
 
 
-def changed(owner: Owner, changes: Mapping[str, Setting]) -> Owner:
+def changed(owner: Owner, changes: Mapping[str, SettingValue]) -> Owner:
     """A copy with other settings, wherever in the value they are; it checks itself anew.
 
     Args:

@@ -17,7 +17,7 @@ from hauberk.artifact.table import Stored
 from hauberk.parametrize.factors import Factors
 
 
-def coded(value: Tensor | Factors) -> tuple[codec.Decoded, Stored, int]:
+def coded(value: Tensor | Factors) -> tuple[codec.DecodedTensor, Stored, int]:
     out = Writer()
     entry = codec.write(out, "w", value)
     stream = out.to_bytes()

@@ -180,8 +180,8 @@ class Artifact:
         """
         return self.about.dense_bytes or _dense_bytes(self._entries)
 
-    def _decode(self) -> Iterator[tuple[Entry, codec.Decoded]]:
-        done: list[codec.Decoded] = []
+    def _decode(self) -> Iterator[tuple[Entry, codec.DecodedTensor]]:
+        done: list[codec.DecodedTensor] = []
         try:
             source = Reader(self._stream)
             for entry in self._entries:

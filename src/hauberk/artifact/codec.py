@@ -52,7 +52,7 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedTensor:
     """A decoded tensor and its size in the stream.
 
     Attributes:
@@ -106,7 +106,7 @@ def write(out: Writer, name: str, value: Tensor | Factors) -> Entry:
     return entry
 
 
-def read(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
+def read(source: Reader, entry: Entry, payload_bytes: int) -> DecodedTensor:
     """Decode the next tensor of the stream.
 
     Args:
@@ -150,7 +150,7 @@ def _write_tensor(out: Writer, tensor: Tensor, kind: Number) -> None:
     values.write(out, patterns if full else patterns[index][order], kind)
 
 
-def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decoded:
+def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> DecodedTensor:
     start, entropy = source.left_bits, source.entropy_bits
     index = positions.read(source, shape)
     middle, placing = source.left_bits, source.entropy_bits - entropy
@@ -159,7 +159,7 @@ def _read_tensor(source: Reader, shape: tuple[int, ...], kind: Number) -> Decode
     codes = middle - source.left_bits - found.book_bits
     parts = Parts(start - middle, codes, found.book_bits, placing, found.entropy_bits)
     tensor = kind.tensor(found.folded, index, shape)
-    return Decoded(tensor, len(found.folded), found.bits, parts)
+    return DecodedTensor(tensor, len(found.folded), found.bits, parts)
 
 
 def _factored(value: Factors, kind: Number) -> list[tuple[Stored, Writer]]:
@@ -190,7 +190,7 @@ def _from_identity(u: Tensor) -> Tensor | None:
     return rest if _same_bits(rest + identity, u) else None
 
 
-def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
+def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> DecodedTensor:
     u, v, c = (_read_tensor(source, shape, entry.kind) for shape in entry.factor_shapes)
     left = u.tensor
     if entry.stored is Stored.FACTORS_FROM_IDENTITY:
@@ -200,7 +200,7 @@ def _read_factors(source: Reader, entry: Entry, payload_bytes: int) -> Decoded:
     dense = Factors(left, v.tensor, c.tensor, entry.shape).dense()
     main = max((u, v, c), key=lambda part: part.kept)
     parts = u.parts.plus(v.parts).plus(c.parts)
-    return Decoded(dense, u.kept + v.kept + c.kept, main.bits, parts)
+    return DecodedTensor(dense, u.kept + v.kept + c.kept, main.bits, parts)
 
 
 def _feasible(u: Tensor, v: Tensor, payload_bytes: float) -> bool:

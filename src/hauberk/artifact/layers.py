@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hauberk.artifact.codec import Decoded
+from hauberk.artifact.codec import DecodedTensor
 from hauberk.artifact.table import Entry, Stored
 
 
@@ -51,7 +51,7 @@ class Layer:
         return total / least - 1 if least else 0.0
 
 
-def layer_of(entry: Entry, found: Decoded, file_bytes: int) -> Layer:
+def layer_of(entry: Entry, found: DecodedTensor, file_bytes: int) -> Layer:
     """The sizes of one stored tensor.
 
     Args:

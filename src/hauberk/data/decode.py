@@ -39,7 +39,7 @@ class Source(NamedTuple):
     content: bytes | Path | None
 
 
-class Decoded(NamedTuple):
+class DecodedImages(NamedTuple):
     """Pixels, (count, channel, height, width), a mask of the sources that were kept, and notes."""
 
     x: Tensor
@@ -49,7 +49,7 @@ class Decoded(NamedTuple):
 
 def decode(
     sources: Iterable[Source], count: int, where: str, on_error: OnError, store: Store
-) -> Decoded:
+) -> DecodedImages:
     """Decode every readable image.
 
     Args:
@@ -76,7 +76,7 @@ def decode(
         raise ValueError(
             f"{where} has no readable image (the first {faults[0]}); give images that pillow reads."
         )
-    return Decoded(pile.tensor(), kept, left_out(where, faults))
+    return DecodedImages(pile.tensor(), kept, left_out(where, faults))
 
 
 def _unreadable(where: str, place: str, why: str) -> str:

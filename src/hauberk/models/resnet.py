@@ -17,7 +17,7 @@ _DEEPEST = 1000
 """Largest depth: a damaged file may name any depth, and building a layer takes time."""
 
 
-class Block(nn.Module):
+class BasicBlock(nn.Module):
     """``relu( shortcut(x) + bn(conv(relu(bn(conv(x))))) )``, both kernels 3 × 3."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -103,13 +103,13 @@ def _resnet(depths: Sequence[int], width: int, classes: int) -> nn.Sequential:
     )
     for stage, depth in enumerate(depths):
         after = 4 * width << stage
-        layers |= _stage(Block, stage, depth, before, after)
+        layers |= _stage(BasicBlock, stage, depth, before, after)
         before = after
     return nn.Sequential(layers | _head(before, classes))
 
 
 def _stage(
-    kind: type[Block] | type[WideBlock], stage: int, depth: int, before: int, after: int
+    kind: type[BasicBlock] | type[WideBlock], stage: int, depth: int, before: int, after: int
 ) -> dict[str, nn.Module]:
     """The blocks of one stage; every stage but the first halves the image."""
     return {

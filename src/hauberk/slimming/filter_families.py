@@ -15,7 +15,7 @@ from hauberk.slimming.layers import Norm
 
 
 @dataclass(frozen=True)
-class Family:
+class FilterFamily:
     """Names of layers that share one set of channels.
 
     Attributes:
@@ -27,7 +27,7 @@ class Family:
     norms: tuple[str, ...]
 
 
-def families(model: nn.Module, example: Tensor) -> list[Family]:
+def families(model: nn.Module, example: Tensor) -> list[FilterFamily]:
     """The families of a network, in the order of its layers; a layer is in one at most.
 
     Args:
@@ -37,7 +37,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
     Raises:
         ValueError: the graph cannot be traced.
     """
-    net, found, placed = traceable(model), list[Family](), set[nn.Module]()
+    net, found, placed = traceable(model), list[FilterFamily](), set[nn.Module]()
     with traced("give a pattern that needs no graph, such as irregular"):
         graph = Graph(net, example.cpu())
         for root in graph.roots():
@@ -45,7 +45,7 @@ def families(model: nn.Module, example: Tensor) -> list[Family]:
             if group is not None:
                 placed |= group.whole
                 norms = {m.layer for m in group.members if _scales(m)}
-                found.append(Family(_names(net, group.whole), _names(net, norms)))
+                found.append(FilterFamily(_names(net, group.whole), _names(net, norms)))
     release(net)
     order = [name for name, _ in net.named_modules()]
     return sorted(found, key=lambda family: order.index(family.writers[0]))
