@@ -78,7 +78,7 @@ class Data:
         train: the training split.
         validation: measured after each epoch.
         test: measured in reports only.
-        classes: number of classes.
+        classes: number of classes; 0 for images without labels.
         labels: class names by index; empty if the names are the indices, or unknown.
         notes: remarks on how the data were read, one line each.
 
@@ -111,6 +111,21 @@ class Data:
             train=self.train.to(device),
             validation=self.validation.to(device),
             test=self.test.to(device),
+        )
+
+    def unlabelled(self) -> Data:
+        """The same images without labels: no classes, and every entry of ``y`` is 0."""
+
+        def bare(part: Examples) -> Examples:
+            return replace(part, y=torch.zeros_like(part.y))
+
+        return replace(
+            self,
+            train=bare(self.train),
+            validation=bare(self.validation),
+            test=bare(self.test),
+            classes=0,
+            labels=(),
         )
 
     def under(self, labels: tuple[str, ...], classes: int) -> Data:

@@ -55,31 +55,39 @@ def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict
 
 
 def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
-    """Check that a model fits the data, and return its number of outputs.
+    """Check that a model fits the data, and return its number of outputs: classes, or channels.
 
     Args:
         model: the network; it is not changed.
-        data: images that the model must accept, and classes that it must distinguish.
+        data: images that the model must accept, and classes that it must distinguish; without
+            classes, the model must give images.
         who: the name of the model in errors.
 
     Raises:
-        ValueError: the model rejects the images, or has fewer outputs than there are classes.
+        ValueError: the model rejects the images, has fewer outputs than there are classes, or
+            gives no images for data without classes.
     """
+    shape = " × ".join(map(str, data.shape))
     example = torch.zeros(2, *data.shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            logits = copy.deepcopy(model).eval()(example.to(device))
+            found = copy.deepcopy(model).eval()(example.to(device))
     except Exception as error:  # a user's module may fail in any way
-        shape = " × ".join(map(str, data.shape))
         raise ValueError(
             f"The {who} cannot take the images of {data.name}, which are {shape} "
             f"({gist(error)}); give a {who} for this shape, or other data."
         ) from error
-    outputs = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < data.classes:
+    outputs = tuple(found.shape[1:]) if isinstance(found, Tensor) else type(found).__name__
+    axes = found.ndim if isinstance(found, Tensor) else 0
+    if data.classes and (axes != 2 or found.shape[1] < data.classes):
         raise ValueError(
             f"The {who} gives outputs of shape {outputs} and {data.name} has {data.classes} "
             f"classes; give a {who} with at least one output per class."
         )
-    return int(logits.shape[1])
+    if not data.classes and axes != 4:
+        raise ValueError(
+            f"The {who} gives outputs of shape {outputs} for images of {shape}; give a {who} from "
+            "images to images, whose outputs are (channel, height, width) each."
+        )
+    return int(found.shape[1])

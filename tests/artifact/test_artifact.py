@@ -120,7 +120,7 @@ def test_fill_lists_the_first_five_differences(artifact: Artifact) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "classes", "arguments"),
-    [((1, 0), 10, {}), ((1, 8), 0, {}), ((1, 8), 10, {"a": float("nan")}), ((1.5,), 10, {})],
+    [((1, 0), 10, {}), ((1, 8), -1, {}), ((1, 8), 10, {"a": float("nan")}), ((1.5,), 10, {})],
 )
 def test_odd_headers_are_refused(
     shape: tuple[int, ...], classes: int, arguments: dict[str, float]

@@ -57,7 +57,7 @@ class Artifact:
                 does not.
             architecture: name and arguments that rebuild the network; None for a user's own module.
             input_shape: shape of one input, (channel, height, width).
-            classes: number of outputs.
+            classes: number of outputs; 0 for an image-to-image network.
             dense_bytes: float32 bytes of the dense net if ``state`` is structurally shrunk; None
                 if it has the dense net's shapes.
             labels: class names by index; empty if unknown.

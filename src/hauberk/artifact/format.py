@@ -58,7 +58,7 @@ class About:
     Attributes:
         architecture: name and arguments; None for a user's own module.
         input_shape: shape of one input, (channel, height, width).
-        classes: number of outputs.
+        classes: number of outputs; 0 for an image-to-image network.
         dense_bytes: float32 bytes of the dense net if this one is structurally shrunk; else None.
         labels: class names by index; empty if unknown.
     """
@@ -244,11 +244,12 @@ def complaint(about: About) -> str | None:
         )
     ):
         return f"The architecture is {named!r}; give finite numbers or strings as its arguments."
-    sizes = (*about.input_shape, about.classes)
-    if not all(type(size) is int and 0 < size < 1 << 31 for size in sizes):
+    shape, classes = about.input_shape, about.classes
+    whole = all(type(size) is int and size < 1 << 31 for size in (*shape, classes))
+    if not whole or min(shape, default=1) < 1 or classes < 0:
         return (
-            f"The input shape is {about.input_shape!r} and the classes are {about.classes!r}; "
-            "give whole numbers of 1 or more."
+            f"The input shape is {shape!r} and the classes are {classes!r}; give whole numbers, "
+            "of 1 or more in the shape, and 0 classes for an image-to-image network."
         )
     dense = about.dense_bytes
     if dense is not None and not (type(dense) is int and 0 < dense < _LARGEST_NET):

@@ -114,6 +114,7 @@ class Show:
 
     Attributes:
         data: as --data of train.
+        image_size: side of the square that photographs are brought to, as for train.
         on_error: what to do with a corrupt image: stop or skip.
         memory: memory for the pixels, as for train.
         picture: draw a few images of each class as this PNG.
@@ -122,6 +123,7 @@ class Show:
     """
 
     data: str = field(metadata={"positional": True, "example": "digits"})
+    image_size: int = 0
     on_error: Literal["stop", "skip"] = "stop"
     memory: Bytes | None = None
     picture: Path | None = None
@@ -131,4 +133,9 @@ class Show:
     @property
     def source(self) -> DataSource:
         """The data, and how they are read."""
-        return DataSource(source=self.data, on_error=self.on_error, memory=self.memory)
+        return DataSource(
+            source=self.data,
+            image_size=self.image_size,
+            on_error=self.on_error,
+            memory=self.memory,
+        )

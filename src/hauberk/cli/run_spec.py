@@ -217,7 +217,8 @@ class RunSpec:
         """A name for all that the run computes; a checkpoint of another run is refused."""
         return (
             f"{self.method} {self.start} {self.data.source} on_error={self.data.on_error} "
-            f"{self.threat} seed={self.seed} precision={self.training.precision}"
+            f"image_size={self.data.image_size} {self.threat} seed={self.seed} "
+            f"precision={self.training.precision}"
         )
 
     def attacked(self) -> Evaluation:

@@ -27,6 +27,9 @@ class DataSource:
             X-train.parquet and X-test.parquet), a folder of images (train/<class>/*.png with val
             and test next to it, or <class>/*.png), hub:owner/name of the Hugging Face Hub, or
             package.module:function, which returns torch Datasets.
+        image_size: side of a square in pixels: each photograph is enlarged or reduced until it just
+            covers the square, then cropped at its centre; 0 takes images as they are, all of one
+            size.
         on_error: what to do with a corrupt image: stop names it and ends, skip leaves it out and
             reports how many there were.
         memory: memory of a process for the pixels, such as 4GB or 25% of what is free; by default
@@ -36,11 +39,15 @@ class DataSource:
     """
 
     source: str = field(metadata={"flag": "data", "example": "digits"})
+    image_size: int = 0
     on_error: Literal["stop", "skip"] = "stop"
     memory: Bytes | None = None
 
-    def read(self) -> Data:
+    def read(self, labelled: bool = True) -> Data:
         """The data; what was unusual about them is printed.
+
+        Args:
+            labelled: whether the images have labels.
 
         Raises:
             ValueError: data that cannot be used.
@@ -51,7 +58,13 @@ class DataSource:
         from hauberk.runtime.memory import free
 
         memory = self.memory.of(free()) if self.memory else None
-        data = load(self.source, on_error=self.on_error, memory=memory)
+        data = load(
+            self.source,
+            on_error=self.on_error,
+            memory=memory,
+            image_size=self.image_size or None,
+            labelled=labelled,
+        )
         for note in data.notes:
             say(note)
         return data

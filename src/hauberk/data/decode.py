@@ -12,13 +12,14 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from hauberk.data.stack import Pile
@@ -30,6 +31,31 @@ OnError: TypeAlias = Literal["stop", "skip"]
 _IN_FLIGHT = 1 << 25  # bytes of decoded images ahead of the consumer
 _WORKERS = min(32, (os.cpu_count() or 1) + 2)  # more than cores: some threads wait for the disk
 _TASKS = 64  # most tasks in flight; each decodes a group of images
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    Attributes:
+        on_error: policy for a corrupt image.
+        size: (height, width) that images are brought to: enlarged or reduced until they just cover
+            it, then cropped at their centre; ``None`` leaves them as they are.
+        labelled: whether each image has a label.
+    """
+
+    on_error: OnError = "stop"
+    size: tuple[int, int] | None = None
+    labelled: bool = True
+
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """A pillow image as (channel, height, width), see `pixels`, at the wanted size."""
+        found = pixels(image)
+        if self.size is None or found.shape[1:] == self.size:
+            return found
+        flat = Image.fromarray(found[0] if len(found) == 1 else found.transpose(1, 2, 0))
+        fitted = np.asarray(ImageOps.fit(flat, self.size[::-1], Image.Resampling.LANCZOS))
+        return fitted[None] if fitted.ndim == 2 else fitted.transpose(2, 0, 1)
 
 
 class Source(NamedTuple):
@@ -48,7 +74,7 @@ class DecodedImages(NamedTuple):
 
 
 def decode(
-    sources: Iterable[Source], count: int, where: str, on_error: OnError, store: Store
+    sources: Iterable[Source], count: int, where: str, reading: Reading, store: Store
 ) -> DecodedImages:
     """Decode every readable image.
 
@@ -56,7 +82,7 @@ def decode(
         sources: encoded images.
         count: number of sources.
         where: name of the data, for errors.
-        on_error: stop at a corrupt image, or skip it.
+        reading: size of the images, and what to do with a corrupt one.
         store: allocates the pixels.
 
     Raises:
@@ -64,11 +90,11 @@ def decode(
         NoRoom: the pixels fit neither in memory nor on disk.
     """
     pile, kept, faults = Pile(where, store, count), np.zeros(count, bool), []
-    for row, (source, image) in enumerate(_opened(sources)):
+    for row, (source, image) in enumerate(_opened(sources, reading)):
         if not isinstance(image, str):
             pile.add(image, source.place)
             kept[row] = True
-        elif on_error == "stop":
+        elif reading.on_error == "stop":
             raise ValueError(_unreadable(where, source.place, image))
         else:
             faults.append(f"{source.place} ({image})")
@@ -124,16 +150,18 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, seen).convert("L" if gray else "RGB")
 
 
-def _opened(sources: Iterable[Source]) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
+def _opened(
+    sources: Iterable[Source], reading: Reading
+) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
     """Yield each source, in order, with its pixels or the reason why it cannot be read."""
     rest = iter(sources)
     for first in islice(rest, 1):
-        found = _read(first.content)
+        found = _read(first.content, reading)
         yield first, found
         size, tasks = _plan(1 if isinstance(found, str) else found.nbytes)
         pool = ThreadPoolExecutor(_WORKERS)  # pillow's decoders release the interpreter's lock
         try:
-            yield from _ahead(pool, _groups(rest, size), tasks)
+            yield from _ahead(pool, _groups(rest, size), tasks, reading)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -151,12 +179,12 @@ def _plan(nbytes: int) -> tuple[int, int]:
 
 
 def _ahead(
-    pool: Executor, groups: Iterator[list[Source]], tasks: int
+    pool: Executor, groups: Iterator[list[Source]], tasks: int, reading: Reading
 ) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
     """Decode the groups in the pool, up to ``tasks`` groups ahead of the consumer."""
     waiting: deque[tuple[list[Source], Future[list[NDArray[np.uint8] | str]]]] = deque()
     for group in groups:
-        waiting.append((group, pool.submit(_all, group)))
+        waiting.append((group, pool.submit(_all, group, reading)))
         if len(waiting) >= tasks:
             sources, found = waiting.popleft()
             yield from zip(sources, found.result(), strict=True)
@@ -164,16 +192,16 @@ def _ahead(
         yield from zip(sources, found.result(), strict=True)
 
 
-def _all(sources: list[Source]) -> list[NDArray[np.uint8] | str]:
-    return [_read(source.content) for source in sources]
+def _all(sources: list[Source], reading: Reading) -> list[NDArray[np.uint8] | str]:
+    return [_read(source.content, reading) for source in sources]
 
 
-def _read(content: bytes | Path | None) -> NDArray[np.uint8] | str:
+def _read(content: bytes | Path | None, reading: Reading) -> NDArray[np.uint8] | str:
     if content is None:
         return "the row has no bytes"
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
-            return pixels(image)
+            return reading.pixels(image)
     except OSError as error:
         if error.strerror and isinstance(content, Path):  # str(error) would repeat the path
             return error.strerror

@@ -1,5 +1,7 @@
 """Loader for folders of images: ``train/<class>/*.png`` and ``test/…``, or ``<class>/*.png``.
 
+Without labels, images at any depth: ``train/**/*.png`` and ``test/…``, or ``**/*.png``.
+
 The name of a class is the name of its folder. Classes are numbered in the sorted order of names.
 """
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hauberk.data.decode import OnError, Source, decode
+from hauberk.data.decode import Reading, Source, decode
 from hauberk.data.holdout import SPLITS, TEST, TRAIN, lone
 from hauberk.data.splits import Part, assemble
 from hauberk.data.store import Store
@@ -19,23 +21,28 @@ from hauberk.dataset import Data
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-def load_folder(path: Path, *, seed: int, on_error: OnError, store: Store) -> Data:
+def load_folder(path: Path, *, seed: int, reading: Reading, store: Store) -> Data:
     """Load the images below ``path``; files with other endings are left out and counted.
 
     Args:
         path: the folder.
         seed: moves the border between train and validation.
-        on_error: stop at a corrupt image, or skip it.
+        reading: size of the images, whether they have labels, and what to do with a corrupt one.
         store: allocates the pixels.
 
     Raises:
         ValueError: no classes, a class or a split without images, or a corrupt image.
         OSError: a folder cannot be read.
     """
-    splits = _splits(path) or {lone(path.resolve().name): path}
+    name = path.resolve().name
+    if not reading.labelled:
+        bare = _bare_splits(path) or {lone(name): path}
+        found = {split: _bare_part(folder, reading, store) for split, folder in bare.items()}
+        return assemble(name, found, seed, store, labelled=False)
+    splits = _splits(path) or {lone(name): path}
     names = tuple(sorted({each.name for folder in splits.values() for each in _folders(folder)}))
-    parts = {split: _part(folder, names, on_error, store) for split, folder in splits.items()}
-    return assemble(path.resolve().name, parts, seed, store)
+    parts = {split: _part(folder, names, reading, store) for split, folder in splits.items()}
+    return assemble(name, parts, seed, store)
 
 
 def _splits(path: Path) -> dict[str, Path]:
@@ -65,7 +72,7 @@ def _splits(path: Path) -> dict[str, Path]:
     return found
 
 
-def _part(folder: Path, names: tuple[str, ...], on_error: OnError, store: Store) -> Part:
+def _part(folder: Path, names: tuple[str, ...], reading: Reading, store: Store) -> Part:
     """The images of one split, in the sorted order of class and file names."""
     where = f"The folder {str(folder)!r}"
     others = [0]
@@ -84,21 +91,55 @@ def _part(folder: Path, names: tuple[str, ...], on_error: OnError, store: Store)
         raise ValueError(
             f"{where} contains no folder of images: give <class>/*.png, or train/<class>/*.png."
         )
-    x, kept, notes = decode(sources, len(sources), where, on_error, store)
-    if others[0]:
-        number = "1 file was" if others[0] == 1 else f"{others[0]} files were"
-        notes += (f"{where}: {number} left out, because the ending is not that of an image.",)
+    x, kept, notes = decode(sources, len(sources), where, reading, store)
+    notes += _left_out(where, others[0])
     return Part(x, np.array(labels)[kept], where, names, len(names), notes)
+
+
+def _bare_splits(path: Path) -> dict[str, Path]:
+    """The folder of each split of images without labels; empty if there are no splits."""
+    found = {SPLITS[each.name]: each for each in _folders(path) if each.name in SPLITS}
+    return found if TRAIN in found else {}
+
+
+def _bare_part(folder: Path, reading: Reading, store: Store) -> Part:
+    """The images of one split, at any depth, in the sorted order of their paths."""
+    where, others = f"The folder {str(folder)!r}", [0]
+    images = list(_images(folder, others, deep=True))
+    if not images:
+        raise ValueError(
+            f"{where} contains no image: give files that end in {', '.join(sorted(_ENDINGS))}."
+        )
+    sources = [Source(f"in {str(image.relative_to(folder))!r}", image) for image in images]
+    x, _, notes = decode(sources, len(sources), where, reading, store)
+    return Part(x, np.zeros(len(x), np.int64), where, notes=notes + _left_out(where, others[0]))
+
+
+def _left_out(where: str, others: int) -> tuple[str, ...]:
+    """The note that counts files of other endings."""
+    if not others:
+        return ()
+    number = "1 file was" if others == 1 else f"{others} files were"
+    return (f"{where}: {number} left out, because the ending is not that of an image.",)
 
 
 def _folders(path: Path) -> list[Path]:
     return sorted(each for each in path.iterdir() if each.is_dir() and _visible(each))
 
 
-def _images(folder: Path, others: list[int]) -> Iterator[Path]:
-    """Yield the image files, sorted; count the other files in ``others``."""
+def _images(folder: Path, others: list[int], deep: bool = False) -> Iterator[Path]:
+    """Yield the image files, sorted; count the other files in ``others``.
+
+    Args:
+        folder: where to look.
+        others: its entry grows.
+        deep: whether to look into subfolders, links to folders left out.
+    """
     for each in sorted(folder.iterdir()):
-        if each.suffix.lower() in _ENDINGS and each.is_file():
+        if deep and each.is_dir():
+            if _visible(each) and not each.is_symlink():
+                yield from _images(each, others, deep)
+        elif each.suffix.lower() in _ENDINGS and each.is_file():
             if _visible(each):
                 yield each
         elif _visible(each):

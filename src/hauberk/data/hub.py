@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hauberk.data.decode import OnError
+from hauberk.data.decode import Reading
 from hauberk.data.objects import load_objects
 from hauberk.data.store import Store
 from hauberk.dataset import Data
@@ -18,13 +18,13 @@ from hauberk.runtime.packages import gist, need
 PREFIX = "hub:"
 
 
-def load_hub(source: str, *, seed: int, on_error: OnError, store: Store) -> Data:
+def load_hub(source: str, *, seed: int, reading: Reading, store: Store) -> Data:
     """Load a data set from the Hub.
 
     Args:
         source: ``hub:owner/name`` or ``hub:owner/name:configuration``.
         seed: moves the border between train and validation.
-        on_error: stop at a corrupt image, or skip it.
+        reading: size of the images, whether they have labels, and what to do with a corrupt one.
         store: allocates the pixels.
 
     Raises:
@@ -38,7 +38,7 @@ def load_hub(source: str, *, seed: int, on_error: OnError, store: Store) -> Data
             "hub:ylecun/mnist."
         )
     splits = _splits(name, configuration)
-    return load_objects(splits, source, seed=seed, on_error=on_error, store=store)
+    return load_objects(splits, source, seed=seed, reading=reading, store=store)
 
 
 def _splits(name: str, configuration: str) -> Mapping[str, Any]:

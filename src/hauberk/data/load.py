@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from torch.utils.data import DataLoader, Dataset
 
-from hauberk.data.decode import OnError
+from hauberk.data.decode import OnError, Reading
 from hauberk.data.digits import load_digits
 from hauberk.data.folder import load_folder
 from hauberk.data.hub import PREFIX, load_hub
@@ -30,6 +30,9 @@ Given: TypeAlias = (
 )
 """Sources that `load` accepts."""
 
+_LARGEST = 16384
+"""Side of the largest square that images are brought to."""
+
 _ALLOWED = (
     "'digits', a folder of images, a .parquet file, the common prefix of X-train.parquet and "
     "X-test.parquet, a .npz file with x and y, hub:owner/name, or package.module:function"
@@ -37,7 +40,13 @@ _ALLOWED = (
 
 
 def load(
-    source: Given, *, seed: int = 0, on_error: OnError = "stop", memory: int | None = None
+    source: Given,
+    *,
+    seed: int = 0,
+    on_error: OnError = "stop",
+    memory: int | None = None,
+    image_size: int | None = None,
+    labelled: bool = True,
 ) -> Data:
     """Load a data set, decode it, and split it into train, validation and test.
 
@@ -57,6 +66,12 @@ def load(
         memory: bytes that the pixels may take in memory; by default half of the free memory. A
             split that does not fit is decoded into an unlinked file in ``TMPDIR`` (else in
             /var/tmp) and read from there; results are the same.
+        image_size: side of the square that encoded images are brought to: each is enlarged or
+            reduced until it just covers the square, then cropped at its centre. Arrays keep their
+            size.
+        labelled: whether the images have labels. Without them the data have no classes, and a
+            folder may hold images in any subfolders, the splits ``train``, ``val`` and ``test``
+            among them.
 
     Raises:
         FileNotFoundError: the path does not exist.
@@ -66,22 +81,36 @@ def load(
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error was given as {on_error!r}; give stop or skip.")
+    if image_size is not None and not 1 <= image_size <= _LARGEST:
+        raise ValueError(
+            f"image_size was given as {image_size}; give a side from 1 to {_LARGEST:,} pixels."
+        )
+    square = None if image_size is None else (image_size, image_size)
+    data = _loaded(source, seed, Reading(on_error, square, labelled), Store(memory))
+    if square and data.shape[-2:] != square:
+        raise ValueError(
+            f"image_size was given as {image_size} for {data.name}, whose images are arrays of "
+            f"{' × '.join(map(str, data.shape))}; leave it out, or resize the arrays."
+        )
+    return data if labelled else data.unlabelled()
+
+
+def _loaded(source: Given, seed: int, reading: Reading, store: Store) -> Data:
     if isinstance(source, Data):
         return source
-    store = Store(memory)
     if not isinstance(source, str | Path):
         name = getattr(source, "__name__", type(source).__name__)
-        return _from_object(source, name, seed, on_error, store)
+        return _from_object(source, name, seed, reading, store)
     if str(source) == "digits":
         return load_digits()
     if str(source).startswith(PREFIX):
-        return load_hub(str(source), seed=seed, on_error=on_error, store=store)
+        return load_hub(str(source), seed=seed, reading=reading, store=store)
     if isinstance(source, str) and is_place(source) and not Path(source).exists():
-        return _from_object(find(source), source, seed, on_error, store)
-    return _from_file(Path(source), str(source), seed, on_error, store)
+        return _from_object(find(source), source, seed, reading, store)
+    return _from_file(Path(source), str(source), seed, reading, store)
 
 
-def _from_object(source: Any, name: str, seed: int, on_error: OnError, store: Store) -> Data:
+def _from_object(source: Any, name: str, seed: int, reading: Reading, store: Store) -> Data:
     """Load a user's object, or the object that a user's function returns."""
     with here():  # a function may import from the current directory while it runs
         if callable(source):
@@ -93,23 +122,23 @@ def _from_object(source: Any, name: str, seed: int, on_error: OnError, store: St
                 ) from error
         if isinstance(source, Data):
             return source
-        return load_objects(source, name, seed=seed, on_error=on_error, store=store)
+        return load_objects(source, name, seed=seed, reading=reading, store=store)
 
 
-def _from_file(path: Path, source: str, seed: int, on_error: OnError, store: Store) -> Data:
+def _from_file(path: Path, source: str, seed: int, reading: Reading, store: Store) -> Data:
     siblings = _pair(path)
     if siblings:
         need("parquet", "pyarrow")
         from hauberk.data.parquet import load_parquet  # an optional extra of 174 MB
 
-        return load_parquet(*siblings, seed=seed, on_error=on_error, store=store)
+        return load_parquet(*siblings, seed=seed, reading=reading, store=store)
     if source and path.is_dir():
-        return load_folder(path, seed=seed, on_error=on_error, store=store)
+        return load_folder(path, seed=seed, reading=reading, store=store)
     if path.suffix not in {".parquet", ".npz"}:
         raise ValueError(f"The data {source!r} are unknown: give {_ALLOWED}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file {str(path)!r}: give {_ALLOWED}.")
-    return load_npz(path, seed=seed, store=store)
+    return load_npz(path, seed=seed, store=store, labelled=reading.labelled)
 
 
 def _pair(path: Path) -> list[Path]:

@@ -23,40 +23,48 @@ from hauberk.dataset import Data
 
 _KINDS = {np.dtype(np.uint8): torch.uint8, np.dtype(np.float32): torch.float32}
 _PIECE = 1 << 24  # bytes per read
+_ONE = ("x", "y")
 _PAIR = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: Path, *, seed: int, store: Store) -> Data:
+def load_npz(path: Path, *, seed: int, store: Store, labelled: bool = True) -> Data:
     """Load an archive; nothing in it is unpickled.
 
     Args:
         path: the ``.npz`` file.
         seed: moves the border between train and validation.
         store: allocates the pixels.
+        labelled: whether there are labels; without them x, or x_train and x_test, suffice.
 
     Raises:
         ValueError: a damaged archive, missing arrays, or invalid pixels or labels.
         NoRoom: the pixels fit neither in memory nor on disk.
     """
     where = f"The file {str(path)!r}"
-    arrays = _arrays(path, where, store)
-    if set(_PAIR) <= set(arrays):
+    one, pair = (
+        {name for name in names if labelled or name.startswith("x")} for names in (_ONE, _PAIR)
+    )
+    arrays = _arrays(path, where, store, (one, pair))
+    if pair <= set(arrays):
         parts = {
             TRAIN: _part(arrays, "_train", where),
             TEST: _part(arrays, "_test", where),
         }
     else:
         parts = {lone(path.stem): _part(arrays, "", where)}
-    return assemble(path.stem, parts, seed, store)
+    return assemble(path.stem, parts, seed, store, labelled)
 
 
 def _part(arrays: Mapping[str, NDArray[Any] | Tensor], ending: str, where: str) -> Part:
-    return Part(arrays[f"x{ending}"], np.asarray(arrays[f"y{ending}"]), where)
+    x = arrays[f"x{ending}"]
+    return Part(x, np.asarray(arrays.get(f"y{ending}", np.zeros(len(x), np.int64))), where)
 
 
-def _arrays(path: Path, where: str, store: Store) -> dict[str, NDArray[Any] | Tensor]:
-    """Read the arrays of known names, pixels into the store."""
-    wanted = {"x", "y", *_PAIR}
+def _arrays(
+    path: Path, where: str, store: Store, choices: tuple[set[str], ...]
+) -> dict[str, NDArray[Any] | Tensor]:
+    """Read the arrays of one of the choices of names at least, pixels into the store."""
+    wanted = {name for names in choices for name in names}
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -78,9 +86,10 @@ def _arrays(path: Path, where: str, store: Store) -> dict[str, NDArray[Any] | Te
             f"{where} is damaged or in an unsupported form ({_first_line(error)}): "
             "write it with numpy.savez(path, x=images, y=labels)."
         ) from error
-    if not ({"x", "y"} <= set(arrays) or set(_PAIR) <= set(arrays)):
+    if not any(names <= set(arrays) for names in choices):
+        one, pair = (sorted(names, key=[*_ONE, *_PAIR].index) for names in choices)
         raise ValueError(
-            f"{where} has no arrays x and y (nor {', '.join(_PAIR)}): "
+            f"{where} has no arrays {' and '.join(one)} (nor {', '.join(pair)}): "
             "write it with numpy.savez(path, x=images, y=labels)."
         )
     return arrays

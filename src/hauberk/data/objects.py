@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from hauberk.data.decode import OnError, left_out, pixels
+from hauberk.data.decode import Reading, left_out
 from hauberk.data.holdout import SPLITS, TEST, TRAIN, VALIDATION
 from hauberk.data.splits import Part, assemble
 from hauberk.data.stack import Pile
@@ -38,7 +38,7 @@ class _Faulty(NamedTuple):
     why: str
 
 
-def load_objects(source: Any, name: str, *, seed: int, on_error: OnError, store: Store) -> Data:
+def load_objects(source: Any, name: str, *, seed: int, reading: Reading, store: Store) -> Data:
     """Load a user's splits.
 
     Args:
@@ -48,7 +48,8 @@ def load_objects(source: Any, name: str, *, seed: int, on_error: OnError, store:
             pillow image.
         name: name of the data, for errors.
         seed: seeds random transforms, and moves the border between train and validation.
-        on_error: policy for an example that a map-style data set fails to return.
+        reading: size of pillow images, whether there are labels, and what to do with an example
+            that a map-style data set fails to return.
         store: allocates the pixels.
 
     Raises:
@@ -56,10 +57,10 @@ def load_objects(source: Any, name: str, *, seed: int, on_error: OnError, store:
         NoRoom: the pixels fit neither in memory nor on disk.
     """
     parts = {
-        split: _part(given, f"The {split} split of {name}", seed, on_error, store)
+        split: _part(given, f"The {split} split of {name}", seed, reading, store)
         for split, given in _splits(source, name).items()
     }
-    return assemble(name, parts, seed, store)
+    return assemble(name, parts, seed, store, reading.labelled)
 
 
 def _splits(source: Any, name: str) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray)
 
 
-def _part(given: Any, where: str, seed: int, on_error: OnError, store: Store) -> Part:
+def _part(given: Any, where: str, seed: int, reading: Reading, store: Store) -> Part:
     if _is_pair(given):
         return Part(_array(given[0]), np.asarray(_array(given[1])), where)
     if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
@@ -100,10 +101,10 @@ def _part(given: Any, where: str, seed: int, on_error: OnError, store: Store) ->
             at = f"at example {place}"
             if isinstance(example, _Faulty):
                 faults.append(f"{at} ({example.why})")
-                if on_error == "stop" or not _by_index(given):
+                if reading.on_error == "stop" or not _by_index(given):
                     raise ValueError(f"{where} failed {faults[-1]}; fix it.")
             else:
-                image, label = _taken(example, where, at)
+                image, label = _taken(example, where, at, reading)
                 pile.add(image, at)
                 labels.append(label)
     if len({isinstance(label, str) for label in labels}) > 1:
@@ -174,27 +175,29 @@ def _unbatched(batch: Any, loader: DataLoader[Any]) -> Iterator[Any]:
         yield from zip(*batch, strict=True)
 
 
-def _taken(example: Any, where: str, at: str) -> tuple[NDArray[Any], Any]:
-    """The pixels and the label of one example."""
+def _taken(example: Any, where: str, at: str, reading: Reading) -> tuple[NDArray[Any], int | str]:
+    """The pixels and the label of one example; 0 where labels are not wanted."""
     if isinstance(example, Mapping):
         image = next((example[key] for key in _IMAGE if key in example), None)
         label = next((example[key] for key in _LABEL if key in example), None)
         held = ", ".join(map(repr, example))
     else:
         both = isinstance(example, tuple | list) and len(example) == 2
-        image, label = example if both else (None, None)
+        image, label = example if both else (example if not reading.labelled else None, None)
         held = type(example).__name__
+    if not reading.labelled and image is not None:
+        return _pixels(image, where, at, reading), 0
     if image is None or label is None:
         raise ValueError(
             f"{where} returns {held} {at}: give (image, label), or a mapping with 'image' and "
             "'label'."
         )
-    return _pixels(image, where, at), _label(label, where, at)
+    return _pixels(image, where, at, reading), _label(label, where, at)
 
 
-def _pixels(image: Any, where: str, at: str) -> NDArray[Any]:
+def _pixels(image: Any, where: str, at: str, reading: Reading) -> NDArray[Any]:
     if isinstance(image, Image.Image):
-        return pixels(image)
+        return reading.pixels(image)
     if not _is_array(image):
         raise ValueError(
             f"{where} has an image of type {type(image).__name__} {at}: give a tensor, an array or "

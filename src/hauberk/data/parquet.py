@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hauberk.data.decode import OnError, Source, decode
+from hauberk.data.decode import Reading, Source, decode
 from hauberk.data.holdout import TEST, TRAIN, lone
 from hauberk.data.splits import Part, assemble
 from hauberk.data.store import NoRoom, Store
@@ -21,35 +21,35 @@ from hauberk.dataset import Data
 _ROWS = 256  # rows per read: some MB of compressed images
 
 
-def load_parquet(*paths: Path, seed: int, on_error: OnError, store: Store) -> Data:
+def load_parquet(*paths: Path, seed: int, reading: Reading, store: Store) -> Data:
     """Load one file, or the train file and the test file of one data set.
 
     Args:
         paths: one file, or the train file and the test file.
         seed: moves the border between train and validation.
-        on_error: stop at a corrupt image, or skip it.
+        reading: size of the images, whether they have labels, and what to do with a corrupt one.
         store: allocates the pixels.
 
     Raises:
         ValueError: a damaged file, other columns, or invalid images or labels.
         NoRoom: the pixels fit neither in memory nor on disk.
     """
-    parts = [_read(path, on_error, store) for path in paths]
+    parts = [_read(path, reading, store) for path in paths]
     name = paths[0].stem
     if len(parts) == 1:
-        return assemble(name, {lone(name): parts[0]}, seed, store)
+        return assemble(name, {lone(name): parts[0]}, seed, store, reading.labelled)
     both = {TRAIN: parts[0], TEST: parts[1]}
-    return assemble(name.removesuffix("-train"), both, seed, store)
+    return assemble(name.removesuffix("-train"), both, seed, store, reading.labelled)
 
 
-def _read(path: Path, on_error: OnError, store: Store) -> Part:
+def _read(path: Path, reading: Reading, store: Store) -> Part:
     """Read all rows of a file and the classes that its schema declares."""
     where = f"The file {str(path)!r}"
     try:
         with pq.ParquetFile(path) as file:
-            _check_schema(file.schema_arrow, where)
-            y = _labels(file, where)
-            x, kept, notes = decode(_sources(file), len(y), where, on_error, store)
+            _check_schema(file.schema_arrow, where, reading.labelled)
+            y = _labels(file, where) if reading.labelled else _none(file)
+            x, kept, notes = decode(_sources(file), len(y), where, reading, store)
             names, classes = _declared(file.schema_arrow)
             return Part(x, y[kept], where, names, classes, notes)
     except NoRoom:
@@ -61,7 +61,7 @@ def _read(path: Path, on_error: OnError, store: Store) -> Part:
         ) from error
 
 
-def _check_schema(schema: pa.Schema, where: str) -> None:
+def _check_schema(schema: pa.Schema, where: str, labelled: bool) -> None:
     types = {field.name: field.type for field in schema}
     image, label = types.get("image"), types.get("label")
     layout = (
@@ -69,8 +69,9 @@ def _check_schema(schema: pa.Schema, where: str) -> None:
         and pa.types.is_struct(image)
         and image.get_field_index("bytes") >= 0
         and (pa.types.is_binary(image.field("bytes").type))
-        and label is not None
-        and (pa.types.is_integer(label) or _is_text(label))
+        and (
+            not labelled or (label is not None and (pa.types.is_integer(label) or _is_text(label)))
+        )
     )
     if not layout:
         raise ValueError(
@@ -82,6 +83,10 @@ def _check_schema(schema: pa.Schema, where: str) -> None:
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _none(file: pq.ParquetFile) -> NDArray[Any]:
+    return np.zeros(file.metadata.num_rows, np.int64)
 
 
 def _labels(file: pq.ParquetFile, where: str) -> NDArray[Any]:

@@ -42,7 +42,9 @@ class Part:
     notes: tuple[str, ...] = ()
 
 
-def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> Data:
+def assemble(
+    name: str, parts: Mapping[str, Part], seed: int, store: Store, labelled: bool = True
+) -> Data:
     """Make three splits of ``parts``; `hauberk.data.holdout.split` holds out the missing ones.
 
     Class names become indices: in the order that the source declares, else sorted.
@@ -52,24 +54,36 @@ def assemble(name: str, parts: Mapping[str, Part], seed: int, store: Store) -> D
         parts: the given splits by ``train``, ``validation``, ``test``.
         seed: moves the border between train and validation.
         store: allocates the pixels.
+        labelled: whether labels are kept; without them the data have no classes.
 
     Raises:
         ValueError: invalid labels or pixels, parts that do not fit together, or a single class.
     """
-    names, labels = _indices(parts)
+    if not labelled:
+        parts = {
+            key: replace(part, y=np.zeros(len(part.x), np.int64)) for key, part in parts.items()
+        }
+    names, labels = _indices(parts) if labelled else ((), {k: p.y for k, p in parts.items()})
     found = {key: examples(part.x, labels[key], part.where) for key, part in parts.items()}
     where = " and ".join(dict.fromkeys(part.where for part in parts.values()))
     where = where.replace(" and The ", " and the ")
     own = {key for key, part in parts.items() if isinstance(part.x, Tensor)}
     found = _one_shape(found, where, own, store)
-    declared = [part.classes for part in parts.values() if part.classes is not None]
-    classes = class_count(list(found.values()), len(names) or max(declared, default=None), where)
-    if TRAIN in found:
-        class_count([found[TRAIN]], None, parts[TRAIN].where)
+    classes = _classes(parts, found, len(names), where) if labelled else 0
     data = split(name, found, classes, seed, partial(store.arranged, own=TRAIN in own))
     held = (data.train.x, data.validation.x, data.test.x)
     notes = (*_notes(parts, found, names), *store.notes(held))
     return replace(data, labels=_worth_keeping(names), notes=notes)
+
+
+def _classes(
+    parts: Mapping[str, Part], found: Mapping[str, Examples], names: int, where: str
+) -> int:
+    declared = [part.classes for part in parts.values() if part.classes is not None]
+    classes = class_count(list(found.values()), names or max(declared, default=None), where)
+    if TRAIN in found:
+        class_count([found[TRAIN]], None, parts[TRAIN].where)
+    return classes
 
 
 def _worth_keeping(names: tuple[str, ...]) -> tuple[str, ...]:
