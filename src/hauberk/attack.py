@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -13,6 +14,25 @@ from torch.nn.utils import parametrize
 
 from hauberk.threat import Threat
 from hauberk.types import Images, SampleLoss
+
+
+@dataclass(frozen=True, eq=False)
+class Maximisation:
+    """``max loss(x')  s.t.  x' ∈ Δ(x) ∩ [0, 1]``, for each example: the problem of one search.
+
+    Attributes:
+        loss: images to one loss per example; it is differentiated with respect to its input.
+        x: clean images in [0, 1], detached.
+        threat: the set to search; not a union.
+        rng: source of the random start.
+        start: start of the search, inside the threat; by default the attack's own.
+    """
+
+    loss: SampleLoss
+    x: Images
+    threat: Threat
+    rng: torch.Generator
+    start: Images | None = None
 
 
 class Attack(ABC):
@@ -40,41 +60,19 @@ class Attack(ABC):
         """
         with torch.no_grad():
             x = x.detach()
-            ends = [self._within(part, loss, x, rng, start) for part in threat.parts()]
+            ends = []
+            for part in threat.parts():
+                own = None if start is None else part.project(start.detach(), x)
+                end = self.search(Maximisation(loss, x, part, rng, own))
+                ends.append(part.project(end.detach(), x))
             return ends[0] if len(ends) == 1 else _worst(loss, ends)
 
-    @final
-    def _within(
-        self,
-        threat: Threat,
-        loss: SampleLoss,
-        x: Images,
-        rng: torch.Generator,
-        start: Images | None,
-    ) -> Images:
-        start = None if start is None else threat.project(start.detach(), x)
-        return threat.project(self.search(loss, x, threat, rng, start).detach(), x)
-
     @abstractmethod
-    def search(
-        self,
-        loss: SampleLoss,
-        x: Images,
-        threat: Threat,
-        rng: torch.Generator,
-        start: Images | None = None,
-    ) -> Images:
+    def search(self, task: Maximisation) -> Images:
         """The search itself; runs without a graph: `input_gradient` gives the gradients.
 
-        It evaluates ``loss`` only at points of the threat. If `Threat.approach` has larger sets, it
+        It evaluates the loss only at points of the threat. If `Threat.approach` has larger sets, it
         may start outside the threat; points there do not count.
-
-        Args:
-            loss: images to one loss per example.
-            x: clean images in [0, 1], detached.
-            threat: the set to search; not a union.
-            rng: source of the random start.
-            start: start of the search, inside the threat; by default the attack's own.
         """
 
     def pieces(self, threat: Threat) -> Sequence[Attack]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from hauberk.attack import Attack
+from hauberk.attack import Attack, Maximisation
 from hauberk.attacks import MinMaxPGD
-from hauberk.threat import Threat
-from hauberk.types import Images, SampleLoss
+from hauberk.types import Images
 
 
 @dataclass(frozen=True)
@@ -18,12 +17,8 @@ class MinMaxAlone(Attack):
 
     of: MinMaxPGD
 
-    def search(
-        self,
-        loss: SampleLoss,
-        x: Images,
-        threat: Threat,
-        rng: torch.Generator,
-        start: Images | None = None,
-    ) -> Images:
-        return self.of(lambda z: loss(z)[:, None].expand(-1, 2), x, threat, rng).x
+    def search(self, task: Maximisation) -> Images:
+        def twice(x: Images) -> torch.Tensor:
+            return task.loss(x)[:, None].expand(-1, 2)
+
+        return self.of(twice, task.x, task.threat, task.rng).x

@@ -100,9 +100,9 @@ def test_the_attack_raises_what_it_is_told_to() -> None:
     reached = []
 
     class Note(Attack):
-        def search(self, loss, x, threat, rng, start=None):
-            reached.append(loss(x))
-            return x
+        def search(self, task):
+            reached.append(task.loss(task.x))
+            return task.x
 
     for attack in (True, False):
         Distilled(Adversarial(Linf(0.1), Note()), teacher, attack=attack)(student, b)

@@ -57,9 +57,9 @@ def test_the_threat_warms_up() -> None:
     reached = []
 
     class Note(Attack):
-        def search(self, loss, x, threat, rng, start=None):
-            reached.append(threat.radius())
-            return x
+        def search(self, task):
+            reached.append(task.threat.radius())
+            return task.x
 
     objective = Adversarial(Linf(0.2), Note(), warmup=0.5)
     for progress in (0.0, 0.25, 0.5, 1.0):
@@ -119,9 +119,9 @@ def test_an_attack_goes_on_from_its_last_end_and_else_from_anywhere() -> None:
     starts = []
 
     class Note(Attack):
-        def search(self, loss, x, threat, rng, start=None):
-            starts.append(start)
-            return x + 0.1
+        def search(self, task):
+            starts.append(task.start)
+            return task.x + 0.1
 
     ends = torch.zeros(8, 5, dtype=torch.float16)
     ends[:4] = 0.5

@@ -45,15 +45,15 @@ QUICK = {"epochs": 1, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1}
 class Fixed(Attack):
     """Adds the threat's radius to every pixel."""
 
-    def search(self, loss, x, threat, rng, start=None):
-        return x + threat.radius()
+    def search(self, task):
+        return task.x + task.threat.radius()
 
 
 class Still(Attack):
     """Finds nothing, wherever it starts."""
 
-    def search(self, loss, x, threat, rng, start=None):
-        return x
+    def search(self, task):
+        return task.x
 
 
 def objective(weighting: Weighting, attack: Attack | None = None, **more: float) -> Adversarial:
@@ -208,9 +208,11 @@ def test_each_threat_has_its_own_last_ends() -> None:
     starts: list[tuple[str, torch.Tensor]] = []
 
     class Note(Attack):
-        def search(self, loss, x, threat, rng, start=None):
-            starts.append((threat.name, start - x))
-            return threat.project(x + 0.02 * (1 + ("linf", "l2").index(threat.name)), x)
+        def search(self, task):
+            starts.append((task.threat.name, task.start - task.x))
+            return task.threat.project(
+                task.x + 0.02 * (1 + ("linf", "l2").index(task.threat.name)), task.x
+            )
 
     two = Union((Linf(0.5), L2(5.0)))
     problem = Problem(Adversarial(two, Note(), audit=Audit(0)))

@@ -56,9 +56,9 @@ def test_an_attack_searches_each_member_and_keeps_the_worst_end() -> None:
     class Far(Attack):
         """Goes along one gradient as far as its threat lets it."""
 
-        def search(self, loss, x, threat, rng, start=None):
-            searched.append(threat)
-            return threat.project(x + 100 * weight, x)
+        def search(self, task):
+            searched.append(task.threat)
+            return task.threat.project(task.x + 100 * weight, task.x)
 
     weight = torch.zeros(2, 1, 3, 3)
     weight[0] = 1.0  # all pixels alike: ℓ∞ reaches farthest

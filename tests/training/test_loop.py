@@ -211,9 +211,9 @@ def test_a_reused_attack_goes_on_from_its_last_end() -> None:
     starts: list[torch.Tensor | None] = []
 
     class Note(Attack):
-        def search(self, loss, x, threat, rng, start=None):
-            starts.append(start)
-            return x + 0.05
+        def search(self, task):
+            starts.append(task.start)
+            return task.x + 0.05
 
     problem = Problem(Adversarial(Linf(0.1), Note()))
     stage = Stage("s", problem, ProjectedGradient(Descent(lr=1e-3)), 2, 256, reuse=True)
@@ -230,11 +230,11 @@ def test_a_reused_attack_moves_with_its_image(flip: bool) -> None:
     seen = []
 
     class RightOfTheDot(Attack):
-        def search(self, loss, x, threat, rng, start=None):
-            beside = torch.where(x == 0.4, 1.0, 0.0)  # right of it, until it is mirrored
-            if start is not None:
-                seen.append((start - x, beside))
-            return x + 0.1 * beside
+        def search(self, task):
+            beside = torch.where(task.x == 0.4, 1.0, 0.0)  # right of it, until it is mirrored
+            if task.start is not None:
+                seen.append((task.start - task.x, beside))
+            return task.x + 0.1 * beside
 
     x = torch.zeros(64, 1, 9, 9)
     x[:, :, 4, 4], x[:, :, 4, 5] = 0.8, 0.4

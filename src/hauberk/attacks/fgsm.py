@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
-from hauberk.attack import Attack
+from hauberk.attack import Attack, Maximisation
 from hauberk.attacks.pgd import PGD
 from hauberk.threat import Threat
-from hauberk.types import Images, SampleLoss
+from hauberk.types import Images
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,9 @@ class FGSM(Attack):
     def __post_init__(self) -> None:
         self._pgd()
 
-    def search(
-        self,
-        loss: SampleLoss,
-        x: Images,
-        threat: Threat,
-        rng: torch.Generator,
-        start: Images | None = None,
-    ) -> Images:
+    def search(self, task: Maximisation) -> Images:
         """The step of `PGD` with one step."""
-        return self._pgd().search(loss, x, threat, rng, start)
+        return self._pgd().search(task)
 
     def pieces(self, threat: Threat) -> Sequence[Attack]:
         """Itself, if it tracks."""

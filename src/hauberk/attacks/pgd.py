@@ -18,9 +18,9 @@ from math import inf
 
 import torch
 
-from hauberk.attack import Attack, input_gradient
+from hauberk.attack import Attack, Maximisation, input_gradient
 from hauberk.threat import Threat
-from hauberk.types import Images, PerSample, SampleLoss
+from hauberk.types import Images, PerSample
 
 _PIECE = 5
 """Steps between two checks of which examples are fooled; dropping some copies the others."""
@@ -93,22 +93,16 @@ class PGD(Attack):
         pieces = [min(_PIECE, left - done) for done in range(0, left, _PIECE)]
         return way + [replace(self, steps=n, step_size=alpha, track=False) for n in pieces]
 
-    def search(
-        self,
-        loss: SampleLoss,
-        x: Images,
-        threat: Threat,
-        rng: torch.Generator,
-        start: Images | None = None,
-    ) -> Images:
+    def search(self, task: Maximisation) -> Images:
         """The iterates themselves."""
-        alpha, x_adv, steps = self._step(threat), start, self.steps
+        loss, x, threat = task.loss, task.x, task.threat
+        alpha, x_adv, steps = self._step(threat), task.start, self.steps
         best = _Best(x, loss(x)) if self.track else None
         if x_adv is None and self._outside(threat):
-            x_adv = self._from_outside(loss, x, threat, rng)
+            x_adv = self._from_outside(task)
             steps -= self._outside(threat)
         elif x_adv is None:
-            x_adv = threat.sample(x, rng) if self.random_start else x
+            x_adv = threat.sample(x, task.rng) if self.random_start else x
         for i in range(steps):
             values, grad = input_gradient(loss, x_adv)
             if best is not None:
@@ -121,20 +115,18 @@ class PGD(Attack):
         best.see(x_adv, loss(x_adv))
         return best.x
 
-    def _from_outside(
-        self, loss: SampleLoss, x: Images, threat: Threat, rng: torch.Generator
-    ) -> Images:
+    def _from_outside(self, task: Maximisation) -> Images:
         """The result of steps as long as the radius, in sets that shrink geometrically.
 
         Pixels at the boundary of the box are pushed further, so that smaller sets keep them.
         """
-        larger = threat.approach(self._outside(threat))
-        x_adv = larger[0].sample(x, rng)
+        x, larger = task.x, task.threat.approach(self._outside(task.threat))
+        x_adv = larger[0].sample(x, task.rng)
         for around in larger:
             x_adv = around.project(x_adv, x)
-            step = around.step(input_gradient(loss, x_adv)[1], x, self.sharpness)
+            step = around.step(input_gradient(task.loss, x_adv)[1], x, self.sharpness)
             x_adv = x_adv.add(step, alpha=around.radius())
-        return threat.project(x_adv, x)
+        return task.threat.project(x_adv, x)
 
     def _outside(self, threat: Threat) -> int:
         """Number of steps that come from outside."""
