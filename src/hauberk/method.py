@@ -146,7 +146,13 @@ class Compression(Method):
 
 
 def dense_stage(method: Method, threat: Threat, epochs: int) -> Stage:
-    """``min_w E loss`` with nothing asked of the weights."""
+    """A stage that trains the dense network: ``min_w E loss``, without structures.
+
+    Args:
+        method: its loss and its optimiser.
+        threat: what the adversary may do.
+        epochs: passes over the training split.
+    """
     problem = Problem(method.objective(threat, method.training_attack.warmup))
     solver = ProjectedGradient(method.optimisation.descent())
     return method.stage("dense", problem, solver, epochs)

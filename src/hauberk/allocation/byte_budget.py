@@ -112,6 +112,9 @@ class ByteBudget(Constraint):
 
         From one weight a layer to the hull's point within the budget, on to the one above it, and
         beyond: as far on that way as the length allows. What is left buys longer codebooks.
+
+        Raises:
+            ValueError: even one weight a layer takes more bytes than the budget.
         """
         above, within = self._around(w)
         way = [
@@ -247,7 +250,13 @@ def _on(way: Sequence[Mapping[str, Choice]], place: float) -> dict[str, Choice]:
 
 
 def angles(t: Tensor, kept: Tensor, rounded: Tensor) -> tuple[float, float]:
-    """``−log cos²`` from a tensor to its kept part, and from that to the rounded one."""
+    """The distortion of pruning a tensor, and that of rounding what is left: ``−log cos²`` of each.
+
+    Args:
+        t: the tensor.
+        kept: the same, with zeros where it was pruned.
+        rounded: the pruned one, with rounded values.
+    """
     whole, part = (float(a.double().square().sum()) for a in (t, kept))
     lost, error = (float((a - b).double().square().sum()) for a, b in ((t, kept), (kept, rounded)))
     return float(_angle(lost, whole)), float(_angle(error, part))

@@ -161,7 +161,11 @@ class Reader:
         return values
 
     def gaps(self, ones: int, cells: int) -> NDArray[np.int64]:
-        """Read the number of zeros before each of ``ones`` ones among ``cells`` cells."""
+        """Read the number of zeros before each of ``ones`` ones among ``cells`` cells.
+
+        Raises:
+            DamagedStream: the stream is too short, or cannot hold such gaps.
+        """
         self.expect(ones)  # at most half of the cells are ones, so each takes at least one bit
         digits = self.number(_DIGITS_BITS)
         if not 1 <= digits <= _digits(cells):
@@ -173,12 +177,20 @@ class Reader:
         return gaps
 
     def expect(self, bits: int) -> None:
-        """Check that ``bits`` bits are left, before memory for them is allocated."""
+        """Check that ``bits`` bits are left, before memory for them is allocated.
+
+        Raises:
+            DamagedStream: fewer are.
+        """
         if bits > self.left_bits + 64:
             raise DamagedStream
 
     def finish(self) -> None:
-        """Check that the stream is fully read."""
+        """Check that the stream is fully read.
+
+        Raises:
+            DamagedStream: something is left.
+        """
         if not self._coder.is_empty():
             raise DamagedStream
 

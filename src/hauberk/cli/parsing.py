@@ -117,7 +117,14 @@ class CommandLine:
         return replace(self, settings={**self.settings, **by_place}, loose=())
 
     def refuse_unknown(self, flags: Iterable[str]) -> None:
-        """Raise a ValueError for a flag that the verb does not have."""
+        """Check that the verb has every flag that was given.
+
+        Args:
+            flags: the names of its flags.
+
+        Raises:
+            ValueError: it does not have one of them; the error names the nearest flag.
+        """
         for name in self.unknown:
             hint = near(name, (f"--{flag}" for flag in flags), "leave it out.")
             raise ValueError(

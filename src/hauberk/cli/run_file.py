@@ -79,7 +79,15 @@ def refuse_verb(found: str, verb: str, name: str) -> None:
 
 
 def refuse_unknown(found: Mapping[str, Setting], flags: Mapping[str, Flag]) -> None:
-    """Raise a ValueError for a key that is no setting of the run."""
+    """Check that every key of a file is a setting of the run.
+
+    Args:
+        found: the settings of the file, by key.
+        flags: the flags of the run, by name.
+
+    Raises:
+        ValueError: one is not; the error names the nearest setting.
+    """
     known = [flag.key for flag in flags.values() if flag.saved]
     for name, setting in found.items():
         key = name.replace("-", "_")

@@ -126,7 +126,13 @@ def _all_right(logits: list[Tensor], batch: Batch) -> Tensor:
 
 
 def warmed(threat: Threat, warmup: float, progress: float) -> Threat:
-    """The threat at ``progress``, growing linearly over the first ``warmup`` of the stage."""
+    """The threat at this point of a stage; its radius grows linearly during warm-up.
+
+    Args:
+        threat: of full size.
+        warmup: fraction of the stage until the threat has its full size.
+        progress: fraction of the stage that is done.
+    """
     return threat.scaled(progress / warmup) if progress < warmup else threat
 
 
@@ -138,6 +144,12 @@ def search(loss: SampleLoss, batch: Batch, attack: Attack, threat: Threat) -> Im
     one path, and a network learns to be robust on that path alone: on MNIST, whose background is
     black, training from clean images loses 11 to 30 points by it
     (benchmarks/random_start_mnist.py).
+
+    Args:
+        loss: images to one loss per example; it is raised.
+        batch: the clean images; its warm starts are updated.
+        attack: the search.
+        threat: the set that is searched.
 
     Source: ATTA (Zheng et al., 2020, arXiv 1912.11969).
     """

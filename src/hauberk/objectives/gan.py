@@ -154,7 +154,7 @@ class Imitation(Objective):
         teacher: G₀, frozen.
         distance: L_dist.
         adversary: the discriminator; none leaves the GAN term out.
-        beta: β, the weight of the distance beside the GAN term.
+        beta: β, the weight of the distance against the GAN term.
 
     Raises:
         ValueError: a negative weight.
@@ -174,7 +174,11 @@ class Imitation(Objective):
         return self.adversary.memory() if self.adversary else {}
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
-        """The generator's loss; where a step is trained on the batch, the discriminator moves."""
+        """The generator's loss; a training step updates the discriminator first.
+
+        Raises:
+            ValueError: a discriminator, and several processes.
+        """
         wanted, output = self.teacher(batch.x), model(batch.x).float()
         distance = self.distance(output, wanted)
         metrics = {"distance": distance.detach()}

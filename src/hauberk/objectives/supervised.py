@@ -66,22 +66,47 @@ class Supervised(Objective):
 
     @final
     def against(self, model: nn.Module, batch: Batch, target: Target) -> Loss:
-        """The loss against this target, with accuracies for the log."""
+        """The loss against this target, with accuracies for the log.
+
+        Args:
+            model: to logits (batch, class); differentiable in its parameters.
+            batch: clean images.
+            target: what logits are compared with.
+        """
         return self.loss_at(model, self.attacked(model, batch, target), batch, target)
 
     @abstractmethod
     def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
-        """The adversarial images, one batch for each search; empty without an adversary."""
+        """The adversarial images, one batch for each search; empty without an adversary.
+
+        Args:
+            model: the network under attack; its parameters get no gradients here.
+            batch: clean images, and the warm starts of each search.
+            target: whose `Target.worst` the adversary raises.
+        """
 
     @abstractmethod
     def loss_at(
         self, model: nn.Module, x_adv: Sequence[Images], batch: Batch, target: Target
     ) -> Loss:
-        """The loss at these inputs, differentiable in the weights."""
+        """The loss at these inputs, differentiable in the weights.
+
+        Args:
+            model: to logits (batch, class).
+            x_adv: what `attacked` returned.
+            batch: clean images.
+            target: what logits are compared with.
+        """
 
 
 def generalised(logits: Tensor, y: Labels, q: float) -> PerSample:
-    """``(1 − p_y^q) / q`` by example; cross-entropy where ``q`` is 0."""
+    """Generalised cross-entropy of each example, ``(1 − p_y^q) / q``; cross-entropy at ``q = 0``.
+
+    Args:
+        logits: (batch, class).
+        y: class indices.
+        q: in [0, 1]; the larger, the less hopeless examples count.
+    """
     values = F.cross_entropy(logits, y, reduction="none")
     return -torch.expm1(-q * values) / q if q else values
 

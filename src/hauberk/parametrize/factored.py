@@ -57,7 +57,13 @@ class Factored(_Factoring):
     """
 
     def forward(self, d: Tensor, v: Tensor, c: Tensor) -> Tensor:
-        """``V + D V + C``, in the weight's own shape."""
+        """``V + D V + C``, in the weight's own shape.
+
+        Args:
+            d: (rows, rows).
+            v: (rows, columns), the weight as a matrix.
+            c: (rows, columns).
+        """
         return self._shaped(torch.addmm(v + c, d, v))
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

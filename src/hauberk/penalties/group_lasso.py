@@ -40,7 +40,16 @@ class GroupLasso(Frozen):
     @classmethod
     @torch.no_grad()
     def static(cls, strength: float, groups: Grouping, w: Weights) -> GroupLasso:
-        """``P = √|g|`` on each tensor of ``w``."""
+        """``P = √|g|`` on each tensor of ``w``.
+
+        Args:
+            strength: λ, 0 or more.
+            groups: the entries that shrink together.
+            w: gives the names and shapes.
+
+        Raises:
+            ValueError: a negative strength, or a grouping that keeps a part of a group.
+        """
         splits = {name: _split(groups, t) for name, t in w.items()}
         factors = {
             n: torch.ones_like(_norms(t, splits[n])) * splits[n].size ** 0.5 for n, t in w.items()
@@ -57,11 +66,18 @@ class GroupLasso(Frozen):
         scales: Mapping[str, float],
         eps: float,
     ) -> GroupLasso:
-        """``P = √|g| / ((s ‖w_g‖)² + ε)`` on each tensor of ``w``, with its own s, then fixed.
+        """``P = √|g| / ((s ‖w_g‖)² + ε)``, computed once from ``w``.
+
+        Args:
+            strength: λ, 0 or more.
+            groups: the entries that shrink together.
+            w: the weights whose large groups get a small penalty.
+            scales: s of each tensor, by name.
+            eps: ε, positive; bounds the factors of small groups.
 
         Raises:
-            ValueError: for an ``eps`` that is not positive, or a grouping that keeps a part
-                of a group.
+            ValueError: a negative strength, an ``eps`` that is not positive, or a grouping that
+                keeps a part of a group.
         """
         refuse_eps(eps)
         splits = {name: _split(groups, t) for name, t in w.items()}

@@ -43,10 +43,16 @@ class Lasso(Frozen):
     def reweighted(
         cls, strength: float, w: Weights, scales: Mapping[str, float], eps: float
     ) -> Lasso:
-        """``P = 1 / (s |w| + ε)`` on each tensor of ``w``, with its own s, which is then fixed.
+        """``P = 1 / (s |w| + ε)``, computed once from ``w``.
+
+        Args:
+            strength: λ, 0 or more.
+            w: the weights whose large entries get a small penalty.
+            scales: s of each tensor, by name.
+            eps: ε, positive; bounds the factors of small weights.
 
         Raises:
-            ValueError: for an ``eps`` that is not positive.
+            ValueError: a negative strength, or an ``eps`` that is not positive.
         """
         refuse_eps(eps)
         return cls(strength, {name: 1 / (t.abs() * scales[name] + eps) for name, t in w.items()})

@@ -110,7 +110,11 @@ class DualAscent(Solver[DualState]):
             )
 
     def init(self, problem: Problem, model: nn.Module) -> DualState:
-        """Every multiplier at its start."""
+        """Every multiplier at its start.
+
+        Raises:
+            ValueError: a bound whose limit is not positive.
+        """
         for name, bound in problem.bounds.items():
             if not 0 < bound.limit < math.inf:
                 raise ValueError(
