@@ -187,7 +187,7 @@ def _sides(shape: tuple[int, ...], view: int) -> tuple[int, int]:
 
 def _choose(index: Index, shape: tuple[int, ...], cells: int) -> tuple[_Layout | None, float]:
     """The layout with the least coded length, and its bits; None for a single run."""
-    best, least = None, float(_run_bits(np.array(len(index)), np.array(cells)))
+    best, least = None, float(_run_bits(np.array([len(index)]), np.array([cells]))[0])
     if not 0 < len(index) < cells:
         return best, least
     for view in range(1, min(len(shape), 1 << _VIEW_BITS)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -18,6 +18,7 @@ from hauberk.training.run import Run
 _CHECKPOINT = "checkpoint.safetensors"
 
 
+@runtime_checkable  # for checkers of annotations
 class Restorable(Protocol):
     """A part of a training that a resumed run goes on with."""
 
