@@ -15,11 +15,11 @@ from hauberk.attacks import FGSM, PGD
 from hauberk.dataset import Examples
 from hauberk.evaluation import (
     Check,
-    Classifier,
     Evaluation,
     Proportion,
     Report,
     Row,
+    Shipped,
     Subject,
     Timing,
     autoattack,
@@ -104,7 +104,7 @@ def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
         Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, limit=60, check_limit=20, autoattack=True,
         autoattack_limit=8,
     )  # fmt: skip
-    classifier = Classifier("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
+    classifier = Shipped("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
     notes: set[str] = set()
     found = evaluation(
         classifier, examples, dense=honest, source=honest, name="x",
@@ -124,7 +124,7 @@ def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
 
 def test_a_bare_evaluation_is_small(honest: nn.Module, examples: Examples) -> None:
     found = Evaluation(Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, check_limit=0)(
-        Classifier("a.hbk", 1234, 10, honest), examples
+        Shipped("a.hbk", 1234, 10, honest), examples
     )
     assert (found.attack, found.robust.n, found.clean_split) == ("pgd:5", len(examples), None)
     assert found.checks == () and found.latency_ms == {} and found.warnings == ()
@@ -137,7 +137,7 @@ def test_empty_proofs_are_refused(honest: nn.Module, examples: Examples) -> None
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, check_limit=-1),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, queries=0),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)})(
-            Classifier("a", 1, 1, honest), examples.first(0)
+            Shipped("a", 1, 1, honest), examples.first(0)
         ),
     ):
         with pytest.raises(ValueError, match=r"\.$"):
@@ -149,7 +149,7 @@ def test_a_union_is_evaluated_member_by_member(honest: nn.Module, examples: Exam
     union = Union((Linf(0.06), L2(0.5), L1(1.5)))
     attacks = {"pgd:5": PGD(5, random_start=False, track=True), "fgsm": FGSM(track=True)}
     evaluation = Evaluation(union, str(union), attacks, limit=80, check_limit=0)
-    classifier = Classifier("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
+    classifier = Shipped("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
     found = evaluation(classifier, examples, name="x")
     assert found.attack == "pgd:5" and set(found.members) == set(attacks)
     few = examples.first(80)
@@ -174,9 +174,7 @@ def test_autoattack_takes_a_union_s_members_one_by_one(
 ) -> None:
     union = Union((Linf(0.05), L2(0.4)))
     evaluation = Evaluation(union, str(union), {}, autoattack=True, limit=6, check_limit=0)
-    found = evaluation(
-        Classifier("a.hbk", 1234, dense_bytes(honest.state_dict()), honest), examples
-    )
+    found = evaluation(Shipped("a.hbk", 1234, dense_bytes(honest.state_dict()), honest), examples)
     assert set(found.members["autoattack"]) == {"linf:0.05", "l2:0.4"}
     assert found.robust.successes <= min(s.successes for s in found.members["autoattack"].values())
     with pytest.raises(ValueError, match="one at a time"):

@@ -16,7 +16,7 @@ from hauberk.allocation.costs import FileCosts
 from hauberk.artifact import dense_bytes
 from hauberk.constraints import PerTensor, Sparsity
 from hauberk.dataset import Data, Examples
-from hauberk.evaluation import Classifier, Evaluation
+from hauberk.evaluation import Evaluation, Shipped
 from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.method import Compression
 from hauberk.ops.groups import Filter
@@ -138,7 +138,7 @@ def test_latency_is_compared_with_the_full_size(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def evaluation(shipped: Classifier, examples: Examples, **given: Any) -> None:
+    def evaluation(shipped: Shipped, examples: Examples, **given: Any) -> None:
         seen.update(given, shipped=shipped)
 
     _row(made[True].path, data, evaluation, model=model)

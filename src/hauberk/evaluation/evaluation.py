@@ -12,12 +12,12 @@ from hauberk.attack import Attack
 from hauberk.dataset import Examples
 from hauberk.evaluation.accuracy import Progress, silent, transferred, under_attack
 from hauberk.evaluation.autoattack import autoattack, square
-from hauberk.evaluation.classifier import Classifier
 from hauberk.evaluation.cost import Timing, latency, macs
 from hauberk.evaluation.frozen_copy import freeze
 from hauberk.evaluation.gradient_masking import Check, run_checks
 from hauberk.evaluation.proportion import Mask, Proportion
 from hauberk.evaluation.report import Row
+from hauberk.evaluation.shipped import Shipped
 from hauberk.evaluation.subject import Subject
 from hauberk.threat import Threat
 
@@ -71,7 +71,7 @@ class Evaluation:
 
     def __call__(
         self,
-        classifier: Classifier,
+        classifier: Shipped,
         examples: Examples,
         *,
         dense: nn.Module | None = None,
@@ -166,7 +166,7 @@ class Evaluation:
             worst = worst & survives
         return {" + ".join((*first, *others)): worst, **masks, **others}
 
-    def _warning(self, classifier: Classifier, has_source: bool) -> str:
+    def _warning(self, classifier: Shipped, has_source: bool) -> str:
         """The warning for a classifier that was attacked without its gradient."""
         ran = f"Square ({self.queries:,} queries)" + (" and transfer" if has_source else " alone")
         more = "" if has_source else " Give the dense net (--dense) to add transferred attacks."
@@ -176,7 +176,7 @@ class Evaluation:
         )
 
     def _latency(
-        self, classifier: Classifier, dense: nn.Module | None, shape: tuple[int, ...]
+        self, classifier: Shipped, dense: nn.Module | None, shape: tuple[int, ...]
     ) -> dict[str, Timing]:
         if dense is None or not self.timing:
             return {}

@@ -1,28 +1,16 @@
-"""The one report: clean and robust accuracy, bytes, multiplications, milliseconds, provenance."""
+"""The report on classifiers: clean and robust accuracy, bytes, multiplications, milliseconds."""
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import torch
+from typing import Any, ClassVar
 
 from hauberk.evaluation.cost import Macs, Timing
 from hauberk.evaluation.gradient_masking import Check
 from hauberk.evaluation.proportion import Proportion
-from hauberk.runtime.files import write
-from hauberk.runtime.packages import version
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_NO_FILE = "It is in no file; its bytes are those of its float32 state dict."
-_HEADS = ("", "bytes", "of dense", "clean", "robust", "under", "ms 1 / 64", "checks")
+from hauberk.evaluation.row_report import RowReport
 
 
 @dataclass(frozen=True)
@@ -133,8 +121,9 @@ class Row:
             white_box=found.get("white_box", True),
         )
 
-    def cells(self, digits: int = 1) -> tuple[str, ...]:
-        """One table line, clean on the whole split; intervals with ``digits`` decimals."""
+    def cells(self, brief: bool = False) -> tuple[str, ...]:
+        """One table line, clean on the whole split; intervals without decimals if ``brief``."""
+        digits = 0 if brief else 1
         every = {self.attack: self.robust, **self.attacks, **self._in_members()}
         ran = [check for check in self.checks if check.passed is not None]
         return (
@@ -148,6 +137,11 @@ class Row:
             f"{sum(check.passed is True for check in ran)}/{len(ran)}" if ran else "",
         )
 
+    def remarks(self) -> list[str]:
+        """The sentence of each failed check, and the warnings."""
+        failed = [check.sentence for check in self.checks if check.passed is False]
+        return [*failed, *self.warnings]
+
     def _in_members(self) -> dict[str, Proportion]:
         """``pgd:40 in l2:2``."""
         return {
@@ -158,83 +152,30 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Rows that belong together, and their provenance."""
+class Report(RowReport[Row]):
+    """Rows of classifiers that belong together, and their provenance."""
 
-    rows: Sequence[Row]
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    heads: ClassVar[Sequence[str]] = (
+        "",
+        "bytes",
+        "of dense",
+        "clean",
+        "robust",
+        "under",
+        "ms 1 / 64",
+        "checks",
+    )
+    left: ClassVar[Sequence[str]] = ("", "under")
+    note: ClassVar[str] = (
+        "Accuracies in per cent with Wilson 95% intervals; checks passed of those run;"
+    )
 
-    def json(self) -> dict[str, Any]:
-        """``{"rows": [...], "provenance": {...}}``."""
-        return {"rows": [row.json() for row in self.rows], "provenance": dict(self.provenance)}
-
-    def markdown(self) -> str:
-        """The table, the findings of failed checks, and the provenance, as Markdown."""
-        lines = [_line(_HEADS), _line(["---", *["---:"] * 4, "---", "---:", "---:"])]
-        lines += [_line([c.replace("\n", "<br>") for c in row.cells()]) for row in self.rows]
-        about = "Accuracies in per cent with Wilson 95% intervals; checks passed of those run; "
-        lines += ["", about + _about(self.rows), ""]
-        lines += [f"- {finding}" for finding in self.findings()]
-        lines += ["", *(f"- {key}: {value}" for key, value in self.provenance.items())]
-        return "\n".join(lines).rstrip() + "\n"
-
-    def table(self) -> Table:
-        """The same for a terminal of 100 columns, to be printed by rich."""
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_about(self.rows))
-        for head in _HEADS:
-            justify: Literal["left", "right"] = "left" if head in {"", "under"} else "right"
-            table.add_column(head, justify=justify, no_wrap=head != "", overflow="fold")
-        for row in self.rows:
-            table.add_row(*row.cells(digits=0))
-        return table
-
-    def findings(self) -> list[str]:
-        """One line for each row that is in no file, each failed check and each warning."""
-        return [
-            f"{row.name or row.file}: {sentence}"
-            for row in self.rows
-            for sentence in (
-                *(() if row.in_file else (_NO_FILE,)),
-                *(check.sentence for check in row.checks if check.passed is False),
-                *row.warnings,
-            )
-        ]
-
-    def save(self, folder: Path) -> None:
-        """Writes ``report.json`` and ``report.md``, each by rename.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
-        text = json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n"
-        write(folder / "report.json", text.encode())
-        write(folder / "report.md", self.markdown().encode())
-
-
-def provenance(*, command: str, seed: int, data: str, device: str = "cpu") -> dict[str, Any]:
-    """Versions, machine, command, seed and date of a run.
-
-    Args:
-        command: that reproduces the report.
-        seed: of every random start.
-        data: name of the data set.
-        device: that computed.
-    """
-    packages = ("hauberk", "torch", "numpy", "pyautoattack")
-    return {
-        "command": command,
-        "seed": seed,
-        "data": data,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "threads": torch.get_num_threads(),
-    }
+    def caption(self) -> str:
+        """The threats and the number of examples."""
+        threats = " and ".join(dict.fromkeys(row.threat for row in self.rows))
+        counts = {result.n for row in self.rows for result in (row.robust, *row.attacks.values())}
+        span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
+        return f"threat {threats}; {span} examples attacked."
 
 
 def _proportions(found: Mapping[str, Any]) -> dict[str, Proportion]:
@@ -244,15 +185,3 @@ def _proportions(found: Mapping[str, Any]) -> dict[str, Proportion]:
 def _percent(result: Proportion, digits: int) -> str:
     low, high = (f"{100 * end:.{digits}f}" for end in result.ci95)
     return f"{100 * result.accuracy:.1f} ({low}–{high})"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _about(rows: Sequence[Row]) -> str:
-    """The threats and the number of examples, for a caption."""
-    threats = " and ".join(dict.fromkeys(row.threat for row in rows))
-    counts = {result.n for row in rows for result in (row.robust, *row.attacks.values())}
-    span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
-    return f"threat {threats}; {span} examples attacked."

@@ -14,9 +14,9 @@ from hauberk.artifact import Artifact, dense_bytes, fill_plain
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.dataset import Data, Examples, settled
 from hauberk.evaluation.accuracy import Progress, silent
-from hauberk.evaluation.classifier import Classifier
 from hauberk.evaluation.evaluation import Evaluation
 from hauberk.evaluation.report import Row
+from hauberk.evaluation.shipped import Shipped
 from hauberk.onnx.attackable import agree
 from hauberk.onnx.export import trace
 from hauberk.onnx.file import OnnxFile, content_of, is_ours
@@ -30,7 +30,7 @@ class Opened:
     """Something that classifies, read and checked before any data are.
 
     Attributes:
-        classifier: the network, on the CPU.
+        shipped: the network, on the CPU.
         dense: the same network at full size without zeros, which latency is compared with; ``None``
             if its architecture is not known, or nothing was compressed.
         input_shape: of one image, if the file fixes it: (channel, height, width).
@@ -40,7 +40,7 @@ class Opened:
         foreign: whether it is an ``.onnx`` that hauberk did not write.
     """
 
-    classifier: Classifier
+    shipped: Shipped
     dense: nn.Module | None = None
     input_shape: tuple[int, ...] | None = None
     labels: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened
 
 def _module(net: nn.Module) -> Opened:
     size = dense_bytes(net.state_dict())
-    return Opened(Classifier(type(net).__name__, size, size, copy.deepcopy(net), in_file=False))
+    return Opened(Shipped(type(net).__name__, size, size, copy.deepcopy(net), in_file=False))
 
 
 def _weights(path: Path, model: nn.Module | None) -> Opened:
@@ -94,7 +94,7 @@ def _weights(path: Path, model: nn.Module | None) -> Opened:
         )
     net = fill_plain(model, path).eval()
     size, whole = path.stat().st_size, dense_bytes(net.state_dict())
-    return Opened(Classifier(str(path), size, whole, net))
+    return Opened(Shipped(str(path), size, whole, net))
 
 
 def _artifact(path: Path, model: nn.Module | None) -> Opened:
@@ -102,7 +102,7 @@ def _artifact(path: Path, model: nn.Module | None) -> Opened:
     empty = networks.blank(artifact.about, path) if model is None else model
     dense = _full_size(empty)  # before the file resizes it
     net, about = artifact.fill(empty), artifact.about
-    classifier = Classifier(str(path), artifact.nbytes, artifact.dense_bytes, net)
+    classifier = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
     return Opened(classifier, dense, None, about.labels, about.classes)
 
 
@@ -113,7 +113,7 @@ def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
     session = Session(content, name=str(path))
     net = file.twin(str(path))
     return Opened(
-        Classifier(str(path), file.nbytes, file.dense_bytes, net, session),
+        Shipped(str(path), file.nbytes, file.dense_bytes, net, session),
         None if model is None else _full_size(model),
         file.about.input_shape,
         file.about.labels,
@@ -127,7 +127,7 @@ def _foreign(path: Path, content: bytes, model: nn.Module | None) -> Opened:
     session, found = file.session(), file.replay()
     net, blind = (None, found) if isinstance(found, str) else (found, "")
     return Opened(
-        Classifier(str(path), len(content), file.dense_bytes, net, session, blind=blind),
+        Shipped(str(path), len(content), file.dense_bytes, net, session, blind=blind),
         None if model is None else _full_size(model),
         file.input_shape,
         int8=file.int8,
@@ -163,11 +163,11 @@ def evaluate_file(
     if opened.classes is not None:
         data = data.under(opened.labels, opened.classes)
     _check_shape(opened, data)
-    networks.check_fit(opened.classifier.model or opened.classifier.timed, data)
+    networks.check_fit(opened.shipped.model or opened.shipped.timed, data)
     examples = settled(data.test, place)
-    classifier = _agreeing(_on(opened.classifier, place), opened, examples)
+    classifier = _agreeing(_on(opened.shipped, place), opened, examples)
     dense = opened.dense
-    if dense is not None and opened.classifier.session is not None:
+    if dense is not None and opened.shipped.session is not None:
         dense = Session(trace(dense, data.shape).SerializeToString())
     return evaluation(
         classifier,
@@ -179,28 +179,28 @@ def evaluate_file(
     )
 
 
-def _on(classifier: Classifier, place: torch.device) -> Classifier:
-    net = classifier.model
-    return classifier if net is None else replace(classifier, model=net.to(place))
+def _on(shipped: Shipped, place: torch.device) -> Shipped:
+    net = shipped.model
+    return shipped if net is None else replace(shipped, model=net.to(place))
 
 
-def _agreeing(classifier: Classifier, opened: Opened, examples: Examples) -> Classifier:
-    """The classifier, without the replay of a foreign graph if its logits differ.
+def _agreeing(shipped: Shipped, opened: Opened, examples: Examples) -> Shipped:
+    """The network, without the replay of a foreign graph if its logits differ.
 
     Raises:
         ValueError: the logits of a file that hauberk wrote differ from its replay.
     """
-    if classifier.session is None or classifier.model is None:
-        return classifier
+    if shipped.session is None or shipped.model is None:
+        return shipped
     try:
-        agree(classifier.session, classifier.model, examples, int8=opened.int8)
+        agree(shipped.session, shipped.model, examples, int8=opened.int8)
     except ValueError:
         if not opened.foreign:
             raise
         return replace(
-            classifier, model=None, blind="its replay in torch gives other logits on these data"
+            shipped, model=None, blind="its replay in torch gives other logits on these data"
         )
-    return classifier
+    return shipped
 
 
 def _check_shape(opened: Opened, data: Data) -> None:
@@ -209,7 +209,7 @@ def _check_shape(opened: Opened, data: Data) -> None:
         shapes = data.shape, opened.input_shape
         have, want = (" × ".join(map(str, shape or ())) for shape in shapes)
         raise ValueError(
-            f"{opened.classifier.name} takes images of {want} and those of {data.name} are {have}; "
+            f"{opened.shipped.name} takes images of {want} and those of {data.name} are {have}; "
             "give data of the shape that the network was trained on."
         )
 

@@ -1,4 +1,4 @@
-"""A classifier ready to be evaluated: its file, its network, and its ONNX Runtime session."""
+"""A network ready to be evaluated: its file, its module, and its ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hauberk.onnx.session import Session
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Shipped:
     """A network and where it comes from.
 
     Attributes:
@@ -36,7 +36,7 @@ class Classifier:
 
     @property
     def judged(self) -> nn.Module:
-        """The module that gives the logits, with the model's gradient if there is one."""
+        """The module that gives the outputs, with the model's gradient if there is one."""
         if self.session is None or self.model is None:
             return self.timed
         return Judged(self.session, self.model)

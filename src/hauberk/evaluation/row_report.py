@@ -1,0 +1,113 @@
+"""What the reports share: rows, provenance, and how both are written and printed."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from hauberk.runtime.files import write
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_NO_FILE = "It is in no file; its bytes are those of its float32 state dict."
+
+
+class AnyRow(Protocol):
+    """The measurements of one network, as a report prints them."""
+
+    @property
+    def file(self) -> str:
+        """The path, or the name of a module that is in no file."""
+
+    @property
+    def name(self) -> str | None:
+        """The name of the row."""
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the bytes are those of a file."""
+
+    def json(self) -> dict[str, Any]:
+        """The object that a report stores."""
+
+    def cells(self, brief: bool = False) -> tuple[str, ...]:
+        """One table line; ``brief`` for a terminal."""
+
+    def remarks(self) -> list[str]:
+        """Sentences that limit the figures."""
+
+
+Row = TypeVar("Row", bound=AnyRow)
+
+
+@dataclass(frozen=True)
+class RowReport(ABC, Generic[Row]):
+    """Rows that belong together, and their provenance."""
+
+    rows: Sequence[Row]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    heads: ClassVar[Sequence[str]]
+    """Heads of the columns, in the order of a row's cells."""
+    left: ClassVar[Sequence[str]]
+    """Heads of the columns of text."""
+    note: ClassVar[str]
+    """How to read the figures: a clause with its semicolon."""
+
+    @abstractmethod
+    def caption(self) -> str:
+        """What was measured on how many examples, as a sentence."""
+
+    def json(self) -> dict[str, Any]:
+        """``{"rows": [...], "provenance": {...}}``."""
+        return {"rows": [row.json() for row in self.rows], "provenance": dict(self.provenance)}
+
+    def markdown(self) -> str:
+        """The table, the findings and the provenance, as Markdown."""
+        rule = ["---" if head in self.left else "---:" for head in self.heads]
+        lines = [_line(self.heads), _line(rule)]
+        lines += [_line([c.replace("\n", "<br>") for c in row.cells()]) for row in self.rows]
+        lines += ["", f"{self.note} {self.caption()}", ""]
+        lines += [f"- {finding}" for finding in self.findings()]
+        lines += ["", *(f"- {key}: {value}" for key, value in self.provenance.items())]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def table(self) -> Table:
+        """The same for a terminal of 100 columns, to be printed by rich."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self.caption())
+        for head in self.heads:
+            justify: Literal["left", "right"] = "left" if head in self.left else "right"
+            table.add_column(head, justify=justify, no_wrap=head != "", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row.cells(brief=True))
+        return table
+
+    def findings(self) -> list[str]:
+        """One line for each row that is in no file, and for each of its remarks."""
+        return [
+            f"{row.name or row.file}: {sentence}"
+            for row in self.rows
+            for sentence in (*(() if row.in_file else (_NO_FILE,)), *row.remarks())
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write ``report.json`` and ``report.md``, each by rename.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        text = json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n"
+        write(folder / "report.json", text.encode())
+        write(folder / "report.md", self.markdown().encode())
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
