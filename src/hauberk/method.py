@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
@@ -47,6 +47,9 @@ class Method(ABC):
         threat_weighting: how several threats count.
         distillation: whose answers are the targets.
     """
+
+    needs_labels: ClassVar[bool] = True
+    """Whether it needs a class for each image, as most losses do."""
 
     optimisation: Optimisation = Optimisation()
     augmentation: Augmentation = Augmentation()

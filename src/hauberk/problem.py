@@ -56,6 +56,14 @@ class Objective(ABC):
         """
         return {}
 
+    def failure(self, metrics: Mapping[str, float]) -> str | None:
+        """What the mean metrics of an epoch show to have gone wrong; by default nothing.
+
+        Returns:
+            The end of a one-line error after "Stage slim …", with what to try; None if all is well.
+        """
+        return None
+
     def searches(self) -> int:
         """Attacks on each example; `WarmStart` keeps a perturbation for each of them."""
         return 1

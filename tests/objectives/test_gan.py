@@ -94,7 +94,7 @@ def test_the_buffer_fills_then_replays() -> None:
     memory, shown = adversary.memory(), []
     for step in range(8):
         fake = torch.full((2, *SHAPE), step / 10) + torch.tensor([0.0, 0.05]).view(2, 1, 1, 1)
-        shown.append(adversary._replayed(memory, fake, generator(0, step))[:, 0, 0, 0])
+        shown.append(adversary.replayed(memory, fake, generator(0, step))[:, 0, 0, 0])
     assert memory["filled"] == 4
     first = torch.stack(shown[:2])
     torch.testing.assert_close(first, torch.tensor([[0.0, 0.05], [0.1, 0.15]]))
@@ -165,3 +165,57 @@ def test_perceptual_distance_is_content_and_style() -> None:
 def test_an_unknown_feature_is_named() -> None:
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         Perceptual(nn.Sequential(nn.Conv2d(3, 4, 3)), content="conv9")
+
+
+def epoch(objective: Imitation, student: nn.Module, lr_steps: int = 12) -> dict[str, float]:
+    """The mean metrics of some steps in which the discriminator alone moves."""
+    memory, rows = objective.memory(), []
+    for step in range(lr_steps):
+        rows.append(objective(student, batch(memory, step, count=4)).metrics)
+    return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
+
+
+def test_a_healthy_game_goes_on() -> None:
+    objective = imitation()
+    assert objective.failure(epoch(objective, net(0))) is None
+    assert Imitation(Teacher(net(1))).failure({"distance": 0.1}) is None
+
+
+def test_a_discriminator_that_wins_at_once_is_named() -> None:
+    class Brightness(nn.Module):
+        """Knows a bright image from a dark one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.scale * 1e4 * (x.mean((1, 2, 3)) - 0.5)).clamp(0, 1)
+
+    bright, dark = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+    for layer, level in ((bright, 0.6), (dark, 0.3)):
+        nn.init.constant_(layer.bias, level)
+        layer.weight.data *= 0.01
+    objective = Imitation(Teacher(bright), adversary=Adversary(Brightness(), SHAPE))
+    said = objective.failure(epoch(objective, dark))
+    assert said is not None
+    assert "has won" in said and "--discriminator" in said and "\n" not in said
+
+
+def test_a_dead_discriminator_is_named() -> None:
+    dead = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 3))
+    nn.init.constant_(dead[0].bias, -100.0)
+    objective = Imitation(Teacher(net(1)), adversary=Adversary(dead, SHAPE))
+    said = objective.failure(epoch(objective, net(0)))
+    assert said is not None
+    assert "dead discriminator" in said and "--discriminator 0" in said
+
+
+def test_a_collapsed_mode_is_named() -> None:
+    student = net(0)
+    last = [m for m in student.modules() if isinstance(m, nn.Conv2d)][-1]
+    nn.init.zeros_(last.weight)
+    objective = imitation()
+    said = objective.failure(epoch(objective, student))
+    assert said is not None
+    assert said.startswith("collapsed") and "--beta" in said

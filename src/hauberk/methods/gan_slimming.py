@@ -16,8 +16,10 @@ its logits.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ from hauberk.parametrize import quantise, unquantise
 from hauberk.penalties import GroupLasso, TiedPenalty
 from hauberk.penalties.checks import refuse_strength
 from hauberk.problem import Problem, Structure
-from hauberk.recipe import GridPackaging
+from hauberk.recipe import Distillation, GridPackaging
 from hauberk.slimming.slim import shrink
 from hauberk.solvers import ProjectedGradient
 from hauberk.threat import Threat
@@ -55,6 +57,8 @@ class GANSlimming(Compression):
         buffer: earlier outputs that the discriminator is shown again.
         distance: L_dist.
     """
+
+    needs_labels: ClassVar[bool] = False
 
     slim_epochs: int = 20
     strength: float = 0.3
@@ -78,6 +82,11 @@ class GANSlimming(Compression):
                 )
         if not self.beta >= 0:
             raise ValueError(f"beta was given as {self.beta}; give 0 or more.")
+        if self.distillation != Distillation():
+            raise ValueError(
+                "GAN slimming was given a teacher or its settings, and its teacher is always the "
+                "network that it starts from; leave them out."
+            )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """Slim; then tune what is left."""
@@ -97,10 +106,11 @@ class GANSlimming(Compression):
     def _imitation(self, model: nn.Module, sample: Examples) -> Imitation:
         adversary = None
         if self.discriminator:
+            shape = _output_shape(model, sample)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                net = patch_discriminator(self.discriminator, self.levels, sample.shape[0])
-            adversary = Adversary(net, sample.shape, buffer=self.buffer)
+                net = patch_discriminator(self.discriminator, self.levels, shape[0])
+            adversary = Adversary(net, shape, buffer=self.buffer)
         return Imitation(Teacher(model), self.distance, adversary, self.beta)
 
     def _slimming(self, model: nn.Module, objective: Imitation, ties: Families) -> Problem:
@@ -132,3 +142,20 @@ class GANSlimming(Compression):
     def _rounded(self, model: nn.Module, sample: Examples) -> None:
         if self.bits:
             quantise(model, sample.images())
+
+
+@torch.no_grad()
+def _output_shape(model: nn.Module, sample: Examples) -> tuple[int, ...]:
+    """The shape of one output, which the discriminator takes.
+
+    Raises:
+        ValueError: outputs that are no images.
+    """
+    device = next(model.parameters()).device
+    shape = tuple(copy.deepcopy(model).eval()(sample.images(slice(1)).to(device)).shape[1:])
+    if len(shape) != 3:
+        raise ValueError(
+            f"A discriminator judges images, and the network gives outputs of shape {shape}; give "
+            "--discriminator 0 to distil without one."
+        )
+    return shape

@@ -33,6 +33,10 @@ from hauberk.types import Images, Scalar
 
 _WEIGHT, _FIRST, _SECOND = "weight.", "first.", "second."
 """Beginnings of names in the memory: the discriminator's parameters and their two moments."""
+_WON, _DEAD, _COLLAPSED = 0.005, 1e-4, 0.02
+"""Bounds on an epoch's means. Below them the discriminator has won (its loss, ½ at the start and ¼
+in equilibrium) or died (the deviation of its scores), or the generator has collapsed (its spread,
+as a fraction of the teacher's)."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class Adversary:
 
     def learn(
         self, memory: Mapping[str, Tensor], real: Images, fake: Images, rng: torch.Generator
-    ) -> Scalar:
-        """One step of Adam, in the memory; the loss before it.
+    ) -> dict[str, Scalar]:
+        """One step of Adam, in the memory; the loss before it, and how much its scores vary.
 
         Args:
             memory: from `memory`; changed in place.
@@ -96,7 +100,7 @@ class Adversary:
             fake: the generator's, without a graph.
             rng: says which fakes are shown again.
         """
-        shown = self._replayed(memory, fake, rng)
+        shown = self.replayed(memory, fake, rng)
         own = {
             name: memory[_WEIGHT + name].detach().clone().requires_grad_()
             for name, _ in self.net.named_parameters()
@@ -107,8 +111,8 @@ class Adversary:
             loss = 0.5 * (F.mse_loss(right, torch.ones_like(right)) + wrong.square().mean())
             grads = torch.autograd.grad(loss, list(own.values()))
         self._step(memory, dict(zip(own, grads, strict=True)))
-        told: Scalar = loss.detach()
-        return told
+        scores = torch.cat([right.detach().flatten(), wrong.detach().flatten()])
+        return {"discriminator": loss.detach(), "opinion": scores.std(correction=0)}
 
     @torch.no_grad()
     def _step(self, memory: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
@@ -126,7 +130,7 @@ class Adversary:
         memory["steps"].add_(1)
 
     @torch.no_grad()
-    def _replayed(self, memory: Mapping[str, Tensor], fake: Images, rng: torch.Generator) -> Images:
+    def replayed(self, memory: Mapping[str, Tensor], fake: Images, rng: torch.Generator) -> Images:
         """New fakes while the buffer fills; then, for half of them, an earlier one in exchange."""
         if not self.buffer:
             return fake
@@ -191,16 +195,41 @@ class Imitation(Objective):
                     f"A discriminator is trained in one process, and there are {batch.group.size}; "
                     "leave --devices and torchrun out."
                 )
-            metrics["discriminator"] = self.adversary.learn(
-                memory, wanted, output.detach(), batch.rng
-            )
+            metrics |= self.adversary.learn(memory, wanted, output.detach(), batch.rng)
         scores = self.adversary.scores(memory, output)
         fooled = 0.5 * F.mse_loss(scores, torch.ones_like(scores))
-        metrics |= {"gan": fooled.detach(), "spread": _spread(output)}
+        metrics |= {"gan": fooled.detach(), "spread": _spread(output, wanted)}
         return Loss(fooled + self.beta * distance, metrics)
+
+    def failure(self, metrics: Mapping[str, float]) -> str | None:
+        """A discriminator that wins at once or that has died, or a generator that has collapsed."""
+        if metrics.get("spread", 1.0) < _COLLAPSED:
+            return (
+                f"collapsed: its outputs differ from image to image {metrics['spread']:.1%} as "
+                "much as the teacher's. Try a larger --beta, or a smaller --strength or --lr."
+            )
+        if "discriminator" not in metrics:
+            return None
+        if metrics["opinion"] < _DEAD:
+            return (
+                "has a dead discriminator: it gives every image the score of every other (standard "
+                f"deviation {metrics['opinion']:.1e}). Try more filters (--discriminator), or "
+                "leave it out with --discriminator 0."
+            )
+        if metrics["discriminator"] < _WON:
+            return (
+                "has a discriminator that has won: its loss is "
+                f"{metrics['discriminator']:.4f}, so the generator learns nothing from it. Try "
+                "fewer filters (--discriminator), a larger --buffer or more --bits."
+            )
+        return None
 
 
 @torch.no_grad()
-def _spread(output: Tensor) -> Tensor:
-    """The mean deviation of outputs over the batch: it falls to nothing when a mode collapses."""
-    return output.std(0, correction=0).mean()
+def _spread(output: Tensor, wanted: Tensor) -> Tensor:
+    """The mean deviation of outputs over the batch, as a fraction of the teacher's.
+
+    It falls to nothing when a mode collapses; for a single image it is 1.
+    """
+    own, theirs = (x.std(0, correction=0).mean() for x in (output, wanted))
+    return torch.where(theirs > 0, own / theirs, torch.ones_like(own))

@@ -10,6 +10,7 @@ from hauberk.problem import Objective
 from hauberk.recipe.threat_weighting import ThreatWeighting
 from hauberk.recipe.training_attack import TrainingAttack
 from hauberk.threat import Threat
+from hauberk.threats import NoThreat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,8 @@ class TrainingLoss:
         Raises:
             ValueError: settings of several threats for a single one.
         """
-        base = Natural() if self.natural else self._adversarial(threat, attack, weighting, warmup)
+        natural = self.natural or isinstance(threat, NoThreat)
+        base = Natural() if natural else self._adversarial(threat, attack, weighting, warmup)
         return WeightPerturbed(base, self.awp) if self.awp else base
 
     def _adversarial(

@@ -185,10 +185,16 @@ class _Training:
         row |= self.support.measure(self._constrained())
         self.log.add(row)
         self.run.watcher.epoch(row)
-        failure = self.guards.check(row)
+        failure = self.guards.check(row) or self._failure(row)
         if not failure:
             self.snapshot.save()
         return failure
+
+    def _failure(self, row: dict[str, Any]) -> str | None:
+        told = self.problem.objective.failure(
+            {name: value for name, value in row.items() if isinstance(value, float)}
+        )
+        return told and f"Stage {self.stage.name} {told}"
 
     def _constrained(self) -> dict[str, nn.Parameter]:
         return self.problem.weights(self.model) if self.problem.structures else {}

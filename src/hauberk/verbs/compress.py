@@ -25,6 +25,7 @@ from hauberk.parametrize import state
 from hauberk.runtime import files
 from hauberk.slimming.slim import slim
 from hauberk.threat import Threat
+from hauberk.threats import NoThreat
 from hauberk.training.loop import follow
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
@@ -57,7 +58,7 @@ def compress(
     model: nn.Module,
     data: Given,
     *,
-    threat: Threat,
+    threat: Threat | None,
     method: Method | None = None,
     out: str | Path | None = None,
     pretrained: bool = False,
@@ -68,7 +69,8 @@ def compress(
     Args:
         model: the network to compress; it is copied, not changed.
         data: what `hauberk.data.load` takes: `Data`, a name, a path, a torch `Dataset`, ….
-        threat: what the adversary may do, for instance ``Linf(8 / 255)``.
+        threat: what the adversary may do, for instance ``Linf(8 / 255)``; ``None`` trains without
+            one.
         method: which paper, with its settings; `ATMC` by default.
         out: folder for the file, checkpoints and logs; nothing is written without it.
         pretrained: whether the model is trained already; no dense net is then trained first.
@@ -78,8 +80,9 @@ def compress(
         ValueError: data that do not fit the model, invalid settings, or a failed training.
         OSError: the folder cannot be written.
     """
-    data, method = load_data(data), method or ATMC()
+    data, method, threat = load_data(data), method or ATMC(), threat or NoThreat()
     run = replace(run or Run(), out=Path(out) if out else None)
+    _check_labels(method, data, pretrained)
     check_fit(model, data)
     if method.distillation.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
@@ -180,6 +183,22 @@ def encode(
         dense_bytes=whole,
         labels=data.labels,
     )
+
+
+def _check_labels(method: Method, data: Data, pretrained: bool) -> None:
+    """Raise a ValueError if a training would need labels that the data do not have."""
+    if data.classes:
+        return
+    if method.needs_labels:
+        raise ValueError(
+            f"{type(method).__name__} learns from labels, and {data.name} has none; give data with "
+            "labels, or GANSlimming, which slims a network from images to images."
+        )
+    if not pretrained:
+        raise ValueError(
+            f"{data.name} has no labels, so the network cannot be trained on it first; give a "
+            "trained one (--from, in Python pretrained=True)."
+        )
 
 
 def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> Teacher | None:

@@ -18,7 +18,7 @@ def train(
     model: nn.Module,
     data: Given,
     *,
-    threat: Threat,
+    threat: Threat | None,
     method: Method | None = None,
     out: str | Path | None = None,
     run: Run | None = None,
@@ -28,7 +28,8 @@ def train(
     Args:
         model: the network to train; it is copied, not changed.
         data: what `hauberk.data.load` takes: `Data`, a name, a path, a torch `Dataset`, ….
-        threat: what the adversary may do, for instance ``Linf(8 / 255)``.
+        threat: what the adversary may do, for instance ``Linf(8 / 255)``; ``None`` trains without
+            one.
         method: how it is trained; `DA` by default.
         out: folder for the file, checkpoints and logs; nothing is written without it.
         run: seed, device, precision, resumption; ``out`` replaces its folder.
