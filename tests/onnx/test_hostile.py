@@ -15,7 +15,7 @@ from tests.helpers.onnx_files import images, tiny
 
 import onnx
 from hauberk.artifact import ArtifactError
-from hauberk.onnx import file as module
+from hauberk.onnx import metadata
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
 from onnx import TensorProto, helper
@@ -28,7 +28,7 @@ def signed(content: bytes) -> bytes:
     key = b"hauberk.checksum\x12\x20"
     at = content.index(key) + len(key)
     blank = content[:at] + b"0" * 32 + content[at + 32 :]
-    return content[:at] + module._digest(blank, "0" * 32).encode() + content[at + 32 :]
+    return content[:at] + metadata.digest(blank, "0" * 32).encode() + content[at + 32 :]
 
 
 def edited(change: Callable[[onnx.ModelProto], None]) -> bytes:

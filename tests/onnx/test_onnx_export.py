@@ -117,13 +117,13 @@ def test_a_network_that_cannot_be_exported_gets_one_sentence(
 
 def test_other_logits_than_torch_s_are_refused() -> None:
     net, file = exported("lenet:1")
-    session = Session(file.content)
-    module._compare(session, net, (1, 28, 28))
+    session, about = Session(file.content), file.about
+    module._compare(session, net, about)
     other = models.build("lenet:1", seed=3)
     with pytest.raises(ValueError, match="different logits"):
-        module._compare(session, other, (1, 28, 28))
+        module._compare(session, other, about)
     with pytest.raises(ValueError, match="different logits"):
-        module._compare(session, models.build("lenet:1,classes=5"), (1, 28, 28))
+        module._compare(session, models.build("lenet:1,classes=5"), about)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])

@@ -1,6 +1,7 @@
-"""Export a torch network as an ONNX graph: ``images`` (batch, …) to ``logits`` (batch, class).
+"""Export a torch network as an ONNX graph: ``images`` to ``logits`` or, of a generator, ``output``.
 
-The graph is float32, contains its weights, uses standard operators only and takes any batch size.
+``logits`` are (batch, class); ``output`` is (batch, channel, height, width). The graph is float32,
+contains its weights, uses standard operators only and takes any batch size.
 PyTorch's exporter produces it (torch.export, then onnxscript). Batch-norm is either kept after its
 convolution, so that the weights are those of the artifact, or folded into it. Debugging metadata,
 such as stack traces with local paths, are removed: equal networks give equal graphs.
@@ -25,18 +26,27 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+IMAGES_OUT = "output"
+"""Name of the output of an image-to-image network."""
 _OPSET = 21
 """The first opset with 4-bit integers."""
 _KEPT = "hauberk.kept"
 
 
-def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = False) -> ModelProto:
+def trace(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    fold: bool = False,
+    output: str = OUTPUT,
+) -> ModelProto:
     """The ONNX graph of ``model`` in eval mode; the model is not modified.
 
     Args:
-        model: network from images to logits (batch, class).
+        model: network from images to logits (batch, class), or to images.
         input_shape: shape of one input, (channel, height, width).
         fold: whether to fold batch-norm into the preceding weights, as a runtime does on loading.
+        output: name of the output, `OUTPUT` or `IMAGES_OUT`.
 
     Raises:
         ValueError: ``hauberk[onnx]`` is not installed, or the network cannot be exported.
@@ -49,7 +59,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = False)
                 plain,
                 (torch.zeros(2, *input_shape),),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[output],
                 dynamic_shapes=({0: torch.export.Dim(BATCH)},),
                 dynamo=True,
                 external_data=False,

@@ -2,31 +2,31 @@
 
     content = graph with compact weights + metadata { hauberk.*: the facts of the .hbk's header }
 
-ONNX Runtime computes the logits. `OnnxFile.twin` replays the same graph in torch to give attacks
-gradients. The checksum covers every byte. A reader trusts nothing: it parses once and refuses
-external data, non-standard operators and control flow.
+ONNX Runtime computes the logits, or the images of a generator, a network without classes.
+`OnnxFile.twin` replays the same graph in torch to give attacks gradients. The checksum covers every
+byte. A reader trusts nothing: it parses once and refuses external data, non-standard operators and
+control flow.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
 
-from hauberk.artifact import format
 from hauberk.artifact.artifact import Artifact
 from hauberk.artifact.format import About, ArtifactError
 from hauberk.onnx.agreement import Agreement
 from hauberk.onnx.call import Unknown
 from hauberk.onnx.compact import compact
-from hauberk.onnx.export import BATCH, INPUT, OUTPUT, trace
+from hauberk.onnx.export import BATCH, IMAGES_OUT, INPUT, OUTPUT, trace
 from hauberk.onnx.guards import complaint, facts
 from hauberk.onnx.int8 import quantize, ranges
+from hauberk.onnx.metadata import CHECKSUM, OURS, about_of, digest, sign
 from hauberk.onnx.replay import Replay
 from hauberk.onnx.session import Session
 from hauberk.ops.random import generator
@@ -37,17 +37,14 @@ from hauberk.types import Images
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-VERSION = "2"
-_PREFIX = "hauberk."
-_CHECKSUM = f"{_PREFIX}checksum"
-_BLANK = "0" * 32
+ImageSize: TypeAlias = tuple[int, int]
+"""Height and width of images."""
 _LARGEST_FILE = (1 << 31) - 1  # protobuf's limit
 _TOLERANCE = 1e-5
-"""Tolerance for the difference from torch's logits, relative to the largest logit."""
+"""Tolerance for the difference from torch's output, relative to its largest value."""
 _EXPORTED = "The exported network"
 _BATCH = 250
 """Calibration images in a batch."""
-_OURS = "give an .onnx file that hauberk export wrote"
 
 
 @dataclass(frozen=True)
@@ -56,36 +53,44 @@ class OnnxFile:
 
     Attributes:
         content: the whole file.
-        about: the artifact's description of the network, always with ``dense_bytes``.
+        about: the artifact's description of the network, always with ``dense_bytes``; its input
+            shape is that of the graph.
         opset: version of the standard operators.
-        outputs: number of logits for each image.
+        output_shape: of one image: (class,), or (channel, height, width) of a generator.
         int8: whether it computes in eight bits.
     """
 
     content: bytes = field(repr=False)
     about: About
     opset: int
-    outputs: int
+    output_shape: tuple[int, ...]
     int8: bool
 
     @classmethod
-    def encode(cls, artifact: Artifact, model: nn.Module) -> OnnxFile:
+    def encode(
+        cls, artifact: Artifact, model: nn.Module, *, image_size: ImageSize | None = None
+    ) -> OnnxFile:
         """Export a network as ONNX, so that ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
 
-        The bound is checked in ONNX Runtime on random inputs with batch sizes 1 and 7.
+        The bound is checked in ONNX Runtime on random inputs with batch sizes 1 and 7. A classifier
+        must also have a replay in torch, which gives attacks their gradients; a generator need not.
 
         Args:
             artifact: the compressed file, for its description of the network.
             model: the network decoded from it; it is not modified.
+            image_size: height and width of a generator's images; by default those of its training.
 
         Raises:
-            ValueError: ``hauberk[onnx]`` is not installed, the network cannot be exported, or its
-                logits differ in ONNX Runtime.
+            ValueError: ``hauberk[onnx]`` is not installed, the network cannot be exported, its
+                output differs in ONNX Runtime, or a classifier is given an image size.
         """
         _fits(model)
-        graph = trace(model, artifact.about.input_shape)
-        file = cls._signed(graph, artifact)
-        _compare(Session(file.content, name=_EXPORTED), model, artifact.about.input_shape)
+        about = _described(artifact, image_size)
+        graph = trace(model, about.input_shape, output=_output(about))
+        file = cls._signed(graph, about)
+        if about.classes:
+            _refuse(_strange(graph), about)
+        _compare(file.session(_EXPORTED), model, about)
         return file
 
     @classmethod
@@ -112,10 +117,11 @@ class OnnxFile:
                 f"shape {artifact.about.input_shape}, those that the network was trained on."
             )
         graph = trace(model, artifact.about.input_shape, fold=True)
-        _refuse(complaint(graph, artifact.about.input_shape) or _strange(graph))
+        _refuse(complaint(graph, artifact.about.input_shape) or _strange(graph), artifact.about)
         batches = torch.split(images, _BATCH)
         quantize(graph, ranges(graph, batches))
-        file = cls._signed(graph, artifact)
+        file = cls._signed(graph, _described(artifact, None))
+        _refuse(_strange(graph), artifact.about)
         session = Session(file.content, name=_EXPORTED)
         fault = Agreement.of(session, file.twin(_EXPORTED), batches).complaint(_EXPORTED, True)
         if fault:
@@ -123,13 +129,12 @@ class OnnxFile:
         return file
 
     @classmethod
-    def _signed(cls, graph: ModelProto, artifact: Artifact) -> OnnxFile:
+    def _signed(cls, graph: ModelProto, about: About) -> OnnxFile:
         """The file of ``graph``, with compact weights and the network's description."""
-        about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
-        _refuse(complaint(graph, about.input_shape))
+        _refuse(_complaint(graph, about), about)
         compact(graph)
-        _refuse(complaint(graph, about.input_shape) or _strange(graph))
-        return cls(_sign(graph, about), about, *facts(graph))
+        _refuse(_complaint(graph, about), about)
+        return cls(sign(graph, about), about, *facts(graph))
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "The file") -> OnnxFile:
@@ -143,14 +148,14 @@ class OnnxFile:
         every = {note.key: note.value for note in graph.metadata_props}
         # protobuf returns bytes for text that is not UTF-8
         notes = {key: text for key, text in every.items() if isinstance(text, str)}
-        if _CHECKSUM not in notes:
-            raise ArtifactError(f"{name} was not written by hauberk; {_OURS}.")
-        if notes[_CHECKSUM] != _digest(content, notes[_CHECKSUM]):
+        if CHECKSUM not in notes:
+            raise ArtifactError(f"{name} was not written by hauberk; {OURS}.")
+        if notes[CHECKSUM] != digest(content, notes[CHECKSUM]):
             raise ArtifactError(f"{name} was damaged or changed after its export; export it again.")
-        about = _about(notes, name)
-        fault = complaint(graph, about.input_shape)
+        about = about_of(notes, name)
+        fault = _complaint(graph, about)
         if fault:
-            raise ArtifactError(f"{name} {fault}; {_OURS}.")
+            raise ArtifactError(f"{name} {fault}; {OURS}.")
         return cls(content, about, *facts(graph))
 
     @classmethod
@@ -171,6 +176,16 @@ class OnnxFile:
         """
         files.write(Path(path), self.content)
 
+    def session(self, name: str = "The file", threads: int | None = None) -> Session:
+        """The graph in ONNX Runtime.
+
+        Args:
+            name: subject of errors.
+            threads: number of CPU threads; None means torch's number.
+        """
+        generates = not self.about.classes
+        return Session(self.content, name=name, threads=threads, images=generates)
+
     def twin(self, name: str = "The file") -> Replay:
         """The same graph in torch, with gradients, in eval mode; errors call the file ``name``.
 
@@ -180,9 +195,9 @@ class OnnxFile:
         try:
             twin = Replay(parsed(self.content, name)).eval()
         except Unknown as error:
-            raise ArtifactError(f"{name} uses the operator {error}; {_OURS}.") from error
+            raise ArtifactError(f"{name} uses the operator {error}; {OURS}.") from error
         if not twin.finite():
-            raise ArtifactError(f"{name} holds NaN or infinite weights; {_OURS}.")
+            raise ArtifactError(f"{name} holds NaN or infinite weights; {OURS}.")
         return twin
 
     @property
@@ -198,15 +213,40 @@ class OnnxFile:
 
     def json(self) -> dict[str, Any]:
         """Sizes, opset, number type, inputs and outputs, for JSON."""
-        image, logits = [BATCH, *self.about.input_shape], [BATCH, self.outputs]
+        image, output = [BATCH, *self.about.input_shape], [BATCH, *self.output_shape]
         return {
             "bytes": self.nbytes,
             "dense_bytes": self.dense_bytes,
             "opset": self.opset,
             "computes": "int8" if self.int8 else "float32",
             "inputs": [{"name": INPUT, "dtype": "float32", "shape": image}],
-            "outputs": [{"name": OUTPUT, "dtype": "float32", "shape": logits}],
+            "outputs": [{"name": _output(self.about), "dtype": "float32", "shape": output}],
         }
+
+
+def _described(artifact: Artifact, image_size: ImageSize | None) -> About:
+    """The description of an artifact for a graph, whose images may have another size."""
+    about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
+    if image_size is None:
+        return about
+    if about.classes:
+        raise ValueError(
+            f"An image size was given for a classifier of {about.classes} classes, whose images "
+            "keep the size of its training; leave image_size out."
+        )
+    if len(image_size) != 2 or not all(type(n) is int and 0 < n < 1 << 16 for n in image_size):
+        raise ValueError(
+            f"The image size was given as {image_size}; give a height and a width of 1 to 65535."
+        )
+    return replace(about, input_shape=(about.input_shape[0], *image_size))
+
+
+def _output(about: About) -> str:
+    return OUTPUT if about.classes else IMAGES_OUT
+
+
+def _complaint(graph: ModelProto, about: About) -> str | None:
+    return complaint(graph, about.input_shape, images=not about.classes)
 
 
 def _fits(model: nn.Module) -> None:
@@ -233,14 +273,15 @@ def is_ours(content: bytes, name: str) -> bool:
     Raises:
         ArtifactError: the file is not an ONNX file, or is damaged.
     """
-    return any(note.key == _CHECKSUM for note in parsed(content, name).metadata_props)
+    return any(note.key == CHECKSUM for note in parsed(content, name).metadata_props)
 
 
-def _refuse(fault: str | None) -> None:
+def _refuse(fault: str | None, about: About) -> None:
     if fault:
+        outputs = "one row of logits for each" if about.classes else "images"
         raise ValueError(
             f"The network cannot be written as ONNX (its graph {fault}); give one of plain "
-            "torch layers, from images to one row of logits for each."
+            f"torch layers, from images to {outputs}."
         )
 
 
@@ -274,51 +315,16 @@ def _strange(graph: ModelProto) -> str | None:
     return None
 
 
-def _about(notes: dict[str, str], name: str) -> About:
-    version = notes.get(f"{_PREFIX}version")
-    if version != VERSION:
-        raise ArtifactError(
-            f"{name} has format version {version!r}, and this hauberk reads {VERSION!r} only; "
-            "export it again."
-        )
-    try:
-        about = format.about_of({key.removeprefix(_PREFIX): text for key, text in notes.items()})
-    except ArtifactError:
-        about = None
-    if about is None or about.dense_bytes is None:
-        raise ArtifactError(f"{name} has notes that hauberk does not write; {_OURS}.")
-    return about
-
-
-def _sign(graph: ModelProto, about: About) -> bytes:
-    """The bytes of ``graph`` with its description and a checksum of every byte as metadata."""
-    notes = {"version": VERSION, **format.facts(about), "checksum": _BLANK}
-    for key, value in notes.items():
-        graph.metadata_props.add(key=_PREFIX + key, value=value)
-    blank: bytes = graph.SerializeToString(deterministic=True)
-    return blank.replace(_mark(_BLANK), _mark(_digest(blank, _BLANK)), 1)
-
-
-def _digest(content: bytes, claimed: str) -> str:
-    """The checksum of ``content`` with the ``claimed`` one blanked out."""
-    blank = content.replace(_mark(claimed), _mark(_BLANK), 1)
-    return hashlib.blake2b(blank, digest_size=len(_BLANK) // 2).hexdigest()
-
-
-def _mark(digest: str) -> bytes:
-    """The checksum's key and value as protobuf serialises them."""
-    return _CHECKSUM.encode() + bytes([0x12, len(_BLANK)]) + digest.encode()
-
-
 @torch.no_grad()
-def _compare(session: Session, model: nn.Module, input_shape: tuple[int, ...]) -> None:
+def _compare(session: Session, model: nn.Module, about: About) -> None:
     plain = copy.deepcopy(model).cpu().float().eval()
     for batch in (1, 7):
-        x = torch.rand(batch, *input_shape, generator=generator(0, "onnx", batch))
+        x = torch.rand(batch, *about.input_shape, generator=generator(0, "onnx", batch))
         want, have = plain(x), session(x)
         apart = (want - have).abs().max() if want.shape == have.shape else torch.inf
         if not apart <= _TOLERANCE * want.abs().max():
+            what = "logits" if about.classes else "images"
             raise ValueError(
-                "The exported network computes different logits in ONNX Runtime and in torch, by "
+                f"The exported network computes different {what} in ONNX Runtime and in torch, by "
                 f"more than {_TOLERANCE:g} of the largest; nothing was written: use the .hbk file."
             )

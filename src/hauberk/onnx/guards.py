@@ -5,10 +5,12 @@ Each guard returns the predicate of an error message ("holds branches or loops")
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hauberk.onnx.export import BATCH, INPUT, OUTPUT
+from hauberk.onnx.export import BATCH, IMAGES_OUT, INPUT, OUTPUT
 from hauberk.runtime.packages import gist
 
 if TYPE_CHECKING:
@@ -16,16 +18,21 @@ if TYPE_CHECKING:
 
 _LARGEST_VALUE = 1 << 28
 """Limit on the elements of one value for one image: 1 GiB of float32."""
+_ENLARGING = ("ConvTranspose", "Resize")
+"""Operators that compute more values than they read, by settings that no weight limits."""
 
 
-def complaint(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
+def complaint(
+    model: ModelProto, input_shape: tuple[int, ...], *, images: bool = False
+) -> str | None:
     """The first difference from a graph of `hauberk.onnx.export.trace`; None if there is none.
 
     Args:
         model: a parsed, untrusted ONNX model.
         input_shape: shape of one input, (channel, height, width).
+        images: whether the graph gives images instead of logits.
     """
-    return unsafe(model) or _ports(model, input_shape) or refused(model)
+    return unsafe(model) or _ports(model, input_shape, images) or refused(model)
 
 
 def unsafe(model: ModelProto) -> str | None:
@@ -33,10 +40,10 @@ def unsafe(model: ModelProto) -> str | None:
     return _operators(model) or _tensors(model)
 
 
-def facts(model: ModelProto) -> tuple[int, int, bool]:
-    """Opset, number of outputs, and `rounds`, of a graph without complaint."""
-    logits = model.graph.output[0].type.tensor_type
-    return model.opset_import[0].version, logits.shape.dim[1].dim_value, rounds(model)
+def facts(model: ModelProto) -> tuple[int, tuple[int, ...], bool]:
+    """Opset, shape of one output, and `rounds`, of a graph without complaint."""
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    return model.opset_import[0].version, tuple(d.dim_value for d in dims[1:]), rounds(model)
 
 
 def rounds(model: ModelProto) -> bool:
@@ -64,12 +71,15 @@ def _tensors(model: ModelProto) -> str | None:
     return None
 
 
-def _ports(model: ModelProto, input_shape: tuple[int, ...]) -> str | None:
+def _ports(model: ModelProto, input_shape: tuple[int, ...], images: bool) -> str | None:
     inputs, outputs = (list(map(_port, side)) for side in (model.graph.input, model.graph.output))
     if inputs != [(INPUT, BATCH, *input_shape)]:
         return f"does not take batches of any size of images of shape {tuple(input_shape)}"
-    if [port[:2] for port in outputs] != [(OUTPUT, BATCH)] or len(outputs[0]) != 3:
-        return "does not give one row of logits for each image"
+    name, axes = (IMAGES_OUT, 3) if images else (OUTPUT, 1)
+    if [port[:2] for port in outputs] != [(name, BATCH)] or len(outputs[0]) != 2 + axes:
+        return f"does not give one {'image' if images else 'row of logits'} for each image"
+    if images and not all(type(size) is int and size > 0 for size in outputs[0][2:]):
+        return "does not fix the size of its output"
     return None
 
 
@@ -87,13 +97,40 @@ def refused(model: ModelProto) -> str | None:
 
     try:
         checker.check_model(model)
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        inferred = shape_inference.infer_shapes(_inferable(model), data_prop=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         return f"is refused by the ONNX checker ({gist(error)})"
     except UnicodeDecodeError:  # its message quotes a name that is not UTF-8
         return "is refused by the ONNX checker"
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    return None if all(map(_plausible, values)) else "needs too much memory"
+    if not all(map(_plausible, values)):
+        return "needs too much memory"
+    return _unbounded(model, {value.name: value for value in values})
+
+
+def _inferable(model: ModelProto) -> ModelProto:
+    """The graph with a copy in place of each group-norm, whose shape ONNX does not infer."""
+    if not any(node.op_type == "GroupNormalization" for node in model.graph.node):
+        return model
+    plain = copy.deepcopy(model)
+    for node in plain.graph.node:
+        if node.op_type == "GroupNormalization":
+            node.op_type = "Identity"
+            node.ClearField("attribute")
+            del node.input[1:]
+    return plain
+
+
+def _unbounded(model: ModelProto, known: Mapping[str, ValueInfoProto]) -> str | None:
+    """Why the size of an enlarged or mirrored image has no known limit; None if all have one."""
+    for node in model.graph.node:
+        modes = [a.s for a in node.attribute if a.name == "mode" and node.op_type == "Pad"]
+        if modes in ([], [b"constant"]) and node.op_type not in _ENLARGING:
+            continue
+        dims = known[node.output[0]].type.tensor_type.shape.dim if node.output[0] in known else ()
+        if len(dims) < 3 or not all(dim.dim_value > 0 for dim in dims[1:]):
+            return f"holds the operator {node.op_type} with an output of unknown size"
+    return None
 
 
 def _plausible(value: ValueInfoProto) -> bool:

@@ -13,16 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hauberk.onnx import layers
 from hauberk.onnx.call import Apply, Call, Unknown
 from hauberk.ops.straight_through import through
-
-_LARGEST_PADDING = 1 << 12
 
 
 def _step(x: Tensor, *, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -41,104 +39,6 @@ def _quantize(x: Tensor, scale: Tensor, zero: Tensor, *, low: int, high: int) ->
 
 def _dequantize(q: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     return (q - zero) * scale
-
-
-def _pads(call: Call, axes: int) -> list[int]:
-    """Padding in torch's order: last axis first, begin before end."""
-    if call.settings.get("auto_pad", "NOTSET") != "NOTSET":
-        raise Unknown(f"{call.kind} with auto_pad")
-    pads = call.settings.get("pads", [0] * (2 * axes))
-    if len(pads) != 2 * axes or not all(0 <= n <= _LARGEST_PADDING for n in pads):
-        raise Unknown(f"{call.kind} with unsupported padding")
-    return [n for axis in reversed(range(axes)) for n in (pads[axis], pads[axes + axis])]
-
-
-def _conv(call: Call) -> nn.Module:
-    weight, bias = call.constant(1), call.optional(2)
-    axes, groups = weight.ndim - 2, int(call.settings.get("group", 1))
-    if axes not in (1, 2, 3) or groups < 1 or len(weight) % groups:
-        raise Unknown(f"Conv of {weight.ndim} axes")
-    pads = _pads(call, axes)
-    even = pads[::2] == pads[1::2]
-    kinds: tuple[Callable[..., nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    layer = kinds[axes - 1](
-        weight.shape[1] * groups,
-        len(weight),
-        tuple(weight.shape[2:]),
-        stride=tuple(call.settings.get("strides", [1] * axes)),
-        padding=tuple(pads[::-2]) if even else 0,
-        dilation=tuple(call.settings.get("dilations", [1] * axes)),
-        groups=groups,
-        bias=bias is not None,
-        device="meta",
-    )
-    filled = _filled(layer, weight, bias)
-    return filled if even else nn.Sequential(Apply(partial(F.pad, pad=pads), [None]), filled)
-
-
-def _filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    layer.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
-    given = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    layer.register_parameter("bias", given)
-    return layer
-
-
-def _gemm(call: Call) -> nn.Module:
-    call.only(alpha=1.0, beta=1.0, transA=0)
-    weight = call.constant(1) if call.settings.get("transB") else call.constant(1).T.contiguous()
-    bias = call.optional(2)
-    return _linear(weight, None if bias is None else bias.expand(len(weight)).clone())
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    if weight.ndim != 2:
-        raise Unknown("Gemm or MatMul with a constant that is not a matrix")
-    layer = nn.Linear(weight.shape[1], len(weight), bias is not None, device="meta")
-    return _filled(layer, weight, bias)
-
-
-def _matmul(call: Call) -> nn.Module:
-    if call.constants[1] is not None and call.constants[0] is None:
-        return _linear(call.constant(1).T.contiguous(), None)
-    return Apply(torch.matmul, call.constants)
-
-
-def _batch_norm(call: Call) -> nn.Module:
-    call.only(training_mode=0)
-    scale, bias, mean, variance = (call.constant(place) for place in range(1, 5))
-    function = partial(_normalised, eps=float(call.settings.get("epsilon", 1e-5)))
-    return Apply(function, [None, scale, bias, mean, variance])
-
-
-def _normalised(x: Tensor, scale: Tensor, bias: Tensor, m: Tensor, v: Tensor, eps: float) -> Tensor:
-    return F.batch_norm(x, m, v, scale, bias, False, 0.0, eps)
-
-
-def _pool(call: Call) -> nn.Module:
-    kernel = list(call.settings.get("kernel_shape", []))
-    axes = len(kernel)
-    pads = _pads(call, axes)
-    if axes not in (1, 2, 3) or pads[::2] != pads[1::2]:
-        raise Unknown(f"{call.kind} with uneven padding")
-    common: dict[str, Any] = {
-        "kernel_size": kernel,
-        "stride": list(call.settings.get("strides", [1] * axes)),
-        "padding": pads[::-2],
-        "ceil_mode": bool(call.settings.get("ceil_mode", 0)),
-    }
-    dilation = list(call.settings.get("dilations", [1] * axes))
-    if call.kind == "MaxPool":
-        call.only(storage_order=0)
-        largest = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[axes - 1]
-        return Apply(partial(largest, dilation=dilation, **common), [None])
-    call.only(dilations=[1] * axes)
-    mean = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[axes - 1]
-    counted = bool(call.settings.get("count_include_pad", 0))
-    return Apply(partial(mean, count_include_pad=counted, **common), [None])
-
-
-def _spatial_mean(x: Tensor) -> Tensor:
-    return x.mean(tuple(range(2, x.ndim)), keepdim=True)
 
 
 def _axes(call: Call) -> tuple[int, ...]:
@@ -235,16 +135,6 @@ def _clip(call: Call) -> nn.Module:
     return Apply(partial(torch.clamp, **ends), [None])
 
 
-def _pad(call: Call) -> nn.Module:
-    call.only(mode="constant")
-    pads, value = call.numbers(1), call.optional(2)
-    axes = len(pads) // 2
-    if (len(call.present) > 3 and call.present[3]) or max(map(abs, pads)) > _LARGEST_PADDING:
-        raise Unknown("Pad with unsupported padding")
-    turned = [n for axis in reversed(range(axes)) for n in (pads[axis], pads[axes + axis])]
-    return Apply(partial(F.pad, pad=turned, value=0.0 if value is None else float(value)), [None])
-
-
 def _gelu(call: Call) -> nn.Module:
     return Apply(partial(F.gelu, approximate=call.settings.get("approximate", "none")), [None])
 
@@ -252,6 +142,10 @@ def _gelu(call: Call) -> nn.Module:
 def _leaky(call: Call) -> nn.Module:
     slope = float(call.settings.get("alpha", 0.01))
     return Apply(partial(F.leaky_relu, negative_slope=slope), [None])
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x < 0, x * slope, x)
 
 
 def _softmax(call: Call) -> nn.Module:
@@ -299,13 +193,16 @@ def _same(x: Tensor) -> Tensor:
 
 MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
     {
-        "Conv": _conv,
-        "Gemm": _gemm,
-        "MatMul": _matmul,
-        "BatchNormalization": _batch_norm,
-        "MaxPool": _pool,
-        "AveragePool": _pool,
-        "GlobalAveragePool": _plain(_spatial_mean),
+        "Conv": layers.conv,
+        "Gemm": layers.gemm,
+        "MatMul": layers.matmul,
+        "BatchNormalization": layers.batch_norm,
+        "ConvTranspose": layers.conv_transpose,
+        "InstanceNormalization": layers.instance_norm,
+        "GroupNormalization": layers.group_norm,
+        "MaxPool": layers.pool,
+        "AveragePool": layers.pool,
+        "GlobalAveragePool": _plain(layers.spatial_mean),
         **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax"), _reduce),
         "Shape": _shape,
         "Gather": _gather,
@@ -316,8 +213,11 @@ MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
         "Unsqueeze": _unsqueeze,
         "Concat": _concat,
         "Clip": _clip,
-        "Pad": _pad,
+        "Pad": layers.pad,
+        "Resize": layers.resize,
+        "DepthToSpace": layers.depth_to_space,
         "Gelu": _gelu,
+        "PRelu": _plain(_prelu),
         "LeakyRelu": _leaky,
         "Softmax": _softmax,
         "QuantizeLinear": _quantizer,

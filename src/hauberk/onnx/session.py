@@ -19,7 +19,7 @@ _FATAL = 4
 
 
 class Session(nn.Module):
-    """Logits from ONNX Runtime, without gradients.
+    """Logits, or the images of a generator, from ONNX Runtime, without gradients.
 
     A deep copy is the same object, because the runtime's session is immutable.
     """
@@ -31,6 +31,7 @@ class Session(nn.Module):
         name: str = "The ONNX file",
         threads: int | None = None,
         single: bool = False,
+        images: bool = False,
     ) -> None:
         """Load a graph with one input and one output.
 
@@ -39,12 +40,13 @@ class Session(nn.Module):
             name: subject of errors, such as the file's path.
             threads: number of CPU threads; None means torch's number.
             single: whether the graph has a fixed batch size of 1.
+            images: whether the graph gives images instead of logits.
 
         Raises:
             ValueError: ONNX Runtime is not installed, or refuses the graph.
         """
         super().__init__()
-        self.name, self.single = name, single
+        self.name, self.single, self.images = name, single, images
         try:
             self._session = _opened(content, threads)
             (self._input,) = (tensor.name for tensor in self._session.get_inputs())
@@ -55,27 +57,28 @@ class Session(nn.Module):
             ) from error
 
     def forward(self, x: Images) -> Tensor:
-        """Logits (batch, class), on the device of ``x``.
+        """Logits (batch, class) or images, on the device of ``x``.
 
         Raises:
-            ValueError: the runtime fails, or does not give one row of logits for each input.
+            ValueError: the runtime fails, or does not give one row of logits, or one image, for
+                each input.
         """
         if self.single and len(x) != 1:
             return torch.cat([self(image) for image in torch.split(x, 1)])
-        images = x.detach().to("cpu", torch.float32).contiguous().numpy()
+        given = x.detach().to("cpu", torch.float32).contiguous().numpy()
         try:
-            (logits,) = self._session.run(None, {self._input: images})
+            (out,) = self._session.run(None, {self._input: given})
         except Exception as error:  # the runtime's errors have no common class
             raise ValueError(
                 f"{self.name} does not run in ONNX Runtime on inputs of shape "
                 f"{tuple(x.shape)} ({gist(error)}); export it again."
             ) from error
-        if logits.ndim != 2 or len(logits) != len(x):
+        if out.ndim != (4 if self.images else 2) or len(out) != len(x):
             raise ValueError(
-                f"{self.name} gives an output of shape {logits.shape} for {len(x)} inputs instead "
-                "of one row of logits for each; export it again."
+                f"{self.name} gives an output of shape {out.shape} for {len(x)} inputs instead "
+                f"of one {'image' if self.images else 'row of logits'} for each; export it again."
             )
-        return torch.from_numpy(logits).to(x.device)
+        return torch.from_numpy(out).to(x.device)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         return self
