@@ -29,6 +29,7 @@ from . import verbs as verbs
 from .artifact import Artifact as Artifact
 from .attacks import PGD as PGD
 from .dataset import Data as Data
+from .evaluation import ImageReport as ImageReport
 from .evaluation import Report as Report
 from .method import Method as Method
 from .methods import AL0 as AL0
@@ -58,6 +59,7 @@ from .training.run import Run as Run
 from .training.run import TrainingFailed as TrainingFailed
 from .verbs.compress import compress as compress
 from .verbs.evaluate import evaluate as evaluate
+from .verbs.evaluate_images import evaluate_images as evaluate_images
 from .verbs.export import export as export
 from .verbs.load import load as load
 from .verbs.train import train as train

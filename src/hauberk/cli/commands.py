@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hauberk.cli.flags import flags_of
+from hauberk.cli.parsing import refuse_missing, see
 from hauberk.cli.resolve import Bytes, NamedDevice, NamedThreat
-from hauberk.cli.settings import DataSource, EvaluationSettings
+from hauberk.cli.settings import DataSource, EvaluationSettings, ImageSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,10 @@ class Demo:
 class Evaluate:
     """Measure anything that classifies: bytes, clean accuracy, accuracy under attack and latency.
 
+    With --task image: an image-to-image network's distances to the images of its dense net, on
+    held-out images (MSE, PSNR, SSIM; on --features perceptual and Fréchet distances), bytes,
+    multiplications and latency. It needs --dense and takes no threat.
+
     An .onnx by any exporter is queried and timed in ONNX Runtime. It counts as robust on an example
     if it withstands the attack, the examples transferred from the --dense net, and Square with
     1,000 queries. If torch cannot replay its graph, the attack has no gradient: then the latter two
@@ -37,32 +43,59 @@ class Evaluate:
     Attributes:
         file: an .hbk file, an .onnx file, or the plain weights of --model, as .safetensors or as a
             state_dict in .pt or .pth.
-        data: images and labels; the test split is attacked.
+        task: classes for a classifier, image for an image-to-image network.
+        data: images and labels; the test split is attacked. For --task image images alone, in any
+            folders; the test split is measured.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
-            one of several, at its choice: linf:0.2+l2:2+l1:12.
+            one of several, at its choice: linf:0.2+l2:2+l1:12. --task classes needs it.
         evaluation: how the file is attacked.
         restarts: random starts of PGD; an example counts as robust if it withstands all of them.
         dense: the dense net (an .hbk, or plain weights of --model) from which adversarial examples
-            are transferred, as a check; on an .onnx they also count.
+            are transferred, as a check; on an .onnx they also count. For --task image, which needs
+            it, the net whose images are the targets.
         model: the network that plain weights are of, such as resnet18:8, or your own,
             package.module:function; an .hbk that names its architecture needs none.
         checks: look for gradient masking, on up to 200 examples.
-        seed: of every random start.
+        images: what --task image measures besides.
+        seed: of every random start and resample.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
         json: print one JSON object on stdout, and nothing else there.
     """
 
     file: Path = field(metadata={"positional": True, "example": "model.hbk"})
+    task: Literal["classes", "image"] = "classes"
     data: DataSource
-    threat: NamedThreat = field(metadata={"example": "linf:8/255"})
+    threat: NamedThreat | None = field(default=None, metadata={"example": "linf:8/255"})
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     restarts: int = 1
-    dense: str = ""
+    dense: str = field(default="", metadata={"example": "dense.hbk"})
     model: str = ""
     checks: bool = True
+    images: ImageSettings = field(default_factory=ImageSettings)
     seed: int = 0
     device: NamedDevice | None = None
     json: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the flags are those of the task."""
+        flags = flags_of(Evaluate)
+        needed = flags[_NEEDED[self.task]]
+        if not needed.of(self):
+            refuse_missing("evaluate", [needed])
+        for name in _FOREIGN[self.task]:
+            if flags[name].of(self) != flags[name].default:
+                raise ValueError(
+                    f"evaluate --task {self.task} takes no --{name}; leave it out{see('evaluate')}"
+                )
+
+
+_NEEDED = {"classes": "threat", "image": "dense"}
+"""The flag that a task cannot do without."""
+_FOREIGN = {
+    "classes": ("features", "cost-size", "picture"),
+    "image": ("threat", "attack", "restarts", "checks"),
+}
+"""The flags that are of the other task."""
 
 
 @dataclass(frozen=True, kw_only=True)

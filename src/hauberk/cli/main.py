@@ -6,7 +6,6 @@ Torch is imported when a verb runs, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import shlex
@@ -30,7 +29,8 @@ and measures both on the file that ships.
   hauberk train                a dense, adversarially trained network
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk sweep                methods × sizes × seeds, every run in one table
-  hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks
+  hauberk evaluate FILE        bytes, clean accuracy, accuracy under attack, latency, checks;
+                               for image-to-image networks distances to the dense net
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
   hauberk data D               shapes, classes and their counts, a sheet of examples
   hauberk export FILE          the same network as ONNX, for other runtimes; evaluate takes it too
@@ -145,29 +145,13 @@ def _evaluate(words: list[str]) -> None:
     from hauberk.cli.parsing import parse
 
     spec = parse(Evaluate, "evaluate", words)
-    from hauberk.cli.console import bars
-    from hauberk.cli.resolve import place
-    from hauberk.cli.settings import network
-    from hauberk.evaluation import Report
-    from hauberk.evaluation.shipped_file import evaluate_file, read
-    from hauberk.runtime.processes import ALONE
-    from hauberk.verbs.load import load
+    from hauberk.cli.evaluate import evaluate
 
-    evaluation = spec.evaluation.evaluation(
-        spec.threat, spec.seed, restarts=spec.restarts, checks=spec.checks
-    )
-    own = network(spec.model, spec.seed)
-    opened = read(spec.file, own)  # a bad file is named before the data are read
-    source = load(spec.dense, copy.deepcopy(own)) if spec.dense else None
-    data, device = spec.data.read(), place(spec.device, ALONE)
-    with bars(spec.file.name) as bar:
-        row = evaluate_file(
-            opened, data, evaluation, source=source, device=device, progress=bar.seen
-        )
+    report = evaluate(spec)
     if spec.json:
-        print(json.dumps(row.json()))
+        print(json.dumps(report.rows[0].json()))
     else:
-        _print(Report([row]).table(), Report([row]).findings())
+        _print(report.table(), report.findings())
 
 
 def _inspect(words: list[str]) -> None:

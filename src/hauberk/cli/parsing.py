@@ -167,10 +167,23 @@ def values(verb: str, settings: Settings, flags: Mapping[str, Flag]) -> dict[str
     found = {name: setting.read(flags[name]) for name, setting in settings.items()}
     missing = [f for f in flags.values() if f.default is MISSING and f.name not in found]
     if missing:
-        names = " and no ".join(flag.spelled for flag in missing)
-        such = " ".join(_example(flag) for flag in missing)
-        raise ValueError(f"{verb} was given no {names}; give {such}, for example{see(verb)}")
+        refuse_missing(verb, missing)
     return found
+
+
+def refuse_missing(verb: str, flags: Sequence[Flag]) -> NoReturn:
+    """Raise the error for flags that are needed and were not given.
+
+    Args:
+        verb: of the command.
+        flags: the missing ones, at least one.
+
+    Raises:
+        ValueError: always.
+    """
+    names = " and no ".join(flag.spelled for flag in flags)
+    such = " ".join(_example(flag) for flag in flags)
+    raise ValueError(f"{verb} was given no {names}; give {such}, for example{see(verb)}")
 
 
 def see(verb: str) -> str:

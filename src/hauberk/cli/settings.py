@@ -7,6 +7,7 @@ Each is a frozen dataclass whose fields are flags. Torch is imported when one is
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hauberk.cli.resolve import Bytes, NamedAttack, NamedDevice, NamedThreat
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hauberk.dataset import Data
-    from hauberk.evaluation import Evaluation
+    from hauberk.evaluation import Evaluation, ImageEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class EvaluationSettings:
 
     Attributes:
         attack: the attack that the report shows: pgd:STEPS (pgd:40), fgsm or autoattack.
-        limit: attack the first N test examples only; 0 attacks all.
+        limit: attack or measure the first N test examples only; 0 takes all.
     """
 
     attack: NamedAttack = field(default_factory=lambda: NamedAttack("pgd:40"))
@@ -149,6 +150,44 @@ class EvaluationSettings:
             check_limit=200 if checks else 0,
             restarts=restarts,
             seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """What is measured of an image-to-image network besides its distances.
+
+    Attributes:
+        features: the .hbk of a classifier, on whose last hidden layer the perceptual and the
+            Fréchet distance are measured; FILE.hbk:LAYER takes the output of another layer.
+        cost_size: side in pixels of the square image that multiplications and latency are for; by
+            default the size of the images.
+        picture: draw input, dense net, small net and their difference for six images as this PNG.
+    """
+
+    features: str = ""
+    cost_size: int = 0
+    picture: Path | None = None
+
+    def evaluation(self, seed: int, limit: int = 0) -> ImageEvaluation:
+        """The evaluation.
+
+        Args:
+            seed: of the bootstrap.
+            limit: measure the first so many images; 0 measures all.
+
+        Raises:
+            ValueError: features that cannot be used.
+            OSError: a file that cannot be read.
+        """
+        from hauberk.evaluation import ImageEvaluation
+        from hauberk.evaluation.image_file import read_features
+
+        return ImageEvaluation(
+            read_features(self.features) if self.features else None,
+            limit=limit or None,
+            seed=seed,
+            cost_size=self.cost_size or None,
         )
 
 

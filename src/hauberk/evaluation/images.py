@@ -15,7 +15,7 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from hauberk.artifact.artifact import dense_bytes
-from hauberk.dataset import Examples
+from hauberk.dataset import Examples, pixel_units
 from hauberk.evaluation.accuracy import Progress, silent
 from hauberk.evaluation.cost import Macs, Timing, latency, macs
 from hauberk.evaluation.features import Features
@@ -164,7 +164,7 @@ def _known(truth: Truth | None, x: Images, start: int) -> Pictures | None:
     """The truth of the images ``x``, the first of which is example ``start``."""
     if truth is None:
         return None
-    return truth(x) if callable(truth) else truth[start : start + len(x)].to(x)
+    return truth(x) if callable(truth) else pixel_units(truth[start : start + len(x)]).to(x)
 
 
 def _macs(net: nn.Module, shape: tuple[int, ...], who: str) -> Macs:

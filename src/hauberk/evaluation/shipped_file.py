@@ -1,4 +1,4 @@
-"""Read anything that classifies, from a file or in memory, and evaluate it."""
+"""Read a network from a file or from memory, and evaluate one that classifies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hauberk.training.run import Run
 
 @dataclass(frozen=True)
 class Opened:
-    """Something that classifies, read and checked before any data are.
+    """A network, read and checked before any data are.
 
     Attributes:
         shipped: the network, on the CPU.
@@ -35,7 +35,7 @@ class Opened:
             if its architecture is not known, or nothing was compressed.
         input_shape: of one image, if the file fixes it: (channel, height, width).
         labels: names of the classes by index, if the file has them.
-        classes: outputs, if the file says so.
+        classes: outputs, if the file says so; 0 for an image-to-image network.
         int8: whether it computes in 8 bits.
         foreign: whether it is an ``.onnx`` that hauberk did not write.
     """
@@ -159,13 +159,18 @@ def evaluate_file(
     Raises:
         ValueError: data that do not fit, or a threat that an attack does not support.
     """
+    if opened.classes == 0:
+        raise ValueError(
+            f"{opened.shipped.name} is an image-to-image network; evaluate it with --task image "
+            "and its dense net (in Python hauberk.evaluate_images)."
+        )
     place = device or Run().place()
     if opened.classes is not None:
         data = data.under(opened.labels, opened.classes)
-    _check_shape(opened, data)
+    check_shape(opened, data)
     networks.check_fit(opened.shipped.model or opened.shipped.timed, data)
     examples = settled(data.test, place)
-    classifier = _agreeing(_on(opened.shipped, place), opened, examples)
+    classifier = _agreeing(on(opened.shipped, place), opened, examples)
     dense = opened.dense
     if dense is not None and opened.shipped.session is not None:
         dense = Session(trace(dense, data.shape).SerializeToString())
@@ -179,7 +184,8 @@ def evaluate_file(
     )
 
 
-def _on(shipped: Shipped, place: torch.device) -> Shipped:
+def on(shipped: Shipped, place: torch.device) -> Shipped:
+    """The same network on a device; a session stays in ONNX Runtime."""
     net = shipped.model
     return shipped if net is None else replace(shipped, model=net.to(place))
 
@@ -203,8 +209,16 @@ def _agreeing(shipped: Shipped, opened: Opened, examples: Examples) -> Shipped:
     return shipped
 
 
-def _check_shape(opened: Opened, data: Data) -> None:
-    """Raise a ValueError for data whose shape the graph does not take."""
+def check_shape(opened: Opened, data: Data) -> None:
+    """Check that a graph of a fixed shape takes the images.
+
+    Args:
+        opened: the network.
+        data: the images.
+
+    Raises:
+        ValueError: they have another shape.
+    """
     if opened.input_shape not in (None, data.shape):
         shapes = data.shape, opened.input_shape
         have, want = (" × ".join(map(str, shape or ())) for shape in shapes)
