@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import hauberk as hb
 from tests.helpers.command import refused
@@ -15,8 +16,8 @@ from tests.helpers.command import refused
 pytestmark = pytest.mark.slow
 
 EXTRAS = (
-    "datasets", "onnx", "onnxruntime", "onnxscript", "pyarrow", "ray", "scipy", "sklearn",
-    "tensorboard",
+    "datasets", "onnx", "onnxruntime", "onnxscript", "pyarrow", "ray", "scipy", "skimage",
+    "sklearn", "tensorboard",
 )  # fmt: skip
 CORE = """
 import sys
@@ -93,3 +94,11 @@ def test_evaluating_an_onnx_file_names_its_extra(
     missing(monkeypatch, "onnxruntime")
     words = ["evaluate", str(tmp_path / "dense.onnx"), "--data", str(start / "few.npz")]
     assert "pip install 'hauberk[onnx]'" in refused(capsys, *words, "--threat", "linf:0.1")
+
+
+def test_evaluating_images_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skimage", reason="hauberk[images] is not installed")
+    missing(monkeypatch, "skimage")
+    net, few = hb.models.build("cyclegan-resnet9:2,1"), torch.rand(24, 3, 16, 16)
+    with pytest.raises(ValueError, match=r"skimage .* pip install 'hauberk\[images\]'"):
+        hb.evaluate_images(net, list(few), dense=net, device="cpu")

@@ -123,6 +123,27 @@ def test_a_bad_input_is_one_line(
     assert said in found, found
 
 
+@pytest.mark.slow
+def test_an_onnx_file_is_measured_in_its_runtime(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="hauberk[onnx] is not installed")
+    hb.export(bench / "small.hbk", out=tmp_path / "small.onnx")
+    run(*words(bench, "small.hbk"), "--json")
+    in_torch = json.loads(capsys.readouterr().out)
+    onnx = [str(tmp_path / "small.onnx"), *words(bench)[2:]]
+    run("evaluate", *onnx, "--json")
+    row = json.loads(capsys.readouterr().out)
+    assert row["bytes"] == (tmp_path / "small.onnx").stat().st_size
+    mse = row["to_teacher"]["mse"]["value"]
+    assert mse == pytest.approx(in_torch["to_teacher"]["mse"]["value"], rel=1e-3)
+    assert row["latency_ms"]["batch1"]["dense_median"] > 0
+    assert "takes images of 3 × 16 × 16 only" in refused(
+        capsys, "evaluate", *onnx, "--cost-size", "32"
+    )
+    assert "give images of this size" in refused(capsys, "evaluate", *onnx, "--image-size", "20")
+
+
 def test_sizes_that_a_net_cannot_take(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unet = words(bench, "unet.hbk", "unet.hbk")
     assert "cannot take the images of" in refused(capsys, *unet, "--image-size", "18")

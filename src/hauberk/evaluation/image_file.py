@@ -16,7 +16,7 @@ from hauberk.evaluation.features import Features
 from hauberk.evaluation.image_report import ImageRow
 from hauberk.evaluation.images import ImageEvaluation, Truth
 from hauberk.evaluation.shipped_file import Opened, check_shape, on
-from hauberk.onnx.export import trace
+from hauberk.onnx.export import IMAGES_OUT, trace
 from hauberk.onnx.session import Session
 from hauberk.training.run import Run
 
@@ -83,20 +83,25 @@ def evaluate_image_file(
         on(opened.shipped, place),
         settled(data.test, place),
         dense=copy.deepcopy(dense).to(place),
-        reference=_reference(opened, dense, evaluation.cost_shape(data.shape)),
+        reference=_reference(opened, dense, evaluation, data.shape),
         truth=truth,
         name=name,
         progress=progress,
     )
 
 
-def _reference(opened: Opened, dense: nn.Module, shape: tuple[int, ...]) -> nn.Module | None:
+def _reference(
+    opened: Opened, dense: nn.Module, evaluation: ImageEvaluation, images: tuple[int, ...]
+) -> nn.Module | None:
     """The dense net in ONNX Runtime, if the file runs there: both are timed in one runtime."""
-    if opened.shipped.session is None:
+    if opened.shipped.session is None or not evaluation.timing:
         return None
+    shape = evaluation.cost_shape(images)
     if opened.input_shape not in (None, shape):
+        have, want = (" × ".join(map(str, size or ())) for size in (opened.input_shape, shape))
         raise ValueError(
-            f"{opened.shipped.name} takes images of {opened.input_shape} only, and its cost was "
-            f"wanted for {shape}; leave out the other size (--cost-size)."
+            f"{opened.shipped.name} takes images of {have} only, and its latency was wanted for "
+            f"{want}; leave out the other size (--cost-size), or export it for that size."
         )
-    return Session(trace(dense, shape).SerializeToString())
+    graph = trace(dense, shape, output=IMAGES_OUT)
+    return Session(graph.SerializeToString(), name="The dense net", images=True)

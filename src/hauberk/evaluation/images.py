@@ -109,6 +109,8 @@ class ImageEvaluation:
             teacher.add(ours, wanted.clamp(0, 1))
             if known is not None:
                 true.add(ours, known)
+        if shipped.model is None:
+            warnings[f"Multiplications were not counted, because {shipped.blind}."] = None
         shape = self.cost_shape(examples.shape)
         return ImageRow(
             file=shipped.name,

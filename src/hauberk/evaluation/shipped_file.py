@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hauberk import networks
-from hauberk.artifact import Artifact, dense_bytes, fill_plain
+from hauberk.artifact import Artifact, ArtifactError, dense_bytes, fill_plain
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.dataset import Data, Examples, settled
 from hauberk.evaluation.accuracy import Progress, silent
@@ -22,6 +22,7 @@ from hauberk.onnx.export import trace
 from hauberk.onnx.file import OnnxFile, content_of, is_ours
 from hauberk.onnx.foreign import ForeignFile
 from hauberk.onnx.session import Session
+from hauberk.runtime.packages import gist
 from hauberk.training.run import Run
 
 
@@ -110,16 +111,26 @@ def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
     file = OnnxFile.from_bytes(content, str(path))
     if model is None and file.about.architecture is not None:
         model = networks.blank(file.about, path)
-    session = Session(content, name=str(path))
-    net = file.twin(str(path))
+    net, blind = _twin(file, path)
+    session = file.session(str(path))
     return Opened(
-        Shipped(str(path), file.nbytes, file.dense_bytes, net, session),
+        Shipped(str(path), file.nbytes, file.dense_bytes, net, session, blind=blind),
         None if model is None else _full_size(model),
         file.about.input_shape,
         file.about.labels,
         file.about.classes,
         file.int8,
     )
+
+
+def _twin(file: OnnxFile, path: Path) -> tuple[nn.Module | None, str]:
+    """The graph in torch; why there is none, of a generator, which is evaluated without it."""
+    try:
+        return file.twin(str(path)), ""
+    except ArtifactError as error:
+        if file.about.classes:
+            raise
+        return None, f"torch cannot replay its graph ({gist(error)})"
 
 
 def _foreign(path: Path, content: bytes, model: nn.Module | None) -> Opened:
@@ -222,9 +233,14 @@ def check_shape(opened: Opened, data: Data) -> None:
     if opened.input_shape not in (None, data.shape):
         shapes = data.shape, opened.input_shape
         have, want = (" × ".join(map(str, shape or ())) for shape in shapes)
+        advice = (
+            "give images of this size (--image-size)"
+            if opened.classes == 0
+            else "give data of the shape that the network was trained on"
+        )
         raise ValueError(
             f"{opened.shipped.name} takes images of {want} and those of {data.name} are {have}; "
-            "give data of the shape that the network was trained on."
+            f"{advice}."
         )
 
 
