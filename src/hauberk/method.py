@@ -35,7 +35,7 @@ from hauberk.training.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """A way to a small robust network.
+    """A recipe for a small robust network: stages, each a problem with its solver.
 
     A concrete method also declares how its file is written: ``packaging: Packaging = Packaging()``.
 
@@ -73,7 +73,8 @@ class Method(ABC):
         Args:
             model: trained in place.
             threat: what the adversary may do.
-            sample: a few training examples, for methods that trace the graph or price a file.
+            sample: a few training examples, for methods that trace the graph or plan the bytes of
+                a file.
         """
 
     def with_(self, **changes: SettingValue) -> Self:
@@ -108,7 +109,7 @@ class Method(ABC):
             name: appears in the logs; unique within the method.
             problem: what is solved.
             solver: by what.
-            epochs: passes over the training split; 0 only makes the weights feasible.
+            epochs: passes over the training split; 0 trains nothing and only projects the weights.
         """
         size, reuse = self.optimisation.batch_size, self.training_attack.reuse
         return Stage(name, problem, solver, epochs, size, self.augmentation, reuse)

@@ -20,7 +20,7 @@ class State:
     """A solver's mutable memory: a dataclass whose fields are what a resumed run needs.
 
     Fields may be tensors, numbers, None, optimisers, other states, and lists and dicts of these.
-    The weights are saved with the model and settings are not saved at all: they stay in the solver.
+    The weights are saved with the model. Settings are not saved: they stay in the solver.
     """
 
     def tree(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ S = TypeVar("S", bound=State)
 
 
 class Solver(ABC, Generic[S]):
-    """An algorithm that sees an objective and structures, and nothing of what they mean."""
+    """An algorithm that minimises an objective under structures, whichever they are."""
 
     @abstractmethod
     def init(self, problem: Problem, model: nn.Module) -> S:

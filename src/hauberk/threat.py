@@ -15,7 +15,7 @@ from hauberk.types import Images
 
 
 class Threat(ABC):
-    """A threat model: the perturbed inputs an adversary may hand to the network."""
+    """A threat model: the perturbed inputs that an adversary may give to the network."""
 
     @abstractmethod
     def project(self, x_adv: Images, x: Images) -> Images:

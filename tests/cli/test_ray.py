@@ -105,7 +105,7 @@ def test_a_cluster_of_its_own(start: Path, tmp_path: Path) -> None:
     """``--ray`` alone; its runs fail, which takes the least time."""
     run(*words(start, tmp_path, "--atmc.lr", "1e30", "--ray", seeds="0"), code=2)
     for row in table(tmp_path):
-        assert row["state"] == "failed" and "diverged" in str(row["sentence"])
+        assert row["state"] == "failed" and "diverged" in str(row["error"])
 
 
 def test_what_ray_cannot_do_is_one_sentence(

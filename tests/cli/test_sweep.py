@@ -40,7 +40,7 @@ def test_each_run_is_a_row_and_failures_stay(swept: Path) -> None:
     rows = table(swept)
     assert [row["name"] for row in rows] == NAMES
     assert [row["state"] for row in rows] == ["done", "done", "failed", "failed"]
-    assert "diverged" in rows[2]["sentence"] and rows[2]["report"] is None
+    assert "diverged" in rows[2]["error"] and rows[2]["report"] is None
     for row in rows[:2]:
         assert row["report"]["bytes"] == (swept / row["name"] / "model.hbk").stat().st_size
         assert row["settings"]["bits"] == 3 and row["settings"]["keep"] == 0.03
@@ -50,7 +50,7 @@ def test_each_run_is_a_row_and_failures_stay(swept: Path) -> None:
     assert [line["name"] for line in lines] == NAMES
     assert float(lines[0]["robust"]) == pytest.approx(rows[0]["report"]["robust"]["accuracy"])
     assert int(lines[1]["bytes"]) == rows[1]["report"]["bytes"]
-    assert lines[2]["bytes"] == "" and "diverged" in lines[2]["sentence"]
+    assert lines[2]["bytes"] == "" and "diverged" in lines[2]["error"]
     assert (swept / "tradeoff.png").stat().st_size > 10_000
     assert not list(swept.glob("**/.*"))
 

@@ -309,7 +309,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (SizeTarget(size="30%", codebook_epochs=1).with_(**_QUICK), 780),
     (
         RobustnessTarget(
-            robust_at_least=0.7, legs=2, most_bits=3, codebook_epochs=1, judge_steps=10
+            robust_at_least=0.7, search_stages=2, most_bits=3, codebook_epochs=1, judge_steps=10
         ).with_(**_QUICK),
         390,
     ),

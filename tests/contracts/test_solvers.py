@@ -79,7 +79,7 @@ def test_a_diverged_run_ends_as_a_sentence(solver: Solver) -> None:
         Stage("cliff", Problem(Cliff(), {"box": Box(0.5)}), solver, 4, 2), model, no_data(), Run()
     )
     assert not solution.ok
-    assert "diverged" in solution.sentence and "learning rate" in solution.sentence
+    assert "diverged" in solution.error and "learning rate" in solution.error
     assert model.w.isfinite().all()
 
 
@@ -91,7 +91,7 @@ def test_weights_that_overflow_end_as_a_sentence_too() -> None:
     steep = ProjectedGradient(Descent(lr=1e38, average=0.0, clip=1e30, adaptive=False))
     problem = Problem(Quadratic(), {"budget": Sparsity(2)})
     solution = solve(Stage("steep", problem, steep, 4, 8), model, no_data(), Run())
-    assert not solution.ok and "diverged" in solution.sentence
+    assert not solution.ok and "diverged" in solution.error
     assert model.w.isfinite().all()
 
 

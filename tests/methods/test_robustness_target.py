@@ -27,7 +27,7 @@ QUICK = {
     "epochs": 3,
     "dense_epochs": 6,
     "codebook_epochs": 1,
-    "legs": 3,
+    "search_stages": 3,
     "most_bits": 3,
     "judge_steps": 10,
     "batch_size": 32,
@@ -136,7 +136,7 @@ def test_a_teacher_teaches_the_bound_too() -> None:
         ({"robust_at_least": 1.0}, "robust_at_least was given as 1"),
         ({"robust_at_least": float("nan")}, "robust_at_least was given as nan"),
         ({"confidence": 1.0}, "confidence was given as 1"),
-        ({"legs": 0}, "legs as 0"),
+        ({"search_stages": 0}, "search_stages as 0"),
         ({"judge_steps": 0}, "judge_steps as 0"),
         ({"most_bits": 9}, "most_bits was given as 9"),
     ],
@@ -227,15 +227,15 @@ def test_where_none_has_met_it_but_a_cut_the_search_goes_up_half_way() -> None:
 
 
 def test_a_target_that_chance_meets_ends_with_a_tiny_file() -> None:
-    made = compressed(0.05, legs=2, confidence=0.5)
+    made = compressed(0.05, search_stages=2, confidence=0.5)
     assert made.artifact.nbytes < 500
 
 
 def _words(start: Path, out: Path, target: str) -> list[str]:
     return (
         f"compress --from {start / 'dense.hbk'} --data {start / 'few.npz'} --threat linf:0.02 "
-        f"--robust-at-least {target} --epochs 1 --codebook-epochs 1 --legs 1 --most-bits 1 "
-        f"--judge-steps 2 --attack pgd:2 --json --out {out}"
+        f"--robust-at-least {target} --epochs 1 --codebook-epochs 1 --search-stages 1 "
+        f"--most-bits 1 --judge-steps 2 --attack pgd:2 --json --out {out}"
     ).split()
 
 
@@ -271,8 +271,8 @@ def test_the_command_makes_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     out = tmp_path / "out"
     words = (
         "compress --model digits-cnn --data digits --threat linf:0.02 --robust-at-least 60% "
-        "--attack-steps 1 --dense-epochs 8 --epochs 3 --codebook-epochs 1 --legs 1 --most-bits 2 "
-        f"--judge-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
+        "--attack-steps 1 --dense-epochs 8 --epochs 3 --codebook-epochs 1 --search-stages 1 "
+        f"--most-bits 2 --judge-steps 5 --lr 0.005 --attack pgd:5 --limit 100 --json --out {out}"
     ).split()
     with pytest.raises(SystemExit) as stop:
         main.main(words)

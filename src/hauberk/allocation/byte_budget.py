@@ -3,8 +3,8 @@
     Π(w) ≈ argmin Σ_l H_l(w'_l)   s.t.   Σ_l length(w'_l) ≤ B,     H_l = −log cos² ∠(w'_l, w_l)
 
 Layer l has the candidates (K, b): its K largest weights, in a codebook of 2ᵇ values, for which
-cos² = 1 − D / ‖w_l‖², D the squared error. One from each layer is a multiple-choice knapsack,
-solved on the lower convex hull: at a price λ of a bit each layer takes its own
+cos² = 1 − D / ‖w_l‖², D the squared error. To choose one for each layer is a multiple-choice
+knapsack, solved on the lower convex hull: at a price λ of a bit each layer takes its own
 ``argmin H(K, b) + λ R(K, b)``, and λ is bisected (Shoham and Gersho, 1988).
 
 This is no Euclidean projection: the nearest point in angle is sought, not in distance, and only
@@ -96,8 +96,8 @@ class ByteBudget(Constraint):
     def project(self, w: Weights) -> dict[str, Tensor]:
         """A feasible point close by; one that is feasible stays.
 
-        Not the best of all: it is the cut of a `fitted_plan`, which lies between two points on the
-        hull of estimated prices, as far towards the larger one as the true length allows.
+        Not the nearest of all: it follows a `fitted_plan`, which lies between two points on the
+        hull of estimated costs, as far towards the larger one as the true length allows.
 
         Raises:
             ValueError: not even one weight of each layer fits.
@@ -156,7 +156,7 @@ class ByteBudget(Constraint):
         return self.size_bits(cut(w, plan))
 
     def plan(self, w: Weights) -> dict[str, Choice]:
-        """The knapsack's answer, by estimated prices: the best point of the hull that fits."""
+        """The knapsack's answer, by estimated costs: the best point of the hull that fits."""
         return self._around(w)[-1]
 
     def _around(self, w: Weights) -> tuple[dict[str, Choice], dict[str, Choice]]:

@@ -1,4 +1,4 @@
-"""Costs: what a network's weights may still take in its file, for methods that plan its bytes.
+"""Costs: the bytes that a network's weights may take in its file, for methods that plan them.
 
 bytes of the file = rest + Σ_l length(w_l) / 8,   rest = header, names, biases, norms
 """

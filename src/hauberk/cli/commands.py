@@ -18,7 +18,7 @@ class Demo:
 
     Attributes:
         out: folder for the files, the report and the picture.
-        seed: of every shuffle and random start.
+        seed: random seed of every shuffle and random start.
         json: print the report as one JSON object on stdout, and nothing else there.
     """
 
@@ -57,7 +57,7 @@ class Evaluate:
             package.module:function; an .hbk that names its architecture needs none.
         checks: look for gradient masking, on up to 200 examples.
         images: what --task image measures besides.
-        seed: of every random start and resample.
+        seed: random seed of every random start and resample.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
         json: print one JSON object on stdout, and nothing else there.
     """

@@ -52,7 +52,7 @@ def demo(out: Path, seed: int = 0) -> Report:
 
     Args:
         out: folder for ``model.hbk``, ``rows/``, the report and the picture.
-        seed: of every shuffle and random start.
+        seed: random seed of every shuffle and random start.
     """
     files.ready(out)
     say(f"A dense net, trained on digits against {THREAT} …")
@@ -130,7 +130,7 @@ def make(out: Path, name: str, seed: int) -> Row:
     Args:
         out: folder of the files.
         name: of the row: ``dense``, or a key of `LADDER`.
-        seed: of every shuffle and random start.
+        seed: random seed of every shuffle and random start.
     """
     torch.set_num_threads(1)
     source, path, pipeline = load(_path(out, "dense")), _path(out, name), _pipeline(seed)

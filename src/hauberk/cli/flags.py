@@ -239,7 +239,7 @@ def attributes(cls: type[object]) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         below = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
         for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", below, re.MULTILINE):
-            found[name] = " ".join(text.split())
+            found[name] = " ".join(text.split()).replace("``", "")
     return found
 
 

@@ -25,7 +25,7 @@ USAGE = """\
 hauberk makes a neural network small while it keeps its accuracy and its adversarial robustness,
 and measures both on the file that ships.
 
-  hauberk demo                 the whole story on embedded data, in three to five minutes
+  hauberk demo                 trains, compresses and evaluates on embedded data, in minutes
   hauberk train                a dense, adversarially trained network
   hauberk compress             a small one: sparsity, rank and codebook in one problem
   hauberk sweep                methods × sizes × seeds, every run in one table

@@ -67,7 +67,7 @@ class RunSpec:
         evaluation: how the file that ships is attacked.
         training: how the training computes.
         machines: where it computes.
-        seed: of every shuffle and random start.
+        seed: random seed of every shuffle and random start.
         out: folder for the file, checkpoints, logs, report and picture.
         resume: go on from the folder's checkpoint if there is one.
         json: print the report as one JSON object on stdout, and nothing else there.

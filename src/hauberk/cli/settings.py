@@ -131,7 +131,7 @@ class EvaluationSettings:
 
         Args:
             threat: what the adversary may do.
-            seed: of every random start.
+            seed: random seed of every random start.
             restarts: random starts of each attack.
             checks: whether to look for gradient masking.
 

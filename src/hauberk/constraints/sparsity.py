@@ -22,7 +22,7 @@ from hauberk.problem import Constraint
 from hauberk.types import Weights
 
 _DEAD = 1e-12
-"""Of a layer's largest group: what is smaller can set no scale (averages leave such weights)."""
+"""Groups below this fraction of their layer's largest set no scale: weight averages leave them."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Sparsity(Constraint):
         """The same set with scales under which ``w`` keeps so many groups of each tensor.
 
         A layer's scale is one over the smallest group it keeps. If that group is zero or negligible
-        next to the largest, the scale is large enough to rank all live groups before others'.
+        next to the largest, the scale ranks all its non-zero groups before those of others.
         """
         scales = {}
         for name, t in w.items():
@@ -89,7 +89,7 @@ class Sparsity(Constraint):
 
     @torch.no_grad()
     def project(self, w: Weights) -> dict[str, Tensor]:
-        """``argmin ‖w' − w‖  s.t.  at most K groups live``: the K of largest norm, whole tree.
+        """``argmin ‖w' − w‖  s.t.  at most K groups ≠ 0``: the K of largest norm, whole tree.
 
         Ties go to the lowest name, then to the lowest index.
         """
@@ -104,7 +104,7 @@ class Sparsity(Constraint):
         return {name: torch.where(groups.expand(alive[name], t), t, 0) for name, t in w.items()}
 
     def size_bits(self, w: Weights) -> int:
-        """Which groups live, and the floats of those that do."""
+        """Bits that say which groups are not zero, and the floats of those."""
         splits = self._splits(w)
         total = sum(s.groups for s in splits.values())
         living = {n: int(torch.count_nonzero(self.groups.scores(t))) for n, t in w.items()}
@@ -112,7 +112,7 @@ class Sparsity(Constraint):
         return ceil(choice_bits(total, sum(living.values())) + values)
 
     def budget_bits(self, w: Weights) -> int:
-        """The same with K groups, the costliest ones, wherever they hide."""
+        """The same with the K groups that cost most, in any layers."""
         splits = sorted(self._splits(w).values(), key=lambda s: -s.bits)
         total = sum(s.groups for s in splits)
         left = keep = self._count(self._splits(w))
@@ -123,7 +123,7 @@ class Sparsity(Constraint):
         return ceil(bits)
 
     def count(self, w: Weights) -> int:
-        """K: how many groups of this tree may live."""
+        """K: the number of groups of this tree that may be non-zero."""
         return self._count(self._splits(w))
 
     def _count(self, splits: dict[str, Split]) -> int:
@@ -176,7 +176,7 @@ class Annealed(Constraint):
         return replace(self, progress=progress)
 
     def project(self, w: Weights) -> dict[str, Tensor]:
-        """``argmin ‖w' − w‖  s.t.  at most K(t) groups live``."""
+        """``argmin ‖w' − w‖  s.t.  at most K(t) groups ≠ 0``."""
         return self._now(w).project(w)
 
     def size_bits(self, w: Weights) -> int:

@@ -29,7 +29,7 @@ def provenance(
 
     Args:
         command: that reproduces the report.
-        seed: of every random start.
+        seed: random seed of every random start.
         data: name of the data set.
         device: that computed.
         packages: whose versions are listed after those of hauberk, torch and numpy.

@@ -27,7 +27,7 @@ class Subject:
         examples: those that are attacked, on the device of the model.
         threat: what the adversary may do.
         clean: mask of the examples that are classified correctly without an attack.
-        seed: of every random start.
+        seed: random seed of every random start.
         batch_size: examples at a time. Equal seeds and batch sizes give equal results.
     """
 
@@ -54,7 +54,7 @@ class Subject:
             model: to logits (batch, class); it is left untouched.
             examples: those to attack, on the device of the model.
             threat: what the adversary may do.
-            seed: of every random start.
+            seed: random seed of every random start.
             batch_size: examples at a time.
         """
         frozen = freeze(model)

@@ -21,11 +21,11 @@ _BY_FILTER = ("filter", "bn-filter")
 
 @dataclass(frozen=True)
 class Pruning:
-    """A pattern, how much of it stays, and where.
+    """What is pruned: the pattern, the fraction that is kept, and the layers.
 
     Attributes:
         pattern: as `hauberk.constraints.patterns` reads it, or bn-filter for batch-norm scales.
-        keep: fraction of the groups that stays, in (0, 1].
+        keep: fraction of the groups that is kept, in (0, 1].
         across: one budget over all layers, balanced by LAMP, in place of one for each.
         select: which parameters may be pruned.
 
@@ -135,7 +135,7 @@ def _weights(layers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def remaining(model: nn.Module, names: Iterable[str], example: Images | None) -> Support:
-    """The support to retrain after a cut; dead filters leave the network first.
+    """The support to retrain after pruning; dead filters are removed from the network first.
 
     Args:
         model: whose parameters were pruned; changed in place.

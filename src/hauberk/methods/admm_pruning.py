@@ -9,7 +9,7 @@ Departures: the paper adds ρ/2 ‖W − Z + U‖² to the loss. Here its pull i
 AdamW's step, for a step that is the fraction Δt of the stage, so that ρ is not the paper's ρ and
 has other units (`hauberk.solvers.ADMM`). U carries no graph, and the support that is retrained is
 Π_S's own, where the published code differentiates through U and loses ties in its mask. Filters
-whose outputs are added are one group. Dead filters leave the network before it is retrained.
+whose outputs are added are one group. Dead filters are removed before the network is retrained.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class ADMMPruning(Compression):
 
     Attributes:
         pattern: irregular, filter, column, channel, bn-filter (batch-norm scales), block:4x4, 2:4.
-        keep: fraction of each layer's groups that stays, in (0, 1]; with 2:4, of its runs.
-        shrink_to_width: in place of keep: width of the net that stays, where the network has one
+        keep: fraction of each layer's groups that is kept, in (0, 1]; with 2:4, of its runs.
+        shrink_to_width: in place of keep: the width of the pruned net, if its family has widths
             (lenet:8 to 1).
         across: one budget over all layers, balanced by LAMP; off is a budget for each layer.
         admm_epochs: passes under ADMM; ``epochs`` are those of the retraining.
@@ -46,11 +46,11 @@ class ADMMPruning(Compression):
             duplicate would shrink by e^rho.
         growth: penalty weight at the end, in multiples of rho.
         rounds: updates of Z and U.
-        cuts: number of equal pruning steps to keep: a net that is to lose most of its weights
-            (lenet:8 to 1) survives three halvings, but not one cut.
-        cut_epochs: passes of the retraining after each cut but the last.
+        cuts: number of equal pruning steps to keep: a net that has to lose most of its weights
+            (lenet:8 to 1) survives three halvings, but not one step.
+        cut_epochs: passes of the retraining after each pruning step but the last.
         retrain_warmup: fraction of the retraining over which eps grows from nothing to its full
-            size, for a cut that leaves little of the net.
+            size, for pruning that leaves little of the net.
     """
 
     pattern: str = "irregular"
@@ -86,12 +86,12 @@ class ADMMPruning(Compression):
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """For each cut: ADMM, which ends with the cut; retraining."""
+        """For each pruning step: ADMM, which ends with the pruning; then retraining."""
         example = sample.images(slice(1))
         fraction, whole = self._fraction(model), 0
         for number in range(1, self.cuts + 1):
             ties = self._pruning.tied(model, example)
-            now = self._pruning.count(model, ties)  # filters may have left
+            now = self._pruning.count(model, ties)  # filters may have been removed
             whole = whole or now
             keep = min(1.0, fraction ** (number / self.cuts) * whole / now)
             yield from self._cut(model, threat, example, ties, keep, number)

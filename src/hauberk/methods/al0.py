@@ -40,7 +40,7 @@ class AL0(Compression):
         Sparsity(self.keep)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """One stage: sparse."""
+        """One stage, ``sparse``: every step ends with the projection."""
         objective = self.objective(threat)
         if self.anneal:
             dense = Problem(objective, select=self.select).weights(model)

@@ -37,7 +37,7 @@ class ALR(Compression):
             raise ValueError(f"rank was given as {self.rank}; give a whole number of 1 or more.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """One stage: low-rank."""
+        """One stage, ``low-rank``: the factors are trained."""
         factorise(model, self.rank, self.select)
         problem = Problem(self.objective(threat))
         solver = ProjectedGradient(self.optimisation.descent(0.5))

@@ -40,7 +40,7 @@ class _OneShot(Compression):
         Sparsity(self.keep)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """Prune, retrain."""
+        """Pruning in one shot, then retraining of the weights that are left."""
         objective = self.objective(threat)
         dense = Problem(objective, select=self.select).weights(model)
         sparsity = Sparsity(self.keep).balanced(dense)

@@ -45,7 +45,7 @@ class ATMC(Compression):
         across: one budget over all layers, balanced by LAMP; off is a budget for each layer.
         bits: bits of a codebook index; 2^bits non-zero values per matrix, 1 to 16.
         outer_bits: the same for the first and the last layer, where errors cost most; 0 is bits.
-        codebook_epochs: passes under budget and codebook, after ``epochs`` under the budget alone.
+        codebook_epochs: passes under budget and codebook, after those of the budget alone.
         factors: the paper's W = U V + C; off is C alone, which lost nothing on digits.
         paper: the paper's solver: both constraints at once, the codebook split off by ADMM; the
             paper's formulation needs factors, too.
@@ -82,7 +82,7 @@ class ATMC(Compression):
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """The budget, then both; or ADMM."""
+        """The budget, then budget and codebook; with ``paper`` both at once, by ADMM."""
         objective, count = self.objective(threat), self._count(model)
         if self.factors:
             factorise(model, selection=self.select)

@@ -4,14 +4,14 @@
 
 γ are the scales of affine norms, G̃ rounds what its layers take in, G₀ is the dense network and θ
 the discriminator's. One solve prunes, quantises and distils; then the channels whose scales are
-zero leave, and the small network is tuned without the penalty.
+zero are removed, and the small network is tuned without the penalty.
 
 Source: Wang, Gui, Yang, Liu and Wang, ECCV 2020, arXiv 2008.11062. Departures: the scales of one
-residual trunk are one group each, so that a trunk channel can leave; the penalty is met by its prox
-with AdamW's learning rate, as in `hauberk.methods.reweighted`; weights reach the grid by lazy
-projection; activations have 256 levels with a zero point, signed where the tensor is; the
-discriminator starts anew for the tuning. Without a discriminator the method slims a classifier by
-its logits.
+residual trunk are one group each, so that a channel of the trunk can be removed; the penalty is
+applied by its prox with AdamW's learning rate, as in `hauberk.methods.reweighted`; weights reach
+the grid by lazy projection; activations have 256 levels with a zero point, signed where the tensor
+is; the discriminator starts anew for the tuning. Without a discriminator the method slims a
+classifier by its logits.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class GANSlimming(Compression):
     Attributes:
         slim_epochs: passes under the penalty; ``epochs`` are those of the tuning.
         strength: ρ, 0 or more, in units of the learning rate; 0 prunes nothing.
-        bits: of a weight on its uniform grid, 2 to 8, with activations in 8; 0 stays in float32.
+        bits: of a weight on its uniform grid, 2 to 8, with activations in 8; 0 keeps float32.
         beta: β, weight of the distance to the dense network's outputs relative to the GAN term.
-        discriminator: filters of the discriminator's first layer; 0 is without a discriminator.
+        discriminator: filters of the discriminator's first layer; 0 uses no discriminator.
         levels: halvings of the discriminator.
-        buffer: earlier outputs that the discriminator is shown again.
+        buffer: number of earlier outputs that the discriminator sees again.
         distance: L_dist.
     """
 
@@ -89,7 +89,7 @@ class GANSlimming(Compression):
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """Slim; then tune what is left."""
+        """Imitation under the penalty; then tuning of the channels that are left."""
         example, objective = sample.images(slice(1)), self._imitation(model, sample)
         ties = Pruning("bn-filter").tied(model, example) if self.strength else ()
         slimming = self._slimming(model, objective, ties)

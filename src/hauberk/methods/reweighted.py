@@ -47,7 +47,7 @@ class Reweighted(Compression):
 
     Attributes:
         pattern: irregular, filter, column, channel, bn-filter (batch-norm scales) or block:4x4.
-        keep: fraction of the groups that stays, in (0, 1].
+        keep: fraction of the groups that is kept, in (0, 1].
         across: one budget over all layers, balanced by LAMP; off is a budget for each layer.
         static: P stays 1, the plain (group) lasso: the baseline.
         rounds: number of times that the penalty is built from the weights.

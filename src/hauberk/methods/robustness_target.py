@@ -1,14 +1,15 @@
-"""The smallest file whose robustness still meets a target: bytes are minimised, not given.
+"""The smallest file that still meets a target of robustness: the bytes are minimised, not given.
 
     min_w bits(w)   s.t.   1 − robust(w) ≤ 1 − target,   robust measured on held-out examples
 
 Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064, with bits for the rate and the
 robust error for the distortion. Three steps:
 
-1. `DualAscent` shrinks the net, from the sparsity that one-shot pruning alone survives. The weights
-   see `Rate` and the adversarial loss; the multiplier sees the robust error of the rounded net on
-   validation examples. Weights below the magnitude at which `Rate` drops them are zero, and may
-   return (lazy, as in `ProjectedGradient`). The result is an estimate of the size.
+1. `DualAscent` shrinks the net, from the sparsity at which one-shot pruning alone still meets the
+   target. The weights see `Rate` and the adversarial loss; the multiplier sees the robust error of
+   the rounded net on validation examples. Weights below the magnitude at which `Rate` drops them
+   are zero, and may return (lazy, as in `ProjectedGradient`). The result is an estimate of the
+   size.
 2. The dense net is brought to twice that size. From there each stage trains one real file under a
    `ByteBudget` that is planned by measured distortion, as `SizeTarget` does. After a file that met
    the target the budget falls and training continues from it; after one that did not, the budget
@@ -17,7 +18,7 @@ robust error for the distortion. Three steps:
    after each failure (`TrimSearch`), where pruning was measured to cost least
    (`least_distorting`), and ships.
 
-Departure: the loss that the weights see does not estimate the bounded error, it only gives the
+Departure: the loss that the weights see is no estimate of the bounded error, it only gives the
 direction; the search measures the error itself.
 """
 
@@ -70,11 +71,11 @@ class RobustnessTarget(Compression):
             as 90% or 0.9.
         confidence: with which the target is met, within one point, on inputs like the validation
             split's; from 0.5 to below 1.
-        epochs: passes in which the multiplier finds about how small, and as many in which the
-            network comes to twice that size.
+        epochs: passes in which the multiplier estimates the size, and as many in which the
+            network is brought to twice that size.
         codebook_epochs: passes with codebooks in each stage of the search, after four times as
             many under its falling budget (twice as many were too few), and in each trim.
-        legs: largest number of these stages.
+        search_stages: largest number of stages of the search.
         most_bits: largest number of bits of a codebook index; 1 to 8.
         judge_steps: PGD steps with which robustness is measured between the stages.
     """
@@ -82,7 +83,7 @@ class RobustnessTarget(Compression):
     robust_at_least: float = 0.8
     confidence: float = 0.95
     codebook_epochs: int = 5
-    legs: int = 9
+    search_stages: int = 9
     most_bits: int = 8
     judge_steps: int = 40
     packaging: Packaging = Packaging()
@@ -90,14 +91,15 @@ class RobustnessTarget(Compression):
     def __post_init__(self) -> None:
         self._target(1)
         ByteBudget(1, codec(self.packaging.half), self.most_bits)
-        if self.codebook_epochs < 0 or self.legs < 1 or self.judge_steps < 1:
+        if self.codebook_epochs < 0 or self.search_stages < 1 or self.judge_steps < 1:
             raise ValueError(
-                f"codebook_epochs was given as {self.codebook_epochs}, legs as {self.legs} and "
-                f"judge_steps as {self.judge_steps}; give 0, 1 and 1 or more."
+                f"codebook_epochs was given as {self.codebook_epochs}, search_stages as "
+                f"{self.search_stages} and judge_steps as {self.judge_steps}; give 0, 1 and 1 or "
+                "more."
             )
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """To the device; the multiplier; one-shot pruning; the search; the trims."""
+        """The multiplier's estimate, one-shot pruning, the search, the trims."""
         held_out = sample.held_out if sample.held_out is not None else sample.first(0)
         target, objective = self._target(len(held_out)), self.objective(threat)
         yield self.stage(
@@ -153,7 +155,7 @@ class RobustnessTarget(Compression):
         plan = budget(_FIRST * search.bits, {}).plan(tensors.detached)
         yield trained("sparse", {"budget": tensors.sparser(plan)}, 0.5, self.optimisation.epochs)
         start, distortions = copy.deepcopy(model.state_dict()), seen()
-        for number in range(1, self.legs + 1):
+        for number in range(1, self.search_stages + 1):
             if search.closed:
                 break
             model.load_state_dict(start)

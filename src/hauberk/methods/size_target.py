@@ -1,13 +1,13 @@
-"""A file of a given size: hauberk itself chooses kept weights and codebook bits of every layer.
+"""A file of a given size: kept weights and codebook bits are chosen for every layer.
 
     min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  bytes of the file that holds w ≤ B
 
-This is hauberk's own method, no paper's. Before each stage the knapsack of `ByteBudget` is solved
-anew on the current weights: on the dense net by angles, for the layers' parts of an ℓ0 budget that
-falls to twice the bytes; then by the measured distortion of each layer, for the rest of the way,
-for the codebooks, and, by the codec's exact length, for the excess that remains. Lazy projection,
-as in `ATMC`. With ``slim`` dead channels are removed before codebooks are planned, and the bytes of
-their biases buy weights.
+This is hauberk's own method; it comes from no paper. Before each stage the knapsack of `ByteBudget`
+is solved anew on the current weights: on the dense net by angles, for the layers' parts of an ℓ0
+budget that falls to twice the bytes; then by the measured distortion of each layer, for the rest of
+the way, for the codebooks, and, by the codec's exact length, for the excess that remains. Lazy
+projection, as in `ATMC`. With ``slim`` dead channels are removed before codebooks are planned, and
+the bytes of their biases buy weights.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SizeTarget(Compression):
             raise ValueError(f"codebook_epochs was given as {given}; give 0 or more.")
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
-        """The falling budget, its first half by angles; the codebooks; the excess."""
+        """The falling budget, planned by angles, then by distortion; the codebooks; the excess."""
         objective, names = self.objective(threat), coded(model, self.select(model))
         example = sample.images(slice(1))
         blind = CodedTensors(model, names, self.most_bits, self.packaging.half)

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from hauberk.ops.groups import Grouping, Split
 from hauberk.penalties.checks import refuse_eps
-from hauberk.penalties.weighted_norm import Frozen
+from hauberk.penalties.weighted_norm import WeightedNorm
 from hauberk.types import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class GroupLasso(Frozen):
+class GroupLasso(WeightedNorm):
     """``λ Σ_g P_g ‖w_g‖₂``, whose gradient is ``λ P_g w_g / ‖w_g‖₂``.
 
     Attributes:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from hauberk.penalties.checks import refuse_eps
-from hauberk.penalties.weighted_norm import Frozen
+from hauberk.penalties.weighted_norm import WeightedNorm
 from hauberk.types import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Lasso(Frozen):
+class Lasso(WeightedNorm):
     """``λ Σ_j P_j |w_j|``, whose gradient is ``λ P · sign(w)``.
 
     Attributes:

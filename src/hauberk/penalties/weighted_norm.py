@@ -14,7 +14,7 @@ from hauberk.types import Scalar, Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Frozen(Penalty):
+class WeightedNorm(Penalty):
     """A weighted sum of norms; each subclass defines the norms.
 
     Attributes:

@@ -12,7 +12,7 @@ class Optimisation:
     """Length and learning rate of the descent: AdamW, one-cycle.
 
     Attributes:
-        epochs: passes over the training split; 0 only makes the weights feasible.
+        epochs: passes over the training split; 0 trains nothing and only projects the weights.
         batch_size: examples per step, of all processes together.
         lr: peak learning rate.
         average: decay of the weight average per step, in [0, 1); a longer average generalises

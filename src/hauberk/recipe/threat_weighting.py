@@ -21,12 +21,12 @@ class ThreatWeighting:
     """The weights of several threats in one loss (``--threat linf:0.2+l2:2``).
 
     Attributes:
-        threat_weights: min-max puts weight on the worst threat, average counts all equally, max
-            counts only each example's worst.
-        gamma: of min-max, 0 or more: the larger, the more equal the weights.
-        weight_rate: of min-max, the step size with which the weights follow the losses.
-        audit: attack every so many steps with a longer search, and let min-max count what the
-            training attack missed; 0 is never.
+        threat_weights: min-max moves weight to the worst threat, average weights all equally, max
+            counts only the worst threat of each example.
+        gamma: pull of min-max towards equal weights, 0 or more.
+        weight_rate: step size with which min-max's weights follow the losses.
+        audit: steps between two longer searches, whose gap to the training attack is added to the
+            losses that min-max follows; 0 is never.
         per_sample: min-max has weights for each example, in place of one vector for all.
 
     Raises:

@@ -19,7 +19,8 @@ class TrainingLoss:
 
     Attributes:
         clean: fraction of clean loss mixed with the adversarial loss, in [0, 1).
-        q: above 0 the adversarial loss saturates for hopeless examples (see `Adversarial`), to 1.
+        q: exponent of the adversarial loss, in [0, 1]: the larger, the less hopeless examples
+            count (see `Adversarial`); 0 is cross-entropy.
         trades: weight of TRADES' robustness term, which replaces the adversarial loss (1 to 6 are
             usual); 0 is off.
         awp: adversarial weight perturbation: train at the worst weights within this fraction of

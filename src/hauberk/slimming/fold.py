@@ -24,7 +24,7 @@ _FIT = 1e-3
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerInputs:
     """The inputs that one layer reads from a group, position by position.
 
     Attributes:
@@ -40,7 +40,7 @@ class Reading:
     unread: Tensor
 
     @classmethod
-    def of(cls, member: Member, size: int, held: Mapping[nn.Module, Tensor]) -> Reading:
+    def of(cls, member: Member, size: int, held: Mapping[nn.Module, Tensor]) -> LayerInputs:
         """The inputs that a layer reads.
 
         Args:
@@ -103,7 +103,9 @@ class Reading:
         return mask
 
 
-def choose(readings: Sequence[Reading], group: Coupled, *, exact: bool) -> tuple[Tensor, list[int]]:
+def choose(
+    readings: Sequence[LayerInputs], group: Coupled, *, exact: bool
+) -> tuple[Tensor, list[int]]:
     """Choose the channels of a group to remove.
 
     Args:

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from hauberk.slimming.channel_groups import Graph, aligned, traceable, traced
 from hauberk.slimming.constants import constants
-from hauberk.slimming.fold import Reading, choose
+from hauberk.slimming.fold import LayerInputs, choose
 from hauberk.slimming.resize import resize
 
 _TOLERANCE = 1e-4
@@ -75,7 +75,7 @@ def _sweep(net: nn.Module, example: Tensor, exact: bool) -> bool:
         if group is None:
             continue
         seen |= group.whole
-        readings = [Reading.of(member, group.size, held) for member in group.readers]
+        readings = [LayerInputs.of(member, group.size, held) for member in group.readers]
         gone, carriers = choose(readings, group, exact=exact)
         if not gone.any() or not aligned(net, group, gone, probe) or not graph.clean(group, gone):
             continue

@@ -1,4 +1,4 @@
-"""Solvers: algorithms that see a problem and nothing of what it means."""
+"""Solvers: algorithms for any problem, whatever its objective, structures and bounds are."""
 
 from hauberk.solvers.admm import ADMM
 from hauberk.solvers.descent import Descent

@@ -8,9 +8,9 @@ Source: van Rozendaal, Sautière and Cohen, 2020, arXiv 2005.04064; the multipli
 GECO's (Rezende and Viola, 2018, arXiv 1810.00597). The division keeps the step's length whatever λ
 is. Departures: the weights see the bound's ``surrogate``, the multiplier its ``strict`` value, so
 that the loop is closed on what was requested (the rounded net, the measured accuracy); a violation
-counts 1 at most, as it does from below, for at the start it may be many limits, and λ would come
-back from its ceiling at a crawl; s follows the learning rate. Structures are projected onto as in
-`ProjectedGradient`.
+counts 1 at most, as it does from below: at the start it may be many times the limit, and λ would
+return from its ceiling only slowly; s follows the learning rate. Structures are projected onto as
+in `ProjectedGradient`.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
             continue
         solution = solve(stage, model, data, run, number, log, perturbations)
         if not solution.ok:
-            raise TrainingFailed(solution.sentence)
+            raise TrainingFailed(solution.error)
         perturbations = solution.perturbations
     log.close()
     return log.history

@@ -65,7 +65,7 @@ class EpochMetrics:
 class SupportChange:
     """Measures which fraction of the nonzero weights is new since the epoch before.
 
-    A support that no longer changes learns no new shape.
+    If it no longer changes, training only adjusts the values of a fixed support.
 
     Args:
         w: the constrained weights at the start; may be empty.

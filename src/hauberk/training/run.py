@@ -38,7 +38,7 @@ class Run:
 
     Attributes:
         out: folder for checkpoints and logs; ``None`` keeps nothing.
-        seed: of every shuffle and random start.
+        seed: random seed of every shuffle and random start.
         resume: go on from the folder's checkpoint, if there is one.
         device: ``None`` selects CUDA if it is available, else the CPU.
         bf16: run forward and backward passes in bfloat16 where that is safe (autocast).
@@ -79,13 +79,13 @@ class Solution:
 
     Attributes:
         ok: whether the stage succeeded and the weights in the model satisfy its constraints.
-        sentence: the one-line error of a stage that failed: what happened and what to try.
+        error: the one-line error of a stage that failed: what happened and what to try.
         history: one row per epoch.
         perturbations: those that the last attacks found, warm starts for the next stage.
     """
 
     ok: bool
-    sentence: str
+    error: str
     history: list[dict[str, Any]]
     perturbations: Tensor
 

@@ -18,7 +18,7 @@ class Stage:
         name: appears in the logs; unique within the method.
         problem: what is solved.
         solver: by what.
-        epochs: passes over the training split; 0 only makes the weights feasible.
+        epochs: passes over the training split; 0 trains nothing and only projects the weights.
         batch_size: examples per step.
         augmentation: random changes of the training images.
         reuse: each attack starts where the previous attack on that example ended.

@@ -48,7 +48,7 @@ def evaluate(
         limit: attack only the first so many test examples; all by default.
         restarts: random starts of the attack; an example is robust if it withstands all.
         checks: whether to look for gradient masking, on up to 200 examples.
-        seed: of every random start.
+        seed: random seed of every random start.
         batch_size: examples at a time.
         device: where to compute; by default CUDA if available, else the CPU.
 

@@ -183,7 +183,7 @@ def perform(run: PlannedRun, given: pipeline.Given, shown: pipeline.Shown) -> Ou
     except (ValueError, torch.OutOfMemoryError) as error:
         spec.out.mkdir(parents=True, exist_ok=True)
         seconds = time.monotonic() - began
-        return replace(outcome, state="failed", sentence=one_line(error), seconds=seconds)
+        return replace(outcome, state="failed", error=one_line(error), seconds=seconds)
     *dense, row = (row.json() for row in report.rows)
     return replace(
         outcome,
@@ -202,7 +202,7 @@ def _on_ray(spec: SweepSpec, left: Sequence[PlannedRun]) -> Iterator[Outcome]:
     gpu = device == "cuda" if device else None
     for place, got in ray.spread(_remotely, calls, cpus=cpus, gpu=gpu):
         if isinstance(got, ray.Lost):
-            yield replace(_to_do(left[place]), state="lost", sentence=_lost(got))
+            yield replace(_to_do(left[place]), state="lost", error=_lost(got))
         else:
             yield got
 

@@ -41,7 +41,7 @@ class SweepSpec:
         sizes: --size for size-target; for methods with --keep, the fraction of the weights that is
             kept, which is not yet a size: the table shows the bytes of each file. Methods with
             neither (alr, int8, da) make one run whatever the sizes.
-        seeds: of every shuffle and random start; one run for each.
+        seeds: random seeds of every shuffle and random start; one run for each.
         data: images and labels.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
             one of several, at its choice: linf:0.2+l2:2+l1:12.

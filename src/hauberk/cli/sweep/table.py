@@ -32,12 +32,12 @@ class Outcome:
         group: the same without the seed.
         method: as the user writes it.
         size: as it was given to the method, if the method takes one.
-        seed: of every shuffle and random start.
+        seed: random seed of every shuffle and random start.
         varied: the other flags that tell it from the runs next to it.
         settings: all of the run's.
         state: how far it got.
         seconds: since it was last started, its evaluation included.
-        sentence: why it failed.
+        error: why it failed.
         report: on the file that ships, as ``evaluate --json`` prints it.
         dense: the same for the net that it started from.
     """
@@ -51,7 +51,7 @@ class Outcome:
     settings: Mapping[str, Any]
     state: State = "to do"
     seconds: float = 0.0
-    sentence: str = ""
+    error: str = ""
     report: Mapping[str, Any] | None = None
     dense: Mapping[str, Any] | None = None
 
@@ -69,7 +69,7 @@ class Outcome:
         """One line about it."""
         row = self.row
         if row is None:
-            return f"{self.name} failed: {self.sentence}"
+            return f"{self.name} failed: {self.error}"
         clean = row.clean_split or row.clean
         return (
             f"{self.name}: {row.bytes:,} bytes, {clean.accuracy:.1%} clean, "
@@ -80,7 +80,7 @@ class Outcome:
         """A row of the CSV, by column."""
         named = {"name": self.name, "method": self.method, "size": self.size, "seed": self.seed}
         measured = _flat(self.row) if self.row else {}
-        state = {"seconds": round(self.seconds, 1), "sentence": self.sentence}
+        state = {"seconds": round(self.seconds, 1), "error": self.error}
         return {**named, **self.varied, "state": self.state, **measured, **state}
 
 
@@ -152,7 +152,7 @@ class Outcomes:
         write(folder / JSON, text.encode())
         lines = [row.flat() for row in self.rows]
         columns = list(dict.fromkeys(name for line in lines for name in line))
-        columns.sort(key=lambda name: name == "sentence")  # text comes last
+        columns.sort(key=lambda name: name == "error")  # text comes last
         out = io.StringIO()
         sheet = csv.DictWriter(out, columns, lineterminator="\n")
         sheet.writeheader()
