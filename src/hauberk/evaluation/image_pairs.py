@@ -107,13 +107,16 @@ def refusal(shape: tuple[int, ...], error: Exception) -> str:
 
 
 def check_alike(ours: Pictures, other: Pictures, who: str, advice: str) -> None:
-    """Raise a ValueError for images that cannot be compared.
+    """Check that images can be compared.
 
     Args:
         ours: a batch of the network under evaluation.
         other: the batch that it is compared with.
         who: what gave ``other``.
         advice: end of the error, without its full stop.
+
+    Raises:
+        ValueError: they have different shapes.
     """
     if ours.shape != other.shape:
         have, want = (" × ".join(map(str, x.shape[1:])) for x in (other, ours))

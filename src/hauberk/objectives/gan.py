@@ -131,7 +131,13 @@ class Adversary:
 
     @torch.no_grad()
     def replayed(self, memory: Mapping[str, Tensor], fake: Images, rng: torch.Generator) -> Images:
-        """New fakes while the buffer fills; then, for half of them, an earlier one in exchange."""
+        """New fakes while the buffer fills; then, for half of them, an earlier one in exchange.
+
+        Args:
+            memory: holds the buffer; it is changed.
+            fake: the generator's images of this step.
+            rng: chooses the images that are exchanged.
+        """
         if not self.buffer:
             return fake
         chance, place = uniform_like(fake.new_empty(len(fake), 2), rng).unbind(1)
