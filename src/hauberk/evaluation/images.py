@@ -109,6 +109,7 @@ class ImageEvaluation:
             teacher.add(ours, wanted.clamp(0, 1))
             if known is not None:
                 true.add(ours, known)
+        progress(len(few), len(few), "bootstrap")
         if shipped.model is None:
             warnings[f"Multiplications were not counted, because {shipped.blind}."] = None
         shape = self.cost_shape(examples.shape)

@@ -53,10 +53,11 @@ class Opened:
 def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened:
     """Open an ``.hbk``, anyone's ``.onnx``, plain weights of ``model``, or a module.
 
-    An ``.onnx`` runs in ONNX Runtime, and is replayed in torch for its gradient if it can be.
+    An ``.onnx`` runs in ONNX Runtime, and is replayed in torch for its gradient if it can be. That
+    of an image-to-image network must be hauberk's own.
 
     Args:
-        what: a path, or a module to logits (batch, class) for images in [0, 1].
+        what: a path, or a module from images in [0, 1] to logits (batch, class) or to images.
         model: the module that the weights are of; for an ``.hbk`` that names no architecture, the
             module to fill; for such an ``.onnx``, the dense net that it is timed against. It is
             left untouched.
