@@ -11,9 +11,10 @@ control flow.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -26,25 +27,26 @@ from hauberk.onnx.compact import compact
 from hauberk.onnx.export import BATCH, IMAGES_OUT, INPUT, OUTPUT, trace
 from hauberk.onnx.guards import complaint, facts
 from hauberk.onnx.int8 import quantize, ranges
-from hauberk.onnx.metadata import CHECKSUM, OURS, about_of, digest, sign
+from hauberk.onnx.metadata import CHECKSUM, OURS, ImageSize, about_of, described, digest, sign
 from hauberk.onnx.replay import Replay
 from hauberk.onnx.session import Session
 from hauberk.ops.random import generator
 from hauberk.runtime import files
 from hauberk.runtime.packages import need
+from hauberk.slimming.slim import slim
 from hauberk.types import Images
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-ImageSize: TypeAlias = tuple[int, int]
-"""Height and width of images."""
 _LARGEST_FILE = (1 << 31) - 1  # protobuf's limit
 _TOLERANCE = 1e-5
 """Tolerance for the difference from torch's output, relative to its largest value."""
 _EXPORTED = "The exported network"
 _BATCH = 250
-"""Calibration images in a batch."""
+"""Calibration images in a batch of a classifier."""
+_PIXELS = 1 << 18
+"""Pixels of the calibration images in a batch of a generator, whose activations are as large."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class OnnxFile:
                 output differs in ONNX Runtime, or a classifier is given an image size.
         """
         _fits(model)
-        about = _described(artifact, image_size)
+        about = described(artifact, image_size)
         graph = trace(model, about.input_shape, output=_output(about))
         file = cls._signed(graph, about)
         if about.classes:
@@ -94,35 +96,52 @@ class OnnxFile:
         return file
 
     @classmethod
-    def encode_int8(cls, artifact: Artifact, model: nn.Module, images: Images) -> OnnxFile:
+    def encode_int8(
+        cls,
+        artifact: Artifact,
+        model: nn.Module,
+        images: Images,
+        *,
+        image_size: ImageSize | None = None,
+    ) -> OnnxFile:
         """Export a network in eight bits (see `hauberk.onnx.int8`).
 
-        The file is checked on the images: ONNX Runtime and the replay in torch must agree on the
-        logits to one 8-bit step, and on 99.9% of the predictions.
+        The file is checked on the images: ONNX Runtime and the replay in torch must agree as
+        `hauberk.onnx.agreement` says. A generator loses its dead channels first (see
+        `hauberk.slimming.slim`): their constants would widen the ranges of the live ones, and be
+        rounded themselves. So a masked generator and the slim one give the same file. One that
+        cannot be traced has no slim counterpart, and keeps them.
 
         Args:
             artifact: the compressed file, for its description of the network.
             model: the network decoded from it; it is not modified.
             images: a few hundred training images, (count, channel, height, width), in [0, 1], that
                 calibrate the ranges of the activations.
+            image_size: height and width of a generator's images; by default those of its training.
 
         Raises:
             ValueError: the images have another shape, ``hauberk[onnx]`` is not installed, the
-                network cannot be exported, or ONNX Runtime disagrees with the replay.
+                network cannot be exported, an operator has no replay in torch, or ONNX Runtime
+                disagrees with the replay.
         """
         _fits(model)
-        if len(images) == 0 or tuple(images.shape[1:]) != artifact.about.input_shape:
+        about = described(artifact, image_size)
+        if len(images) == 0 or tuple(images.shape[1:]) != about.input_shape:
             raise ValueError(
                 f"The calibration images have the shape {tuple(images.shape)}; give one or more of "
-                f"shape {artifact.about.input_shape}, those that the network was trained on."
+                f"shape {about.input_shape}, those that the network was trained on."
             )
-        graph = trace(model, artifact.about.input_shape, fold=True)
-        _refuse(complaint(graph, artifact.about.input_shape) or _strange(graph), artifact.about)
-        batches = torch.split(images, _BATCH)
+        size = _BATCH
+        if not about.classes:
+            model = _slimmed(model, artifact.about.input_shape)
+            size = max(_PIXELS // math.prod(about.input_shape[1:]), 1)
+        graph = trace(model, about.input_shape, fold=True, output=_output(about))
+        _refuse(_complaint(graph, about) or _strange(graph), about)
+        batches = torch.split(images, size)
         quantize(graph, ranges(graph, batches))
-        file = cls._signed(graph, _described(artifact, None))
-        _refuse(_strange(graph), artifact.about)
-        session = Session(file.content, name=_EXPORTED)
+        file = cls._signed(graph, about)
+        _refuse(_strange(graph), about)
+        session = file.session(_EXPORTED)
         fault = Agreement.of(session, file.twin(_EXPORTED), batches).complaint(_EXPORTED, True)
         if fault:
             raise ValueError(fault)
@@ -224,21 +243,12 @@ class OnnxFile:
         }
 
 
-def _described(artifact: Artifact, image_size: ImageSize | None) -> About:
-    """The description of an artifact for a graph, whose images may have another size."""
-    about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
-    if image_size is None:
-        return about
-    if about.classes:
-        raise ValueError(
-            f"An image size was given for a classifier of {about.classes} classes, whose images "
-            "keep the size of its training; leave image_size out."
-        )
-    if len(image_size) != 2 or not all(type(n) is int and 0 < n < 1 << 16 for n in image_size):
-        raise ValueError(
-            f"The image size was given as {image_size}; give a height and a width of 1 to 65535."
-        )
-    return replace(about, input_shape=(about.input_shape[0], *image_size))
+def _slimmed(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """The model without its dead channels; the model itself if it cannot be traced."""
+    try:
+        return slim(model, torch.zeros(1, *input_shape))
+    except ValueError:
+        return model
 
 
 def _output(about: About) -> str:

@@ -7,7 +7,13 @@
 
 The graph is in ONNX's QDQ form: QuantizeLinear and DequantizeLinear around float operators, which a
 runtime replaces by integer ones. The weights' integers are constants that `hauberk.onnx.compact`
-shrinks. The logits stay floats.
+shrinks. The output stays float.
+
+ONNX Runtime computes convolutions in integers if their output is rounded, too, which it is before a
+sum or a norm. Instance and group norms, transposed convolutions, activations, padding and the last
+layer compute in float on rounded inputs: the runtime has no integer kernel for them. A transposed
+convolution therefore keeps its output in float, and its scales are those of the outputs of one
+group.
 
 Source: Jacob et al. (2018), arXiv 1712.05877.
 """
@@ -34,7 +40,8 @@ if TYPE_CHECKING:
 Range: TypeAlias = tuple[float, float]
 Array: TypeAlias = NDArray[Any]
 
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_NORMS = ("InstanceNormalization", "GroupNormalization")
 _LARGEST_BIAS = 1 << 30
 
 
@@ -176,20 +183,23 @@ class _Work:
         ]
         return self.node("DequantizeLinear", inputs, label, axis=axis), scales
 
-    def bias(self, name: str, x: str, weight: str, scales: Array) -> str:
+    def bias(self, name: str, x: str, weight: str, scales: Array, groups: int) -> str:
         """Append the rounding of a bias to 32 bits, and return the new name.
 
         Args:
             name: name of the bias.
             x: name of the layer's input, whose scale is a factor of the bias's scale.
             weight: name of the rounded weight.
-            scales: scales of the weight, (output,), the other factor.
+            scales: scales of the weight, (output / groups,), the other factor.
+            groups: number of groups that share the scales.
         """
         label = f"{name}~{self.count}"
-        both = self.scales[x] * scales
+        both = np.tile(self.scales[x] * scales, groups)
         values = np.broadcast_to(self.array(name).astype(np.float64), both.shape)
         whole = self.constant(np.round(values / both).astype(np.int32), f"{label}whole")
         levels = self.node("Mul", [f"{x}~scale", f"{weight}scales"], f"{label}scales")
+        if groups > 1:
+            levels = self.node("Concat", [levels] * groups, f"{label}tiled", axis=0)
         return self.node("DequantizeLinear", [whole, levels], label, axis=0)
 
 
@@ -198,13 +208,17 @@ def _rewire(node: NodeProto, work: _Work, rounded: set[str]) -> None:
     if _weighted(node, work.tensors):
         scale = work.scales[node.input[0]]
         axis = 0 if node.op_type == "Conv" or _transposed(node) else 1
+        # the groups of a transposed convolution lie along its input axis and share the scales
+        groups = _groups(node) if node.op_type == "ConvTranspose" else 1
         biased = len(node.input) > 2 and bool(node.input[2])
         size = work.tensors[node.input[1]].dims[axis]
         bias = np.abs(work.array(node.input[2])) if biased else np.zeros(size, np.float32)
+        if groups > 1:
+            bias = bias.reshape(-1, size).max(0)
         least = bias.astype(np.float64) / (float(scale) * _LARGEST_BIAS)
         node.input[1], scales = work.weight(node.input[1], least, axis)
         if biased:
-            node.input[2] = work.bias(node.input[2], node.input[0], node.input[1], scales)
+            node.input[2] = work.bias(node.input[2], node.input[0], node.input[1], scales, groups)
     if _weighted(node, work.tensors, done=True) or _takes(node, work.tensors):
         for place, name in enumerate(node.input):
             if name in rounded:
@@ -213,6 +227,10 @@ def _rewire(node: NodeProto, work: _Work, rounded: set[str]) -> None:
 
 def _transposed(node: NodeProto) -> bool:
     return any(a.name == "transB" and a.i for a in node.attribute)
+
+
+def _groups(node: NodeProto) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
 
 
 def _weighted(node: NodeProto, tensors: Mapping[str, Any], done: bool = False) -> bool:
@@ -234,14 +252,16 @@ def _takes(node: NodeProto, tensors: Mapping[str, Any]) -> list[str]:
     if node.op_type == "Add" and not any(name in tensors for name in node.input):
         return list(node.input)
     # the output of a product is rounded only if the next node takes 8-bit inputs
-    return [node.input[0]] if node.op_type == "BatchNormalization" else []
+    return [node.input[0]] if node.op_type in ("BatchNormalization", *_NORMS) else []
 
 
 def _rounded(model: ModelProto) -> Iterator[str]:
-    """The activations to round: the inputs of products, sums and batch-norms."""
+    """The activations to round: the inputs of products, sums and norms."""
     tensors = {t.name: t for t in model.graph.initializer}
+    convolved = {n for node in model.graph.node if node.op_type == "Conv" for n in node.output}
     for node in model.graph.node:
         if _weighted(node, tensors):
             yield node.input[0]
-        else:
+        elif node.op_type not in _NORMS or node.input[0] in convolved:
+            # only a convolution computes in integers, and only if its output is rounded
             yield from _takes(node, tensors)

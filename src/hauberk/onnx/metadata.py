@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from hauberk.artifact import format
+from hauberk.artifact.artifact import Artifact
 from hauberk.artifact.format import About, ArtifactError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+ImageSize: TypeAlias = tuple[int, int]
+"""Height and width of images."""
 VERSION = "2"
 _PREFIX = "hauberk."
 CHECKSUM = f"{_PREFIX}checksum"
@@ -18,6 +22,31 @@ CHECKSUM = f"{_PREFIX}checksum"
 _BLANK = "0" * 32
 OURS = "give an .onnx file that hauberk export wrote"
 """Advice at the end of errors."""
+
+
+def described(artifact: Artifact, image_size: ImageSize | None) -> About:
+    """The description of an artifact for its graph.
+
+    Args:
+        artifact: the compressed file.
+        image_size: the size of a generator's images in the graph; by default that of its training.
+
+    Raises:
+        ValueError: a size for a classifier, or no size.
+    """
+    about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
+    if image_size is None:
+        return about
+    if about.classes:
+        raise ValueError(
+            f"An image size was given for a classifier of {about.classes} classes, whose images "
+            "keep the size of its training; leave image_size out."
+        )
+    if len(image_size) != 2 or not all(type(n) is int and 0 < n < 1 << 16 for n in image_size):
+        raise ValueError(
+            f"The image size was given as {image_size}; give a height and a width of 1 to 65535."
+        )
+    return replace(about, input_shape=(about.input_shape[0], *image_size))
 
 
 def about_of(notes: dict[str, str], name: str) -> About:
