@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.helpers.command import refused, run
+from tests.helpers.nets import artifact_of
 from torch.nn import functional as F
 
 import hauberk as hb
@@ -136,3 +139,44 @@ def test_a_network_of_one_s_own_is_exported_from_python(shipped: Path, tmp_path:
     made = hb.export(shipped / "own.hbk", out=tmp_path / "own.onnx", model=net).made
     assert made == OnnxFile.load(tmp_path / "own.onnx")
     assert made.about.architecture is None
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``small.hbk``, trained on 16 × 16, and images of 24 × 20."""
+    folder = tmp_path_factory.mktemp("generator")
+    net = hb.models.build("cyclegan-resnet9:4,1")
+    artifact_of(net, (3, 16, 16), classes=0).save(folder / "small.hbk")
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        path = folder / "album" / ("test" if k < 2 else "train") / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (24, 20, 3), np.uint8)).save(path)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_generator_is_exported_at_a_size(
+    generator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(generator / "small.hbk")]
+    run(*words, "--image-size", "32", "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert made["inputs"][0]["shape"] == made["outputs"][0]["shape"] == ["batch", 3, 32, 32]
+    assert made["outputs"][0]["name"] == "output"
+    album = ["--data", str(generator / "album"), "--format", "onnx-int8"]
+    for size, more in {16: [], 32: ["--image-size", "32"]}.items():
+        run(*words, *album, *more, "--json")
+        made = json.loads(capsys.readouterr().out)
+        assert made["computes"] == "int8" and made["inputs"][0]["shape"][2:] == [size, size]
+    assert "give a height and a width" in refused(capsys, *words, "--image-size", "-3")
+    digits = ["--data", "digits", "--format", "onnx-int8"]
+    assert "are arrays of 1 × 8 × 8" in refused(capsys, *words, *digits)
+
+
+@pytest.mark.slow
+def test_a_classifier_takes_no_image_size(
+    shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(shipped / "model.hbk"), "--image-size", "32"]
+    assert "An image size was given for a classifier" in refused(capsys, "export", *words)

@@ -104,6 +104,7 @@ class Export:
 
     The .onnx takes batches of any size, holds its weights and needs standard operators only.
     Codebooks and pruned weights stay small in it and become dense when a runtime loads it.
+    A generator takes images of one size there.
     hauberk evaluate attacks it: ONNX Runtime answers, and its graph in torch gives the gradients.
 
     Attributes:
@@ -111,8 +112,10 @@ class Export:
         format: onnx (float32), or onnx-int8, which computes in eight bits and is faster where the
             processor multiplies them; both need pip install 'hauberk[onnx]'.
         data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
-            images show what range each activation needs.
+            images (of a generator, 100) show what range each activation needs.
         model: your own network, package.module:function, if the file names none.
+        image_size: for a generator, side of the square in pixels that the graph takes; by default
+            the size of its training.
         out: file to write; by default next to the source: model.onnx or model-int8.onnx for
             model.hbk.
         json: print one JSON object on stdout, and nothing else there.
@@ -122,6 +125,7 @@ class Export:
     format: str = "onnx"
     data: str = ""
     model: str = ""
+    image_size: int = 0
     out: str = ""
     json: bool = False
 

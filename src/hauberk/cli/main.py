@@ -180,7 +180,14 @@ def _export(words: list[str]) -> None:
     from hauberk.verbs.export import export
 
     own = network(spec.model)
-    made = export(spec.file, spec.format, out=spec.out, data=spec.data, model=own)
+    made = export(
+        spec.file,
+        spec.format,
+        out=spec.out,
+        data=spec.data,
+        model=own,
+        image_size=spec.image_size or None,
+    )
     print(json.dumps(made.json()) if spec.json else made.text())
 
 

@@ -13,10 +13,14 @@ from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.networks import module
 from hauberk.onnx.file import OnnxFile
+from hauberk.onnx.metadata import described
+from hauberk.types import Images
 
 FORMATS = ("onnx", "onnx-int8")
 _CALIBRATION = 1000
 """Training images that set the ranges of 8-bit activations."""
+_GENERATOR_CALIBRATION = 100
+"""The same for a generator, whose activations are as large as its images."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def export(
     out: str | Path | None = None,
     data: Given | None = None,
     model: nn.Module | None = None,
+    image_size: int | None = None,
 ) -> Exported:
     """Write the network in a file as ONNX: any batch size, weights inside, standard operators only.
 
@@ -73,6 +78,10 @@ def export(
     images: logits within one 8-bit step, the same answer on 99.9%. Rounding changes the answers, so
     evaluate the written file. Both need ``pip install 'hauberk[onnx]'``.
 
+    The graph of a generator takes images of one size and gives images, ``output``. In 8 bits it is
+    calibrated on the first 100 training images, and ONNX Runtime must agree with the graph in torch
+    to a root mean square of 1/32 of the largest value (see `hauberk.onnx.agreement`).
+
     Args:
         path: an ``.hbk`` file.
         format: one of `FORMATS`.
@@ -80,10 +89,13 @@ def export(
             ``model.onnx`` or ``model-int8.onnx`` for ``model.hbk``.
         data: the data that the network was trained on; ``onnx-int8`` needs it.
         model: a module to fill, where the file names no architecture.
+        image_size: for a generator, side of the square in pixels that the graph takes; by default
+            the size of its training. Encoded calibration images are brought to it.
 
     Raises:
         ValueError: an unknown format, a damaged or foreign file, missing data or data that do not
-            fit, a missing package, or a network that cannot be exported.
+            fit, an image size for a classifier, a missing package, or a network that cannot be
+            exported.
         OSError: a file that cannot be read or written.
     """
     if format not in FORMATS:
@@ -96,13 +108,24 @@ def export(
     target = _target(Path(path), out, format)
     artifact = Artifact.load(path)
     net = module(artifact, path, model)
+    size = None if image_size is None else (image_size, image_size)
+    shape = described(artifact, size).input_shape
     if data and format == "onnx-int8":
-        images = load_data(data).train.first(_CALIBRATION).images().cpu()
-        file = OnnxFile.encode_int8(artifact, net, images)
+        images = _calibration(data, shape, classifies=artifact.about.classes > 0)
+        file = OnnxFile.encode_int8(artifact, net, images, image_size=size)
     else:
-        file = OnnxFile.encode(artifact, net)
+        file = OnnxFile.encode(artifact, net, image_size=size)
     file.save(target)
     return Exported(target, format, Path(path), file)
+
+
+def _calibration(data: Given, shape: tuple[int, ...], *, classifies: bool) -> Images:
+    """The first training images; those of a generator are brought to its square, if it is one."""
+    if classifies:
+        return load_data(data).train.first(_CALIBRATION).images().cpu()
+    side = shape[1] if shape[1:] == shape[1:][::-1] else None
+    loaded = load_data(data, image_size=side, labelled=False)
+    return loaded.train.first(_GENERATOR_CALIBRATION).images().cpu()
 
 
 def _target(source: Path, out: str | Path | None, format: str) -> Path:
