@@ -58,7 +58,7 @@ class Given:
             ValueError: data, a file or a network that cannot be used.
             OSError: a file that cannot be read.
         """
-        data, own = spec.data.read(), spec.start.network(spec.seed)
+        data, own = spec.data.read(labelled=spec.task == "classes"), spec.start.network(spec.seed)
         net, start = own, spec.start.checkpoint
         if start and not is_plain(start):
             artifact = Artifact.load(start)

@@ -37,6 +37,7 @@ def methods() -> dict[str, type[Method]]:
         "admm-pruning": methods.ADMMPruning,
         "reweighted": methods.Reweighted,
         "int8": methods.Int8,
+        "gan-slimming": methods.GANSlimming,
         "da": methods.DA,
     }
 

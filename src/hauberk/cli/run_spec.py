@@ -11,33 +11,40 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, say
 from hauberk.cli.flags import Flag, build, flag_name, flags_of, near
-from hauberk.cli.parsing import CommandLine, Settings, explain, spelled, values
+from hauberk.cli.parsing import CommandLine, Settings, explain, refuse_missing, spelled, values
 from hauberk.cli.resolve import NamedThreat
+from hauberk.cli.run_flags import (
+    Verb,
+    method_flags,
+    method_name,
+    refuse_foreign,
+    refuse_other_task,
+    selected,
+    task_of,
+)
 from hauberk.cli.settings import (
     DataSource,
     EvaluationSettings,
+    ImageSettings,
     Machines,
     Start,
     TrainingSettings,
 )
-from hauberk.evaluation import Evaluation
+from hauberk.evaluation import Evaluation, ImageEvaluation
 from hauberk.method import Method
 from hauberk.nested import replaced
 from hauberk.runtime import device, files
 from hauberk.runtime.processes import Group
 from hauberk.training.run import Run, Watcher
 
-Verb: TypeAlias = Literal["train", "compress"]
-DEFAULT_METHOD = "atmc"
-_CHOOSES = {"size": "size-target", "robust-at-least": "robustness-target"}
-"""Flags that choose their method when ``--method`` is not given."""
+_TASKS = ("classes", "image")
 _ABOUT: dict[Verb, str] = {
     "train": """\
 Train a dense, adversarially robust network and write it as a file.
@@ -59,12 +66,14 @@ class RunSpec:
 
     Attributes:
         verb: ``train`` makes a dense network, ``compress`` a small one.
+        task: classes for a classifier; image for a network from images to images, with --from.
         threat: what the adversary may do, in pixel units of [0, 1]: linf:8/255, l2:0.5, l1:12; or
             one of several, at its choice: linf:0.2+l2:2+l1:12.
         data: images and labels.
         start: the network to start from.
         method: how it is trained or compressed.
         evaluation: how the file that ships is attacked.
+        images: what is measured of a network from images to images.
         training: how the training computes.
         machines: where it computes.
         seed: random seed of every shuffle and random start.
@@ -74,11 +83,13 @@ class RunSpec:
     """
 
     verb: Verb = field(default="compress", metadata={"flag": None})
+    task: Literal["classes", "image"] = "classes"
     data: DataSource
-    threat: NamedThreat = field(metadata={"example": "linf:8/255"})
+    threat: NamedThreat | None = field(default=None, metadata={"example": "linf:8/255"})
     start: Start
     method: Method = field(metadata={"flag": None})
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     machines: Machines = field(default_factory=Machines)
     seed: int = 0
@@ -95,7 +106,24 @@ class RunSpec:
                 "compress was given neither --from nor --model; give a file to start from, "
                 "or the name of a network to train first, such as --model digits-cnn."
             )
-        self.attacked()  # an attack that there is not is named before hours of training
+        if self.task == "image":
+            self._check_images()
+        elif self.threat is None:
+            refuse_missing(self.verb, [_flags(self.verb, self.task)["threat"]])
+        else:
+            self.attacked()  # an attack that there is not is named before hours of training
+
+    def _check_images(self) -> None:
+        name = resolve.method_name(self.method)
+        if self.method.needs_labels:
+            raise ValueError(
+                f"--method {name} needs labels, and --task image has none; give gan-slimming."
+            )
+        if not self.start.checkpoint:
+            raise ValueError(
+                "compress --task image was given no --from; give the trained network to slim, such "
+                "as --from generator.pt with --model package.module:generator."
+            )
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> RunSpec:
@@ -115,8 +143,9 @@ class RunSpec:
         found: Settings = {} if path is None else run_file.read(path, verb)
         settings = {**found, **line.settings}
         if line.help:
-            name = _method_name(verb, settings)
-            explain(verb, _ABOUT[verb], _flags(verb) | method_flags(name), "[RUN.TOML]")
+            name = method_name(verb, settings)
+            flags = _flags(verb, task_of(settings)) | method_flags(name)
+            explain(verb, _ABOUT[verb], flags, "[RUN.TOML]")
         line.refuse_unknown(every)
         line.placed(every)
         run_file.refuse_unknown(found, every)
@@ -142,9 +171,10 @@ class RunSpec:
     @classmethod
     def _read(cls, verb: Verb, settings: Settings) -> RunSpec:
         """The run of settings that have a known flag each."""
-        name = _method_name(verb, settings)
-        mine, theirs = _flags(verb), method_flags(name)
-        _refuse_foreign(settings, mine | theirs, name)
+        name, task = method_name(verb, settings), task_of(settings)
+        mine, theirs = _flags(verb, task), method_flags(name)
+        refuse_other_task(verb, settings, mine, task)
+        refuse_foreign(settings, mine | theirs, name)
         found = values(verb, settings, mine | theirs)
         method = build(resolve.method(name), found)
         return build(cls, {"out": mine["out"].default} | found, verb=verb, method=method)
@@ -171,14 +201,14 @@ class RunSpec:
 
     def flags(self) -> dict[str, Flag]:
         """The flags that this run has, by name."""
-        found = _flags(self.verb) | flags_of(type(self.method))
+        found = _flags(self.verb, self.task) | flags_of(type(self.method))
         found.pop("method", None)
         return found
 
     def _given(self) -> list[tuple[Flag, object]]:
         """Each flag with its value."""
         name = resolve.method_name(self.method)
-        mine, theirs = _flags(self.verb), method_flags(name)
+        mine, theirs = _flags(self.verb, self.task), method_flags(name)
         chosen = mine.pop("method", None)
         return [
             *([(chosen, name)] if chosen else []),
@@ -217,13 +247,23 @@ class RunSpec:
         """A name for all that the run computes; a checkpoint of another run is refused."""
         return (
             f"{self.method} {self.start} {self.data.source} on_error={self.data.on_error} "
-            f"image_size={self.data.image_size} {self.threat} seed={self.seed} "
+            f"image_size={self.data.image_size} {self.task} {self.threat} seed={self.seed} "
             f"precision={self.training.precision}"
         )
 
     def attacked(self) -> Evaluation:
-        """The evaluation of the file that ships."""
+        """The evaluation of the classifier that ships."""
+        assert self.threat is not None
         return self.evaluation.evaluation(self.threat, self.seed)
+
+    def measured(self) -> ImageEvaluation:
+        """The evaluation of the network from images to images that ships.
+
+        Raises:
+            ValueError: features that cannot be used.
+            OSError: a file that cannot be read.
+        """
+        return self.images.evaluation(self.seed, self.evaluation.limit)
 
     def run(self, group: Group, bar: Bars) -> Run:
         """Seed, device, precision and folder of the training.
@@ -256,55 +296,13 @@ class RunSpec:
         )
 
 
-def method_flags(name: str) -> dict[str, Flag]:
-    """The flags of a method, by name.
-
-    Raises:
-        ValueError: there is no such method.
-    """
-    return flags_of(resolve.method(name), f"method {name.lower()}")
-
-
-def _flags(verb: Verb) -> dict[str, Flag]:
-    """The flags of a run, its method's left out."""
-    found = flags_of(RunSpec)
-    found["out"] = replace(found["out"], default=Path("runs") / verb)
-    if verb == "train":
-        del found["from"]
-        return found
-    methods = ", ".join(resolve.methods())
-    chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in _CHOOSES.items())
-    about = f"one of {methods}; {chosen}. Its own flags are listed below."
-    return {"method": Flag("method", str, DEFAULT_METHOD, about), **found}
+def _flags(verb: Verb, task: str) -> dict[str, Flag]:
+    return selected(flags_of(RunSpec), verb, task)
 
 
 def _every_flag(verb: Verb) -> dict[str, Flag]:
     """The flags of a run with any method."""
     names = ["da"] if verb == "train" else list(resolve.methods())
     theirs = [method_flags(name) for name in names]
-    return {name: flag for flags in (*theirs, _flags(verb)) for name, flag in flags.items()}
-
-
-def _method_name(verb: Verb, settings: Settings) -> str:
-    """The name of the method: given by ``--method``, or by a flag that only one method has."""
-    chosen = [name for flag, name in _CHOOSES.items() if flag in settings]
-    if len(chosen) > 1:
-        raise ValueError(
-            "--size and --robust-at-least were both given; one says how large the file is, the "
-            "other finds it out: give one."
-        )
-    if verb == "train":
-        return "da"
-    named = [str(settings["method"].value)] if "method" in settings else []
-    return (*named, *chosen, DEFAULT_METHOD)[0].lower()
-
-
-def _refuse_foreign(settings: Settings, known: dict[str, Flag], method: str) -> None:
-    """Raise a ValueError for a flag that only other methods have."""
-    for name, setting in settings.items():
-        if name not in known:
-            having = [other for other in resolve.methods() if name in method_flags(other)]
-            theirs = ", ".join(having)
-            raise ValueError(
-                f"{setting.source} is no flag of the method {method}; methods with it are {theirs}."
-            )
+    tasks = (_flags(verb, task) for task in (("classes",) if verb == "train" else _TASKS))
+    return {name: flag for flags in (*theirs, *tasks) for name, flag in flags.items()}

@@ -1,0 +1,98 @@
+"""Which flags a run has: those of its verb, its task and its method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from hauberk.cli import resolve
+from hauberk.cli.flags import Flag, flags_of
+from hauberk.cli.parsing import Settings
+
+Verb: TypeAlias = Literal["train", "compress"]
+DEFAULT_METHOD, IMAGE_METHOD = "atmc", "gan-slimming"
+_CHOOSES = {"size": "size-target", "robust-at-least": "robustness-target"}
+"""Flags that choose their method when ``--method`` is not given."""
+
+def method_flags(name: str) -> dict[str, Flag]:
+    """The flags of a method, by name.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    return flags_of(resolve.method(name), f"method {name.lower()}")
+
+
+_IMAGE_FLAGS = ("features", "cost-size")
+"""Flags of ``--task image`` alone."""
+_CLASS_FLAGS = ("threat", "attack")
+"""Flags of ``--task classes`` alone."""
+
+
+def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag]:
+    """The flags of a run with a task, its method's left out.
+
+    Args:
+        flags: those of any run.
+        verb: ``train`` or ``compress``.
+        task: ``classes`` or ``image``.
+    """
+    found = dict(flags)
+    found["out"] = replace(found["out"], default=Path("runs") / verb)
+    found["threat"] = replace(found["threat"], default=MISSING)
+    del found["picture"]  # every run draws one
+    for name in _CLASS_FLAGS if task == "image" else _IMAGE_FLAGS:
+        del found[name]
+    if verb == "train":
+        del found["from"], found["task"]
+        return found
+    methods = ", ".join(resolve.methods())
+    chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in _CHOOSES.items())
+    about = f"one of {methods}; {chosen}. Its own flags are listed below."
+    default = IMAGE_METHOD if task == "image" else DEFAULT_METHOD
+    return {"method": Flag("method", str, default, about), **found}
+
+
+def task_of(settings: Settings) -> str:
+    """The task that was given."""
+    return str(settings["task"].value) if "task" in settings else "classes"
+
+
+def method_name(verb: Verb, settings: Settings) -> str:
+    """The name of the method: given by ``--method``, or by a flag that only one method has."""
+    chosen = [name for flag, name in _CHOOSES.items() if flag in settings]
+    if len(chosen) > 1:
+        raise ValueError(
+            "--size and --robust-at-least were both given; one says how large the file is, the "
+            "other finds it out: give one."
+        )
+    if verb == "train":
+        return "da"
+    named = [str(settings["method"].value)] if "method" in settings else []
+    default = IMAGE_METHOD if task_of(settings) == "image" else DEFAULT_METHOD
+    return (*named, *chosen, default)[0].lower()
+
+
+def refuse_other_task(
+    verb: Verb, settings: Settings, known: dict[str, Flag], task: str
+) -> None:
+    """Raise a ValueError for a flag that only another task has."""
+    for name in (*_CLASS_FLAGS, *_IMAGE_FLAGS):
+        if name in settings and name not in known:
+            raise ValueError(
+                f"{settings[name].source} is no flag of {verb} --task {task}; leave it out"
+                f"{settings[name].hint}"
+            )
+
+
+def refuse_foreign(settings: Settings, known: dict[str, Flag], method: str) -> None:
+    """Raise a ValueError for a flag that only other methods have."""
+    for name, setting in settings.items():
+        if name not in known:
+            having = [other for other in resolve.methods() if name in method_flags(other)]
+            theirs = ", ".join(having)
+            raise ValueError(
+                f"{setting.source} is no flag of the method {method}; methods with it are {theirs}."
+            )
