@@ -69,10 +69,13 @@ def _pt(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch warns of other protocols
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+    except UnpicklingError as error:  # its message is a page about how to unpickle all the same
         raise ValueError(
-            f"{path} is damaged, or holds more than tensors ({gist(error)}); give {_WANTED}."
+            f"{path} is damaged, or holds more than tensors, such as a whole module; save the "
+            "weights alone: torch.save(net.state_dict(), PATH)."
         ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({gist(error)}); give {_WANTED}.") from error
     for key in _WRAPPED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

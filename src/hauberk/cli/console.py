@@ -167,6 +167,6 @@ def _line(metrics: Mapping[str, float]) -> str:
     """``loss 0.412  clean 97.1%  robust 80.3%``."""
     fractions = {"clean", "robust", "kept", "support_change", "val_clean", "val_robust"}
     return "  ".join(
-        f"{name} {value:.1%}" if name in fractions else f"{name} {value:.3f}"
+        f"{name} {value:.1%}" if name in fractions else f"{name} {value:.3g}"
         for name, value in metrics.items()
     )

@@ -6,23 +6,23 @@ Its folder holds the file, a report of its distances to the dense net, and a she
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from torch import nn
+import torch
 
 from hauberk.artifact import Architecture
 from hauberk.cli.console import bars
 from hauberk.cli.pipeline import Given
 from hauberk.cli.run_spec import RunSpec
-from hauberk.dataset import Data
-from hauberk.evaluation import ImageReport, ImageRow, provenance
-from hauberk.evaluation.image_distances import IMAGES
+from hauberk.evaluation import ImageEvaluation, ImageReport, ImageRow, provenance
 from hauberk.evaluation.image_file import evaluate_image_file
+from hauberk.evaluation.images import check_count
+from hauberk.evaluation.provenance import IMAGES
 from hauberk.evaluation.shipped_file import read
 from hauberk.plots import image_sheet
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
-from hauberk.verbs.compress import compress, encode
+from hauberk.verbs.compress import FILE, Compressed, compress, encode
 
 SHEET = "sheet.png"
 """The sheet of pictures in the folder of a run."""
@@ -40,37 +40,27 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
         OSError: a file that cannot be read or written.
     """
     given, evaluation = Given.read(spec), spec.measured()
-    _refuse_few(given.data)
+    check_count(given.data.test.first(evaluation.limit))
     with bars() as bar:
         run = replace(spec.run(group, bar), out=spec.out)
         made = compress(
-            given.net, given.data, threat=None, method=spec.method, pretrained=True, run=run, out=spec.out
+            given.net,
+            given.data,
+            threat=None,
+            method=spec.method,
+            out=spec.out,
+            pretrained=True,
+            run=run,
         )
     destroy_process_group()
     if not group.first:
         return None
-    assert made.path is not None
     spec.save()
-    dense = spec.out / "rows" / "dense.hbk"
-    encode(made.dense, given.data, Architecture.of(given.net)).save(dense)
-
-    def row(path: Path, name: str) -> ImageRow:
-        with bars(name) as bar:
-            return evaluate_image_file(
-                read(path, given.own),
-                given.data,
-                evaluation,
-                dense=made.dense,
-                name=name,
-                device=run.place(),
-                progress=bar.seen,
-            )
-
-    rows = [row(dense, "dense"), row(made.path, type(spec.method).__name__)]
-    image_sheet.draw(made.model, made.dense, given.data.test, spec.out / SHEET)
-    command = " ".join(["hauberk", *sys.argv[1:]])
+    rows = list(_rows(spec, given, made, evaluation, run.place()))
+    small = read(spec.out / FILE, given.own).shipped
+    image_sheet.draw(small, made.dense, given.data.test, spec.out / SHEET)
     origin = provenance(
-        command=command,
+        command=" ".join(["hauberk", *sys.argv[1:]]),
         seed=spec.seed,
         data=given.data.name,
         device=str(run.place()),
@@ -79,3 +69,23 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
     report = ImageReport(rows, origin)
     report.save(spec.out)
     return report
+
+
+def _rows(
+    spec: RunSpec, given: Given, made: Compressed, evaluation: ImageEvaluation, place: torch.device
+) -> Iterator[ImageRow]:
+    """The dense net, which is written too; then the file that ships."""
+    dense = spec.out / "rows" / "dense.hbk"
+    encode(made.dense, given.data, Architecture.of(given.net)).save(dense)
+    for name, path in {"dense": dense, type(spec.method).__name__: spec.out / FILE}.items():
+        opened = read(path, given.own)
+        with bars(name) as bar:
+            yield evaluate_image_file(
+                opened,
+                given.data,
+                evaluation,
+                dense=made.dense,
+                name=name,
+                device=place,
+                progress=bar.seen,
+            )

@@ -19,7 +19,7 @@ from hauberk.cli.errors import exit_code
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hauberk.evaluation import Report
+    from hauberk.evaluation import ImageReport, Report
 
 USAGE = """\
 hauberk makes a neural network small while it keeps its accuracy and its adversarial robustness,
@@ -104,11 +104,19 @@ def _run(words: list[str]) -> None:
     if wanted(machines.devices, machines.nodes, machines.head):
         sys.exit(launch(words, machines.devices, machines.nodes, machines.head, spec.out))
     from hauberk.cli.console import stderr
-    from hauberk.cli.pipeline import make
     from hauberk.runtime.processes import joined
 
     group = joined()
     stderr.quiet = not group.first
+    if spec.task == "image":
+        from hauberk.cli.image_pipeline import SHEET, make_images
+
+        pictures = make_images(spec, group)
+        if pictures:
+            _show(pictures, spec.out, spec.json, SHEET)
+        return
+    from hauberk.cli.pipeline import make
+
     report = make(spec, group=group)
     if report:
         _show(report, spec.out, spec.json)
@@ -208,7 +216,9 @@ def _data(words: list[str]) -> None:
         _print(table(data))
 
 
-def _show(report: Report, out: Path, as_json: bool) -> None:
+def _show(
+    report: Report | ImageReport, out: Path, as_json: bool, picture: str = "tradeoff.png"
+) -> None:
     """The report on stdout, as JSON or as a table, and where the files are."""
     from hauberk.cli.console import say
 
@@ -216,7 +226,7 @@ def _show(report: Report, out: Path, as_json: bool) -> None:
         print(json.dumps(report.json()))
     else:
         _print(report.table(), report.findings())
-    say(f"{out}/model.hbk is the file that ships; report.md and tradeoff.png are next to it.")
+    say(f"{out}/model.hbk is the file that ships; report.md and {picture} are next to it.")
 
 
 def _print(table: Table, findings: Sequence[str] = (), width: int = 110) -> None:

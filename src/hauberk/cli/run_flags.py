@@ -16,6 +16,7 @@ DEFAULT_METHOD, IMAGE_METHOD = "atmc", "gan-slimming"
 _CHOOSES = {"size": "size-target", "robust-at-least": "robustness-target"}
 """Flags that choose their method when ``--method`` is not given."""
 
+
 def method_flags(name: str) -> dict[str, Flag]:
     """The flags of a method, by name.
 
@@ -75,9 +76,7 @@ def method_name(verb: Verb, settings: Settings) -> str:
     return (*named, *chosen, default)[0].lower()
 
 
-def refuse_other_task(
-    verb: Verb, settings: Settings, known: dict[str, Flag], task: str
-) -> None:
+def refuse_other_task(verb: Verb, settings: Settings, known: dict[str, Flag], task: str) -> None:
     """Raise a ValueError for a flag that only another task has."""
     for name in (*_CLASS_FLAGS, *_IMAGE_FLAGS):
         if name in settings and name not in known:

@@ -26,8 +26,9 @@ class DataSource:
     Attributes:
         source: digits, an .npz file with x and y, a parquet file (or the common prefix of
             X-train.parquet and X-test.parquet), a folder of images (train/<class>/*.png with val
-            and test next to it, or <class>/*.png), hub:owner/name of the Hugging Face Hub, or
-            package.module:function, which returns torch Datasets.
+            and test next to it, or <class>/*.png; for --task image in any subfolders),
+            hub:owner/name of the Hugging Face Hub, or package.module:function, which returns
+            torch Datasets.
         image_size: side of a square in pixels: each photograph is enlarged or reduced until it just
             covers the square, then cropped at its centre; 0 takes images as they are, all of one
             size.
@@ -77,7 +78,8 @@ class Start:
 
     Attributes:
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
-            colon; 16 is the full one) or wrn:28,10 (depth, width); or your own,
+            colon; 16 is the full one) or wrn:28,10 (depth, width); cyclegan-resnet9:64 or
+            pix2pix-unet:16 (filters of the first layer) from images to images; or your own,
             package.module:function, from the current directory or installed: the function takes
             no argument and returns a torch module for images in [0, 1].
         checkpoint: the trained net to start from: an .hbk file, or plain weights of --model, as

@@ -84,7 +84,7 @@ class Pile:
         if image.shape != x.shape[1:]:
             raise ValueError(
                 f"{self.where} has images of different shapes, {x.shape[1:]} and {image.shape} "
-                f"{place}: give images of one shape."
+                f"{place}: give images of one shape, or bring them to one with --image-size."
             )
         if image.dtype != x.dtype:
             raise ValueError(

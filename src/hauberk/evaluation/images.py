@@ -102,7 +102,7 @@ class ImageEvaluation:
         """
         few = examples.first(self.limit)
         teacher, true, warnings = Pairs(self.features), Pairs(), dict[str, None]()
-        _check_count(few, truth)
+        check_count(few, truth)
         for ours, wanted, known in self._images(shipped, dense, few, truth, progress):
             warnings |= dict.fromkeys(_warnings(wanted))
             ours = ours.clamp(0, 1)
@@ -177,7 +177,16 @@ def _macs(net: nn.Module, shape: tuple[int, ...], who: str) -> Macs:
         raise ValueError(f"{who} {refusal(shape, error)}") from error
 
 
-def _check_count(examples: Examples, truth: Truth | None) -> None:
+def check_count(examples: Examples, truth: Truth | None = None) -> None:
+    """Check that there are images to measure, and the truth of each.
+
+    Args:
+        examples: the held-out images.
+        truth: the ground truth, if it is known.
+
+    Raises:
+        ValueError: fewer than 2 images, or fewer of the truth.
+    """
     if len(examples) < 2:
         raise ValueError(
             f"The evaluation was given {len(examples)} held-out images; give 2 or more, since a "
