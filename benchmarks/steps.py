@@ -11,7 +11,7 @@ from typing import Any
 import hauberk as hb
 from benchmarks.table import Entry, Table
 from hauberk.cli.console import bars, say
-from hauberk.recipe import settings
+from hauberk.nested import settings
 from hauberk.runtime.device import bf16_in_software
 from hauberk.verbs import compress
 from hauberk.verbs.pipeline import Pipeline

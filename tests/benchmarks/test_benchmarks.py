@@ -22,7 +22,7 @@ from benchmarks.seeds import attacked, over_seeds
 from benchmarks.steps import train
 from benchmarks.table import Entry, Table
 from hauberk.evaluation import Evaluation
-from hauberk.recipe import settings
+from hauberk.nested import settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"
@@ -32,7 +32,11 @@ SCRIPTS = {
     if "def main(" in path.read_text()
 }
 TABLES = [name for name, path in SCRIPTS.items() if "\nTABLE = Table(" in path.read_text()]
-RENAMED = {"domains": "threat_weights", "teacher_share": "teacher_fraction"}
+RENAMED = {
+    "domains": "threat_weights",
+    "legs": "search_stages",
+    "teacher_share": "teacher_fraction",
+}
 """Settings that have another name than in the records."""
 DROPPED = {"slim": False, "half": False}
 """Settings that some methods had, at the only value that they took."""

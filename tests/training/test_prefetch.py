@@ -178,7 +178,7 @@ def test_the_evaluation_streams_too(tmp_path: Path) -> None:
 def test_reuse_that_does_not_fit_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free", lambda _: 1000)
+    monkeypatch.setattr(memory, "free", lambda *_: 1000)
     with pytest.raises(ValueError, match=r"reuse keeps.*1 kB free; leave --reuse out"):
         made(tmp_path, data(0))
 
