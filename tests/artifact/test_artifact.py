@@ -118,6 +118,7 @@ def test_fill_lists_the_first_five_differences(artifact: Artifact) -> None:
         artifact.fill(nn.Sequential(*[nn.Linear(3, 3) for _ in range(6)]))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("shape", "classes", "arguments"),
     [((1, 0), 10, {}), ((1, 8), -1, {}), ((1, 8), 10, {"a": float("nan")}), ((1.5,), 10, {})],

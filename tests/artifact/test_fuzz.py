@@ -277,6 +277,7 @@ BAD_LABELS = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("case", BAD_LABELS)
 def test_labels_that_no_file_holds_are_neither_written_nor_read(case: str) -> None:
     labels = BAD_LABELS[case]

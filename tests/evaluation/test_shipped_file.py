@@ -132,6 +132,7 @@ def test_the_report_counts_what_is_left(made: dict[bool, Compressed], data: Data
     assert rows[True].dense_bytes == rows[False].dense_bytes
 
 
+@pytest.mark.usefixtures("unchecked")  # a function in place of an evaluation
 @pytest.mark.parametrize("model", [None, Mine()], ids=["named", "given"])
 def test_latency_is_compared_with_the_full_size(
     made: dict[bool, Compressed], data: Data, model: nn.Module | None

@@ -88,7 +88,7 @@ class Writer:
         for place, table in enumerate(_geometric(ones, cells, digits)):
             digit = ((gaps >> (_DIGIT * place)) & 0xFF).astype(np.int32)
             counts = np.bincount(digit, minlength=len(table))
-            self._put(digit, table, float(_cost(counts, table)))
+            self._put(digit, table, _cost(counts, table))
 
     def extend(self, other: Writer) -> None:
         """Append everything that ``other`` collected."""
@@ -228,16 +228,16 @@ def _frequencies(seen: NDArray[np.int64], prior: int) -> NDArray[np.float64]:
 
 def _adaptive_cost(counts: NDArray[np.int64], seen: NDArray[np.int64], prior: int) -> float:
     """Bits of all blocks, each row of ``counts`` coded with the counts seen before it."""
-    return float(_cost(counts, _frequencies(seen, prior)).sum())
+    return _cost(counts, _frequencies(seen, prior))
 
 
-def _cost(counts: NDArray[np.int64], frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bits of symbols with these counts, along the last axis."""
+def _cost(counts: NDArray[np.int64], frequencies: NDArray[np.float64]) -> float:
+    """Bits of symbols with these counts; the last axis is the alphabet, others are summed."""
     total = frequencies.sum(axis=-1)
     rarest = total[..., None] * 2.0**-24  # the coder's smallest probability
     each = np.log2(np.maximum(frequencies, rarest))
-    bits: NDArray[np.float64] = counts.sum(axis=-1) * np.log2(total) - (counts * each).sum(axis=-1)
-    return bits
+    bits = counts.sum(axis=-1) * np.log2(total) - (counts * each).sum(axis=-1)
+    return float(np.sum(bits))
 
 
 def _digits(largest: int) -> int:

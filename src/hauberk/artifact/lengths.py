@@ -76,7 +76,7 @@ def price(tensor: Tensor, keep_counts: Sequence[int], bits: Sequence[int]) -> _F
     alive = int(torch.count_nonzero(flat))
     counts = np.minimum(np.asarray(keep_counts, dtype=np.int64), alive)
     anchors = _anchors(counts)
-    order = _by_magnitude(flat, counts.max())
+    order = _by_magnitude(flat, int(counts.max()))
     kind = NUMBERS[place_of(tensor.dtype)]
     coded = np.array([_codes(flat, order[:k], bits, kind) for k in anchors])
     stays, codes = (_between(counts, anchors, each) for each in coded.transpose(1, 0, 2))

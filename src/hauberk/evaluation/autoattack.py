@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hauberk.evaluation.accuracy import Progress, silent
@@ -179,7 +180,7 @@ class _Maps(nn.Module):
         return logits
 
 
-def _as_maps(x: Images) -> Images:
+def _as_maps(x: Images) -> Float[Tensor, "batch channel *place"]:
     """Images as they are; vectors as one column, sequences as columns of their channels."""
     if x.ndim == 2:
         return x[:, None, :, None]

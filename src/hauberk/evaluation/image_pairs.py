@@ -106,7 +106,7 @@ def refusal(shape: tuple[int, ...], error: Exception) -> str:
     )
 
 
-def check_alike(ours: Pictures, other: Pictures, who: str, advice: str) -> None:
+def check_alike(ours: Pictures, other: Tensor, who: str, advice: str) -> None:
     """Check that images can be compared.
 
     Args:
