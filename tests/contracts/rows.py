@@ -61,7 +61,7 @@ from hauberk.ops.ties import join
 from hauberk.penalties import GroupLasso, Lasso, TiedPenalty
 from hauberk.problem import Constraint, Objective, Penalty
 from hauberk.solvers import ADMM, Descent, DualAscent, ProjectedGradient
-from hauberk.threats import L1, L2, Linf, Union
+from hauberk.threats import L1, L2, Linf, NoThreat, Union
 from hauberk.types import Weights
 from tests.helpers.budgets import BudgetRow
 from tests.helpers.domains import MinMaxAlone
@@ -242,7 +242,7 @@ BUDGETS = [
 
 
 UNION = Union((Linf(0.1), L2(0.7), L1(1.5)))
-THREATS = [Linf(0.1), L2(0.7), Linf(1.0), L1(1.5), UNION]
+THREATS = [Linf(0.1), L2(0.7), Linf(1.0), L1(1.5), UNION, NoThreat()]
 ATTACKS = [
     PGD(5, track=True),
     PGD(3, 0.05, random_start=False, track=True),
