@@ -76,6 +76,17 @@ def test_tables_fit_and_name_what_failed(tmp_path: Path) -> None:
     assert "| ATMC 1% | 6,001 | 0.99% |" in (tmp_path / "new" / "report.md").read_text()
 
 
+@pytest.mark.parametrize("width", [60, 72, 80, 95, 100])
+def test_a_narrow_terminal_has_whole_columns(width: int) -> None:
+    out = io.StringIO()
+    Console(file=out, width=width).print(Report(ROWS).table(width))
+    text = out.getvalue()
+    assert "ATMC 1%" in text and "84.0 (76–90)" in text
+    assert max(map(len, text.splitlines())) <= width
+    if "checks" not in text.partition("─")[0]:
+        assert "also shows" in " ".join(text.split())
+
+
 def test_picture(tmp_path: Path) -> None:
     paper = [Published("paper", 0.01, 0.95, 0.73), Published("paper", 0.03, 0.97, 0.77)]
     for rows in (ROWS, ROWS[:1]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,7 +160,7 @@ def _evaluate(words: list[str]) -> None:
     if spec.json:
         print(json.dumps(report.rows[0].json()))
     else:
-        _print(report.table(), report.findings())
+        _print(report.table(_width(100)), report.findings())
 
 
 def _inspect(words: list[str]) -> None:
@@ -176,7 +177,7 @@ def _inspect(words: list[str]) -> None:
     if spec.json:
         print(json.dumps(as_json(artifact, str(spec.file))))
     else:
-        _print(table(artifact, str(spec.file)), width=120)
+        _print(table(artifact, str(spec.file)), otherwise=120)
 
 
 def _export(words: list[str]) -> None:
@@ -225,14 +226,19 @@ def _show(
     if as_json:
         print(json.dumps(report.json()))
     else:
-        _print(report.table(), report.findings())
+        _print(report.table(_width(100)), report.findings())
     say(f"{out}/model.hbk is the file that ships; report.md and {picture} are next to it.")
 
 
-def _print(table: Table, findings: Sequence[str] = (), width: int = 110) -> None:
+def _width(otherwise: int) -> int:
+    """The columns of the terminal; another number where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else otherwise
+
+
+def _print(table: Table, findings: Sequence[str] = (), otherwise: int = 110) -> None:
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else width)
+    console = Console(width=_width(otherwise))
     console.print(table)
     for finding in findings:
         console.print(f"! {finding}")

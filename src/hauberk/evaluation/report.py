@@ -62,6 +62,11 @@ class Row:
         """Bytes of the file over bytes of the dense net in float32."""
         return self.bytes / self.dense_bytes
 
+    @property
+    def clean_whole(self) -> Proportion:
+        """Clean accuracy on the whole split, also if fewer examples were attacked."""
+        return self.clean_split or self.clean
+
     def json(self) -> dict[str, Any]:
         """The object that ``evaluate --json`` prints, without what was not measured."""
         optional = {
@@ -130,7 +135,7 @@ class Row:
             self.name or Path(self.file).name,
             f"{self.bytes:,}",
             f"{self.ratio:.2%}",
-            _percent(self.clean_split or self.clean, digits),
+            _percent(self.clean_whole, digits),
             "\n".join(_percent(result, digits) for result in every.values()),
             "\n".join(every),
             " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),

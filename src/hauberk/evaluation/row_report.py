@@ -6,17 +6,30 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
 
 from hauberk.runtime.files import write
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_NAME, _GAP, _EDGES = 24, 3, 2
+"""Characters of a terminal's table: a name before it is wrapped, between columns, at both ends."""
 _NO_FILE = "It is in no file; its bytes are those of its float32 state dict."
 
 
+@runtime_checkable  # for checkers of annotations
 class AnyRow(Protocol):
     """The measurements of one network, as a report prints them."""
 
@@ -77,17 +90,25 @@ class RowReport(ABC, Generic[Row]):
         lines += ["", *(f"- {key}: {value}" for key, value in self.provenance.items())]
         return "\n".join(lines).rstrip() + "\n"
 
-    def table(self) -> Table:
-        """The same for a terminal of 100 columns, to be printed by rich."""
+    def table(self, width: int = 100) -> Table:
+        """The same for a terminal, to be printed by rich; last columns are left out if too wide.
+
+        Args:
+            width: columns of the terminal.
+        """
         from rich import box
         from rich.table import Table
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self.caption())
-        for head in self.heads:
+        rows = [row.cells(brief=True) for row in self.rows]
+        count = _fitting([self.heads, *rows], width)
+        hidden = ", ".join(self.heads[count:])
+        more = f" A wider terminal also shows: {hidden}." if hidden else ""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self.caption() + more)
+        for head in self.heads[:count]:
             justify: Literal["left", "right"] = "left" if head in self.left else "right"
             table.add_column(head, justify=justify, no_wrap=head != "", overflow="fold")
-        for row in self.rows:
-            table.add_row(*row.cells(brief=True))
+        for cells in rows:
+            table.add_row(*cells[:count])
         return table
 
     def findings(self) -> list[str]:
@@ -107,6 +128,14 @@ class RowReport(ABC, Generic[Row]):
         text = json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n"
         write(folder / "report.json", text.encode())
         write(folder / "report.md", self.markdown().encode())
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:
+    """How many of the first columns of a table fit; a long name in the first one is wrapped."""
+    lines = [[cell.split("\n") for cell in column] for column in zip(*rows, strict=True)]
+    widths = [max(len(line) for cell in column for line in cell) for column in lines]
+    ends = accumulate([min(widths[0], _NAME), *(_GAP + needed for needed in widths[1:])])
+    return max(1, sum(end + _EDGES <= width for end in ends))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -74,6 +74,7 @@ def _png(rows: Sequence[Row], curves: Sequence[Sequence[Published]], title: str)
     sizes = [row.bytes for row in rows]
     places = apart(sizes, _APART * log(_span(sizes)))
     _frame(axes, [*sizes, *(point.ratio * dense for curve in curves for point in curve)], dense)
+    _legend(axes, rows)
     axes.set_title(title, loc="left", fontsize=12, color=INK, pad=12)
     for curve in curves:
         _draw_published(axes, curve, dense)
@@ -98,9 +99,22 @@ def _frame(axes: Axes, sizes: Sequence[float], dense: int) -> None:
     axes.set_xlabel("bytes of the file (equal sizes side by side)", color=INK)
     style.quiet(axes, "y")
     _fraction_axis(axes, dense)
-    axes.plot([], [], "o", mfc="white", mec=_CLEAN, mew=1.6, label="clean")
-    axes.plot([], [], "o", color=_ROBUST, label="under attack")
+
+
+def _legend(axes: Axes, rows: Sequence[Row]) -> None:
+    """Say what the points are, and on how many examples: fewer may be attacked than measured."""
+    [attack, *others] = dict.fromkeys(row.attack for row in rows)
+    clean = _counted("clean", [row.clean_whole for row in rows])
+    robust = _counted("under attack" if others else attack, [row.robust for row in rows])
+    axes.plot([], [], "o", mfc="white", mec=_CLEAN, mew=1.6, label=clean)
+    axes.plot([], [], "o", color=_ROBUST, label=robust)
     axes.legend(loc="lower right", frameon=False, labelcolor=[_CLEAN, _ROBUST], handletextpad=0.2)
+
+
+def _counted(name: str, found: Sequence[Proportion]) -> str:
+    """``clean (n = 449)``; the name alone if the counts differ."""
+    [n, *others] = {each.n for each in found}
+    return name if others else f"{name} (n = {n:,})"
 
 
 def _fraction_axis(axes: Axes, dense: int) -> None:
@@ -128,13 +142,13 @@ def _draw(axes: Axes, row: Row, x: float) -> None:
     """Draw clean and robust accuracy with their intervals, and a line between them."""
     axes.plot(
         [x, x],
-        [100 * row.robust.accuracy, 100 * row.clean.accuracy],
+        [100 * row.robust.accuracy, 100 * row.clean_whole.accuracy],
         color="#d0d0d0",
         linewidth=2.5,
         zorder=1,
         solid_capstyle="butt",
     )
-    for found, color, face in ((row.clean, _CLEAN, "white"), (row.robust, _ROBUST, _ROBUST)):
+    for found, color, face in ((row.clean_whole, _CLEAN, "white"), (row.robust, _ROBUST, _ROBUST)):
         axes.errorbar(
             [x],
             [100 * found.accuracy],
@@ -169,7 +183,7 @@ def _label(
     legend = axes.get_legend()
     taken = [legend.get_window_extent()] if legend else []
     for row, x in zip(rows, places, strict=True):
-        robust, clean = (100 * part.accuracy for part in (row.robust, row.clean))
+        robust, clean = (100 * part.accuracy for part in (row.robust, row.clean_whole))
         low = 100 * row.robust.ci95[0]
         taken.append(box(axes, (x, low), (x, max(clean, low)), 3))
         taken += [box(axes, (x, y), (x, y), 10) for y in (robust, clean)]

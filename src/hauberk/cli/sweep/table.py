@@ -70,7 +70,7 @@ class Outcome:
         row = self.row
         if row is None:
             return f"{self.name} failed: {self.error}"
-        clean = row.clean_split or row.clean
+        clean = row.clean_whole
         return (
             f"{self.name}: {row.bytes:,} bytes, {clean.accuracy:.1%} clean, "
             f"{row.robust.accuracy:.1%} robust, {self.seconds:.0f} s"
@@ -137,7 +137,7 @@ class Outcomes:
                 "name": name,
                 "runs": len(rows),
                 "bytes": spread([row.bytes for row in rows]),
-                "clean": spread([(row.clean_split or row.clean).accuracy for row in rows]),
+                "clean": spread([row.clean_whole.accuracy for row in rows]),
                 "robust": spread([row.robust.accuracy for row in rows]),
                 "seconds": spread([o.seconds for o in group]),
             }
@@ -224,7 +224,7 @@ def _outcome(found: Mapping[str, Any]) -> Outcome:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    clean = row.clean_split or row.clean
+    clean = row.clean_whole
     return {
         "bytes": row.bytes,
         "of_dense": round(row.ratio, 6),
