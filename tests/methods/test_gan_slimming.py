@@ -48,7 +48,8 @@ def alive(net: nn.Module) -> int:
 def test_it_slims_a_classifier_by_its_logits() -> None:
     method = hb.DA().with_(epochs=6, **QUICK)
     dense = hb.compress(classifier(), toy(), method=method, threat=THREAT).model
-    slimming = GANSlimming(strength=0.6, slim_epochs=30, beta=1.0).with_(epochs=6, **QUICK)
+    slimming = GANSlimming(strength=0.6, scale_lr=1.0, slim_epochs=30, beta=1.0)
+    slimming = slimming.with_(epochs=6, **QUICK)
     made = hb.compress(dense, toy(), method=slimming, threat=THREAT, pretrained=True)
     x = toy().test.images()
     with torch.no_grad():
@@ -66,7 +67,7 @@ def generator_run(out: Path, resume: bool = False) -> tuple[nn.Module, list[dict
     torch.manual_seed(0)
     net = cyclegan_resnet9(4, blocks=1)
     method = GANSlimming(
-        strength=0.9, slim_epochs=40, bits=8, discriminator=4, levels=2, buffer=6
+        strength=0.9, scale_lr=1.0, slim_epochs=40, bits=8, discriminator=4, levels=2, buffer=6
     ).with_(epochs=4, batch_size=8, lr=0.02)
     data, run = images(), Run(out=out, resume=resume)
     history = follow(method.stages(net, THREAT, data.train), net, data, run)

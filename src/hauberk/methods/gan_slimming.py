@@ -49,7 +49,9 @@ class GANSlimming(Compression):
 
     Attributes:
         slim_epochs: passes under the penalty; ``epochs`` are those of the tuning.
-        strength: ρ, 0 or more, in units of the learning rate; 0 prunes nothing.
+        strength: ρ, as a fraction of the largest step of a scale: a scale goes to zero unless the
+            loss pulls at it more evenly; 0 prunes nothing.
+        scale_lr: learning rate of the scales, as a multiple of ``lr``: they have far to go.
         bits: of a weight on its uniform grid, 2 to 8, with activations in 8; 0 keeps float32.
         beta: β, weight of the distance to the dense network's outputs relative to the GAN term.
         discriminator: filters of the discriminator's first layer; 0 uses no discriminator.
@@ -62,6 +64,7 @@ class GANSlimming(Compression):
 
     slim_epochs: int = 20
     strength: float = 0.3
+    scale_lr: float = 10.0
     bits: int = 8
     beta: float = 20.0
     discriminator: int = 0
@@ -80,6 +83,8 @@ class GANSlimming(Compression):
                 raise ValueError(
                     f"{name} was given as {getattr(self, name)}; give {count} or more."
                 )
+        if not self.scale_lr > 0:
+            raise ValueError(f"scale_lr was given as {self.scale_lr}; give a positive multiple.")
         if not self.beta >= 0:
             raise ValueError(f"beta was given as {self.beta}; give 0 or more.")
         if self.distillation != Distillation():
@@ -93,14 +98,15 @@ class GANSlimming(Compression):
         example, objective = sample.images(slice(1)), self._imitation(model, sample)
         ties = Pruning("bn-filter").tied(model, example) if self.strength else ()
         slimming = self._slimming(model, objective, ties)
+        rates = {name: self.scale_lr for tie in ties for name in tie}
         self._rounded(model, sample)
-        yield self.stage("slim", slimming, self._solver(1.0), self.slim_epochs)
+        yield self.stage("slim", slimming, self._solver(1.0, rates), self.slim_epochs)
         unquantise(model)
         refuse_emptied(Problem(objective, select=self.select).weights(model))
         shrink(model, example)
         tuning = Problem(objective, self._grid(model), select=self.select)
         self._rounded(model, sample)
-        yield self.stage("tune", tuning, self._solver(0.5), self.optimisation.epochs)
+        yield self.stage("tune", tuning, self._solver(0.5, {}), self.optimisation.epochs)
         unquantise(model)
 
     def _imitation(self, model: nn.Module, sample: Examples) -> Imitation:
@@ -120,7 +126,7 @@ class GANSlimming(Compression):
         if ties:
             every = dict(model.named_parameters())
             tree = join({name: every[name] for name in scales}, ties)
-            lasso = GroupLasso.static(self.strength, Filter(), tree)
+            lasso = GroupLasso.static(self.strength * self.scale_lr, Filter(), tree)
             structures["scales"] = TiedPenalty(lasso, ties)
         return Problem(objective, structures, select=lambda _: names)
 
@@ -131,12 +137,12 @@ class GANSlimming(Compression):
         grid = FixedGrid.of(UniformGrid(self.bits), {name: every[name] for name in names})
         return {"grid": On(grid, frozenset(names))}
 
-    def _solver(self, fraction: float) -> ProjectedGradient:
+    def _solver(self, fraction: float, rates: dict[str, float]) -> ProjectedGradient:
         """Lazy where there is a grid: steps smaller than its spacing must add up.
 
         No average of weights is taken: one of a scale that became zero would not be zero.
         """
-        descent = replace(self.optimisation.descent(fraction), average=0.0)
+        descent = replace(self.optimisation.descent(fraction), average=0.0, multiples=rates)
         return ProjectedGradient(descent, lazy=bool(self.bits))
 
     def _rounded(self, model: nn.Module, sample: Examples) -> None:

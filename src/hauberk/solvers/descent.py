@@ -8,8 +8,9 @@ w̄ ← a_t w̄ + (1 − a_t) w, the average that `finish` starts from (Polyak a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Descent:
         ramp: fraction of the stage over which the rate rises; it falls over the rest.
         average: decay of the weight average, in [0, 1); 0 keeps the last iterate.
         adaptive: AdamW; off is plain gradient descent, for which proximal steps are exact.
+        multiples: of the learning rate, for some parameters by name; 1 for the others.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -45,6 +47,7 @@ class Descent:
     ramp: float = 0.25
     average: float = 0.998
     adaptive: bool = True
+    multiples: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -61,7 +64,11 @@ class Descent:
     def init(self, model: nn.Module) -> DescentState:
         """The state before the first step, for the trainable parameters of ``model``."""
         kind = torch.optim.AdamW if self.adaptive else torch.optim.SGD
-        trained = [p for p in model.parameters() if p.requires_grad]
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                groups.setdefault(self.multiples.get(name, 1.0), []).append(p)
+        trained = [{"params": ps, "multiple": multiple} for multiple, ps in groups.items()]
         optimizer = kind(trained, lr=self.lr, weight_decay=self.weight_decay)
         optimizer.zero_grad()
         return DescentState(optimizer, [t.detach().clone() for t in averaged(model)])
@@ -94,7 +101,7 @@ class Descent:
         if pull:
             pull()
         for group in state.optimizer.param_groups:
-            group["lr"] = self.rate(batch.progress)
+            group["lr"] = self.rate(batch.progress) * group["multiple"]
         state.optimizer.step()
         state.optimizer.zero_grad()  # now, so that projections can use the memory
         return {"loss": loss.value.detach(), **loss.metrics}
