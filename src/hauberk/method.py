@@ -63,6 +63,14 @@ class Method(ABC):
     def packaging(self) -> FileSettings:
         """The form in which trained weights are written to the file."""
 
+    def network(self, model: nn.Module) -> nn.Module:
+        """The network that the stages train, made of the user's; by default itself.
+
+        Args:
+            model: the user's network, which may become a part of the result.
+        """
+        return model
+
     @abstractmethod
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """The stages from a trained network to a small one.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hauberk import models
 from hauberk.artifact import About, Artifact
 from hauberk.dataset import Data
+from hauberk.models import Ensemble, ensemble
 from hauberk.runtime.packages import gist
 
 
@@ -21,31 +22,55 @@ def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None)
     Args:
         artifact: the content of the file.
         path: the file, for errors.
-        model: a user's own module to fill, in place; by default the architecture in the file.
+        model: a user's own module to fill, in place; by default the architecture in the file. If
+            the file holds an ensemble, copies of the module are its members.
 
     Raises:
         ValueError: the file names no architecture, or does not fit the model.
     """
-    return artifact.fill(blank(artifact.about, path) if model is None else model)
+    return artifact.fill(blank(artifact.about, path, model))
 
 
-def blank(about: About, path: str | Path) -> nn.Module:
-    """The network that a file names, at full size and with random weights.
+def needs_model(about: About) -> bool:
+    """Whether a file holds a user's own module, or an ensemble of it, which must be given."""
+    named = about.architecture
+    return named is None or (named.name == ensemble.NAME and not named.arguments.get("of"))
+
+
+def blank(about: About, path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The network to fill from a file, at full size.
+
+    Args:
+        about: the description of the network in the file.
+        path: the file, for errors.
+        model: a user's own module; by default the architecture in the file, with random weights.
 
     Raises:
         ValueError: the file names no architecture, or one that cannot be built.
     """
-    if about.architecture is None:
+    if model is not None:
+        return _members(about, model)
+    if about.architecture is None or needs_model(about):
         raise ValueError(
             f"{path} names no architecture, because it contains a user's own module; give that "
             "module (--model package.module:function, in Python model=MyNet())."
         )
     named = about.architecture
-    return models.build_named(named.name, _whole(named.arguments, path))
+    return models.build_named(named.name, _exact(named.arguments, path))
 
 
-def _whole(arguments: Mapping[str, int | float | str], path: str | Path) -> dict[str, int]:
-    whole = {name: value for name, value in arguments.items() if isinstance(value, int)}
+def _members(about: About, model: nn.Module) -> nn.Module:
+    """The module itself; if the file holds an ensemble of it, the ensemble."""
+    named = about.architecture
+    if named is None or named.name != ensemble.NAME or isinstance(model, Ensemble):
+        return model
+    count = named.arguments.get("members")
+    known = type(count) is int and 1 <= count <= ensemble.MOST
+    return Ensemble.of(model, int(count or 0)) if known else model
+
+
+def _exact(arguments: Mapping[str, int | float | str], path: str | Path) -> dict[str, int | str]:
+    whole = {name: value for name, value in arguments.items() if isinstance(value, int | str)}
     if len(whole) < len(arguments):
         raise ValueError(
             f"{path} names a network with arguments that are not integers; give a file that "

@@ -61,6 +61,10 @@ class Bars(Watcher):
             where = f"{self.label} {row['stage']} epoch {row['epoch']}".strip()
             stderr.print(f"{where}: {_line(numbers)}", soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Print the line."""
+        say(f"{self.label} {text}".strip())
+
     def close(self) -> None:
         """Remove the bar."""
         if self.task is not None:

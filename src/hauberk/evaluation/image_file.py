@@ -34,7 +34,7 @@ def read_features(spec: str | Path) -> Features:
     path, _, layer = str(spec).partition(".hbk:")
     path = f"{path}.hbk" if layer else str(spec)
     artifact = Artifact.load(path)
-    why = None if artifact.about.architecture else "names no architecture"
+    why = "names no architecture" if networks.needs_model(artifact.about) else None
     if why or not artifact.about.classes:
         raise ValueError(
             f"{path} cannot give features, because it {why or 'is no classifier'}; give the .hbk "

@@ -101,7 +101,7 @@ def _weights(path: Path, model: nn.Module | None) -> Opened:
 
 def _artifact(path: Path, model: nn.Module | None) -> Opened:
     artifact = Artifact.load(path)
-    empty = networks.blank(artifact.about, path) if model is None else model
+    empty = networks.blank(artifact.about, path, model)
     dense = _full_size(empty)  # before the file resizes it
     net, about = artifact.fill(empty), artifact.about
     classifier = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
@@ -110,8 +110,8 @@ def _artifact(path: Path, model: nn.Module | None) -> Opened:
 
 def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
     file = OnnxFile.from_bytes(content, str(path))
-    if model is None and file.about.architecture is not None:
-        model = networks.blank(file.about, path)
+    if model is not None or not networks.needs_model(file.about):
+        model = networks.blank(file.about, path, model)
     net, blind = _twin(file, path)
     session = file.session(str(path))
     return Opened(

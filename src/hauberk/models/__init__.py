@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hauberk.models.build import FAMILIES, Family, build, build_named, parse
+from hauberk.models.ensemble import Ensemble
 from hauberk.models.generators import cyclegan_resnet9, pix2pix_unet
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
 from hauberk.models.resnet import resnet18, resnet34, wrn
@@ -11,6 +12,7 @@ from hauberk.models.vgg import vgg16
 
 __all__ = [
     "FAMILIES",
+    "Ensemble",
     "Family",
     "Normalized",
     "build",

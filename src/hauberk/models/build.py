@@ -1,5 +1,7 @@
 """Networks by name: ``digits-cnn``, ``lenet:8``, ``lenet:width=8,classes=5``.
 
+``ensemble:4xlenet:2`` is the sum of four of them.
+
 An artifact stores the name and the arguments, so that its architecture can be rebuilt.
 """
 
@@ -14,6 +16,8 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
+from hauberk.models import ensemble
+from hauberk.models.ensemble import Ensemble
 from hauberk.models.generators import cyclegan_resnet9, pix2pix_unet
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
 from hauberk.models.resnet import resnet18, resnet34, wrn
@@ -21,6 +25,8 @@ from hauberk.models.vgg import vgg16
 
 _LARGEST = 65536
 """Largest value of an argument: layers, channels or classes."""
+_APART = 1_000_003
+"""Distance between the seeds of two members, so that ensembles of near seeds share none."""
 _PARAMETERS = 1_000_000_000
 """Most parameters of a network, checked before allocation: a damaged file may name any size."""
 
@@ -57,7 +63,8 @@ def build(spec: str, *, seed: int = 0) -> nn.Module:
     """Build a network with random weights.
 
     Args:
-        spec: a name, then arguments after a colon: ``lenet:8`` or ``lenet:width=8,classes=5``.
+        spec: a name, then arguments after a colon: ``lenet:8`` or ``lenet:width=8,classes=5``; or
+            ``ensemble:``, a number, ``x`` and the spec of each member.
         seed: seeds the initial weights; the global random state does not change.
 
     Raises:
@@ -67,19 +74,22 @@ def build(spec: str, *, seed: int = 0) -> nn.Module:
     return build_named(name, arguments, seed=seed)
 
 
-def build_named(name: str, arguments: Mapping[str, int], *, seed: int = 0) -> nn.Module:
+def build_named(name: str, arguments: Mapping[str, int | str], *, seed: int = 0) -> nn.Module:
     """Build the network that `parse` or an artifact names; every argument is checked first.
 
     The network's attribute ``architecture`` is the pair of its name and all its arguments.
 
     Args:
-        name: a key of `FAMILIES`.
-        arguments: integers by name.
+        name: a key of `FAMILIES`, or ``ensemble``.
+        arguments: integers by name; of an ensemble ``of``, the spec of each member, and
+            ``members``.
         seed: seeds the initial weights; the global random state does not change.
 
     Raises:
         ValueError: an unknown name or argument, or too many parameters.
     """
+    if name == ensemble.NAME:
+        return _ensemble(arguments, seed)
     bound = _bind(name, (), arguments)
     _check_size(name, bound)
     state = torch.get_rng_state()
@@ -92,13 +102,16 @@ def build_named(name: str, arguments: Mapping[str, int], *, seed: int = 0) -> nn
     return net
 
 
-def parse(spec: str) -> tuple[str, dict[str, int]]:
+def parse(spec: str) -> tuple[str, Mapping[str, int | str]]:
     """The name and all arguments of a spec, defaults included.
 
     Raises:
         ValueError: an unknown name, or arguments that the network does not take.
     """
     name, _, rest = spec.partition(":")
+    if name == ensemble.NAME:
+        count, _, of = rest.partition("x")
+        return name, {"of": of, "members": _number(count, spec)}
     positional: list[int] = []
     named: dict[str, int] = {}
     for item in rest.split(",") if rest else []:
@@ -111,6 +124,24 @@ def parse(spec: str) -> tuple[str, dict[str, int]]:
     return name, _bind(name, tuple(positional), named)
 
 
+def _ensemble(arguments: Mapping[str, int | str], seed: int) -> Ensemble:
+    """Members of one network, each from its own random weights."""
+    of, count = arguments.get("of"), arguments.get("members")
+    if not isinstance(of, str) or type(count) is not int or not 1 <= count <= ensemble.MOST:
+        raise ValueError(
+            f"An ensemble was given {dict(arguments)}; give 1 to {ensemble.MOST} members of one "
+            "network, as in ensemble:4xlenet:2."
+        )
+    name, each = parse(of)
+    if name == ensemble.NAME:
+        raise ValueError(
+            f"An ensemble was given {of!r} as its members; give a network, as in "
+            "ensemble:4xlenet:2."
+        )
+    _check_size(name, _bind(name, (), each), count)
+    return Ensemble([build(of, seed=seed + _APART * number) for number in range(count)])
+
+
 def _family(name: str) -> Family:
     if name in FAMILIES:
         return FAMILIES[name]
@@ -121,7 +152,7 @@ def _family(name: str) -> Family:
     raise ValueError(f"There is no model {name!r}: the known ones are {', '.join(FAMILIES)}{hint}")
 
 
-def _bind(name: str, positional: tuple[int, ...], named: Mapping[str, int]) -> dict[str, int]:
+def _bind(name: str, positional: tuple[int, ...], named: Mapping[str, int | str]) -> dict[str, int]:
     signature = inspect.signature(_family(name).builder)
     try:
         bound = signature.bind(*positional, **named)
@@ -140,9 +171,10 @@ def _bind(name: str, positional: tuple[int, ...], named: Mapping[str, int]) -> d
     return dict(bound.arguments)
 
 
-def _check_size(name: str, arguments: Mapping[str, int]) -> None:
+def _check_size(name: str, arguments: Mapping[str, int], members: int = 1) -> None:
     with torch.device("meta"):  # shapes only: nothing is allocated
-        count = sum(p.numel() for p in _family(name).builder(**arguments).parameters())
+        each = sum(p.numel() for p in _family(name).builder(**arguments).parameters())
+    count = members * each
     if count > _PARAMETERS:
         raise ValueError(
             f"The model {name!r} with {dict(arguments)} has {count:,} parameters: "

@@ -59,6 +59,8 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
     for number, stage in enumerate(stages):
         done = snapshot.finished(run, number)
         if done is not None:
+            # what a method computes between stages must round as it did in the first run
+            placed(model, run.place(), len(data.shape) == 3)
             model.load_state_dict(done["model"])
             log.load(done["log"])
             perturbations = done["batches"]["perturbations"]
@@ -131,6 +133,8 @@ class _Training:
         """Train until the stage is done, a guard stops it, or a signal does."""
         batches, group = self.batches, self.run.group
         self.snapshot.restore()
+        for note in self.stage.notes:
+            self.run.watcher.note(note)
         self.run.watcher.stage(self.stage.name, batches.total, batches.step)
         with (
             signals.deferred() as caught,

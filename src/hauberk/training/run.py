@@ -31,6 +31,9 @@ class Watcher:
     def epoch(self, row: Mapping[str, float | int | str]) -> None:
         """An epoch ended with this row of the log."""
 
+    def note(self, text: str) -> None:
+        """The method reports a decision that it made before this stage, in one line."""
+
 
 @dataclass(frozen=True)
 class Run:

@@ -22,6 +22,7 @@ class Stage:
         batch_size: examples per step.
         augmentation: random changes of the training images.
         reuse: each attack starts where the previous attack on that example ended.
+        notes: decisions that the method made before this stage, one line each.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Stage:
     batch_size: int = 128
     augmentation: Augmentation = Augmentation()
     reuse: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 0:

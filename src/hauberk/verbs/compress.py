@@ -19,7 +19,7 @@ from hauberk.data import load as load_data
 from hauberk.dataset import Data
 from hauberk.method import Method
 from hauberk.methods import ATMC
-from hauberk.networks import check_fit, module
+from hauberk.networks import check_fit, module, needs_model
 from hauberk.objectives import Teacher
 from hauberk.parametrize import state
 from hauberk.runtime import files
@@ -96,14 +96,15 @@ def compress(
         _rehearse_slim(model, data)
     if run.folder:
         files.ready(run.folder)
-    course = _Course(method, threat, data, copy.deepcopy(model), copy.deepcopy(model).cpu())
-    history = follow(course.stages(pretrained, teacher, run), course.working, data, run)
-    artifact = course.shipped(Architecture.of(model))
+    working, dense = (method.network(copy.deepcopy(model)) for _ in range(2))
+    course = _Course(method, threat, data, working, dense.cpu())
+    history = follow(course.stages(pretrained, teacher, run), working, data, run)
+    artifact = course.shipped(Architecture.of(working))
     path = run.out / FILE if run.out else None
     if path and run.group.first:
         artifact.save(path)
     run.group.barrier()
-    net = artifact.fill(copy.deepcopy(course.dense))
+    net = module(artifact, FILE, copy.deepcopy(model).cpu())
     return Compressed(artifact, net, course.dense.eval(), path, history)
 
 
@@ -215,7 +216,7 @@ def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> T
                 f"The teacher {path} knows other classes than {data.name}, or in another order; "
                 "give a teacher of the same classes."
             )
-        net = module(artifact, path, None if artifact.about.architecture else own)
+        net = module(artifact, path, own if needs_model(artifact.about) else None)
     if check_fit(net, data, "teacher") != check_fit(model, data):
         raise ValueError(
             f"The teacher {path} and the network have different numbers of outputs; give a teacher "

@@ -1,0 +1,123 @@
+"""Ensemble: a weighted sum of several networks' logits.
+
+    F(x) = Σ_t α_t h_t(x)
+
+The sum is taken over logits, in the members' order, and not over votes: votes are piecewise
+constant and would mask the gradients that an attack follows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.types import Images
+
+NAME = "ensemble"
+"""The name of an ensemble's architecture in a file."""
+MOST = 256
+"""Most members of an ensemble in a file."""
+
+
+class Ensemble(nn.Module):
+    """``F(x) = Σ_t α_t h_t(x)``: ordinary torch layers, and one buffer with the weights α.
+
+    Args:
+        members: networks from the same images to the same number of logits.
+        alpha: weight of each member's logits; 1 for each by default.
+
+    Attributes:
+        frozen: the number of members, counted from the first, that are not trained: their weights
+            get no gradients, and they stay in eval mode, so that their statistics do not change.
+
+    Raises:
+        ValueError: no members, or not one weight for each.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, members: Sequence[nn.Module], alpha: Sequence[float] | None = None) -> None:
+        super().__init__()
+        weights = [1.0] * len(members) if alpha is None else list(alpha)
+        if not members or len(weights) != len(members):
+            raise ValueError(
+                f"An ensemble was given {len(members)} members and {len(weights)} weights; give "
+                "at least one member, and one weight for each."
+            )
+        self.members = nn.ModuleList(members)
+        self.register_buffer("alpha", torch.tensor(weights, dtype=torch.float32))
+        self.frozen = 0
+
+    @classmethod
+    def of(cls, member: nn.Module, count: int) -> Self:
+        """An ensemble of ``count`` copies of one network, to be filled from a file."""
+        return cls([copy.deepcopy(member) for _ in range(count)])
+
+    @property
+    def architecture(self) -> tuple[str, dict[str, int | str]] | None:
+        """Name and arguments that a file stores; None if the members are of several kinds.
+
+        ``of`` names the members' common network; it is empty for a user's own module.
+        """
+        kinds = {_kind(member) for member in self.members}
+        of = {spec for spec, _ in kinds}
+        if len(of) > 1 or (of == {""} and len(kinds) > 1):
+            return None
+        return NAME, {"of": of.pop(), "members": len(self.members)}
+
+    def forward(self, x: Images) -> Tensor:
+        """The weighted sum of the members' logits, (batch, class).
+
+        Raises:
+            ValueError: members that differ in their number of outputs.
+        """
+        total: Tensor = self.alpha[0] * self.members[0](x)
+        for number in range(1, len(self.members)):
+            logits = self.members[number](x)
+            if logits.shape[1:] != total.shape[1:]:
+                raise ValueError(
+                    f"Member {number + 1} of the ensemble gives outputs of shape "
+                    f"{tuple(logits.shape[1:])} and member 1 of {tuple(total.shape[1:])}; give "
+                    "members with the same number of outputs."
+                )
+            total = total + self.alpha[number] * logits
+        return total
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the members that are trained; frozen members stay in eval mode."""
+        super().train(mode)
+        for member in self.members[: self.frozen]:
+            member.eval()
+        return self
+
+    def freeze(self, count: int) -> None:
+        """Freeze the first ``count`` members and thaw the others."""
+        self.frozen = count
+        for number, member in enumerate(self.members):
+            member.requires_grad_(number >= count)
+        self.train(self.training)
+
+    def grow(self, member: nn.Module) -> None:
+        """Add a member of weight 1 and freeze the ones before it."""
+        self.members.append(member.to(self.alpha.device))
+        self.alpha = torch.cat([self.alpha, self.alpha.new_ones(1)])
+        self.freeze(len(self.members) - 1)
+
+    def drop(self) -> None:
+        """Remove the newest member; the ones before it stay frozen."""
+        del self.members[-1]
+        self.alpha = self.alpha[:-1].clone()
+        self.freeze(len(self.members))
+
+
+def _kind(member: nn.Module) -> tuple[str, tuple[str, ...]]:
+    """The spec of a network that was built by name, else empty; and the names of its tensors."""
+    named = getattr(member, "architecture", None)
+    if not isinstance(named, tuple):
+        return "", (type(member).__qualname__, *member.state_dict())
+    name, arguments = named
+    return f"{name}:{','.join(map(str, arguments.values()))}", ()
