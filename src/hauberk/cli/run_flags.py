@@ -77,7 +77,17 @@ def method_name(verb: Verb, settings: Settings) -> str:
 
 
 def refuse_other_task(verb: Verb, settings: Settings, known: dict[str, Flag], task: str) -> None:
-    """Raise a ValueError for a flag that only another task has."""
+    """Check that no flag of another task was given.
+
+    Args:
+        verb: the command.
+        settings: what was given, by the names of the flags.
+        known: the flags of this task.
+        task: its name, for the error.
+
+    Raises:
+        ValueError: a flag that only another task has.
+    """
     for name in (*_CLASS_FLAGS, *_IMAGE_FLAGS):
         if name in settings and name not in known:
             raise ValueError(
@@ -87,7 +97,16 @@ def refuse_other_task(verb: Verb, settings: Settings, known: dict[str, Flag], ta
 
 
 def refuse_foreign(settings: Settings, known: dict[str, Flag], method: str) -> None:
-    """Raise a ValueError for a flag that only other methods have."""
+    """Check that no flag of another method was given.
+
+    Args:
+        settings: what was given, by the names of the flags.
+        known: the flags of the run and its method.
+        method: its name, for the error.
+
+    Raises:
+        ValueError: a flag that only other methods have.
+    """
     for name, setting in settings.items():
         if name not in known:
             having = [other for other in resolve.methods() if name in method_flags(other)]
