@@ -62,7 +62,11 @@ def task_of(settings: Settings) -> str:
 
 
 def method_name(verb: Verb, settings: Settings) -> str:
-    """The name of the method: given by ``--method``, or by a flag that only one method has."""
+    """The name of the method: given by ``--method``, or by a flag that only one method has.
+
+    Raises:
+        ValueError: flags that choose different methods, or a method that the task does not have.
+    """
     chosen = [name for flag, name in _CHOOSES.items() if flag in settings]
     if len(chosen) > 1:
         raise ValueError(
