@@ -9,6 +9,9 @@ import pytest
 from hauberk.cli import main
 from hauberk.evaluation import run_checks
 
+FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
+"""Flags of a run on digits."""
+
 
 def run(*words: str, code: int = 0) -> None:
     """The command must end with this exit code."""
