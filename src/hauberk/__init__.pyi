@@ -41,6 +41,7 @@ from .methods import NAP as NAP
 from .methods import ADMMPruning as ADMMPruning
 from .methods import Int8 as Int8
 from .methods import Reweighted as Reweighted
+from .methods import RobustBoosting as RobustBoosting
 from .methods import RobustnessTarget as RobustnessTarget
 from .methods import SizeTarget as SizeTarget
 from .models import Normalized as Normalized

@@ -39,15 +39,18 @@ from hauberk.methods import (
     GANSlimming,
     Int8,
     Reweighted,
+    RobustBoosting,
     RobustnessTarget,
     SizeTarget,
 )
 from hauberk.objectives import (
     Adversarial,
     Audit,
+    Boosted,
     Distilled,
     Imitation,
     Natural,
+    OnPart,
     PerExampleWeights,
     Rate,
     SharedWeights,
@@ -270,11 +273,16 @@ OBJECTIVES = [  # for helpers.nets.normed, on helpers.nets.batch
     Distilled(_ONE, _TEACHER, attack=True),
     WeightPerturbed(_ONE),
     Distilled(WeightPerturbed(_TWO), _TEACHER, fraction=0.5),
+    Boosted(_ONE),
+    Boosted(replace(_TWO, clean=0.5, q=0.3)),
+    OnPart(_ONE, ""),
     Rate({"0.weight": TensorRate(0.1), "3.weight": TensorRate(0.2)}, rest_bits=100.0),
 ]
 WRAPPERS: list[Callable[[Supervised], Objective]] = [  # objectives that are made of another
     lambda inner: Distilled(inner, _TEACHER),
     lambda inner: WeightPerturbed(inner),
+    lambda inner: Boosted(inner),
+    lambda inner: OnPart(inner, ""),
 ]
 
 STEEP = Descent(lr=0.05, average=0.0, clip=100.0)
@@ -286,6 +294,7 @@ SOLVERS = [
 ]
 
 _QUICK = {"epochs": 4, "dense_epochs": 4, "batch_size": 32, "lr": 0.02}
+_SHORT = {name: value for name, value in _QUICK.items() if name != "dense_epochs"}
 METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its file may hold
     (DA().with_(epochs=4, batch_size=32, lr=0.02), 780),
     (DA().with_(epochs=4, batch_size=32, lr=0.02, trades=3.0), 780),
@@ -320,6 +329,9 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Reweighted(pattern="column", keep=0.5, across=False, round_epochs=1).with_(**_QUICK), 390),
     (Reweighted(pattern="block:1x4", keep=0.3, round_epochs=1).with_(**_QUICK), 234),
     (ADMMPruning(pattern="2:4", keep=1.0, admm_epochs=2).with_(**_QUICK), 390),
+    (RobustBoosting(members=2).with_(**_SHORT), 2 * 780),
+    (RobustBoosting(members=2, member_loss="margin", size="2kB").with_(**_SHORT), 2 * 780),
+    (RobustBoosting(members=2, how="pruned").with_(**_SHORT), 2 * 156),
 ]
 UNDER_A_UNION = [  # the same under a union of threats
     (DA().with_(epochs=4, batch_size=32, lr=0.02), 780),

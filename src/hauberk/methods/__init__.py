@@ -10,6 +10,7 @@ from hauberk.methods.dense import DA
 from hauberk.methods.gan_slimming import GANSlimming
 from hauberk.methods.int8 import Int8
 from hauberk.methods.reweighted import Reweighted
+from hauberk.methods.robust_boosting import RobustBoosting
 from hauberk.methods.robustness_target import RobustnessTarget
 from hauberk.methods.size_target import SizeTarget
 
@@ -25,6 +26,7 @@ __all__ = [
     "Int8",
     "Method",
     "Reweighted",
+    "RobustBoosting",
     "RobustnessTarget",
     "SizeTarget",
 ]

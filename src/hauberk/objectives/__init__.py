@@ -2,6 +2,7 @@
 
 from hauberk.objectives.adversarial import Adversarial
 from hauberk.objectives.audit import Audit
+from hauberk.objectives.boosted import Boosted, MarginHard, OnPart
 from hauberk.objectives.distances import Distance, MeanSquared, Perceptual
 from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.gan import Adversary, Imitation
@@ -24,13 +25,16 @@ __all__ = [
     "Adversarial",
     "Adversary",
     "Audit",
+    "Boosted",
     "Distance",
     "Distilled",
     "Hard",
     "Held",
     "Imitation",
+    "MarginHard",
     "MeanSquared",
     "Natural",
+    "OnPart",
     "PerExampleWeights",
     "Perceptual",
     "Rate",

@@ -1,0 +1,180 @@
+"""The stages that bring a trained network into a file of a given number of bytes.
+
+    min_w E max_{x' ∈ Δ(x)} loss(f_w, x', y)   s.t.  bytes of the file that holds w ≤ B
+
+Before each stage the knapsack of `ByteBudget` is solved anew on the current weights; see
+`hauberk.methods.size_target`. Bytes move freely between all tensors of the network: those of an
+ensemble's members share one budget.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import nn
+
+from hauberk.allocation.byte_budget import ByteBudget, Choice, cut
+from hauberk.allocation.costs import FileCosts, codec
+from hauberk.allocation.sensitivity import measured
+from hauberk.allocation.tensors import CodedTensors
+from hauberk.artifact import dense_bytes
+from hauberk.dataset import Examples
+from hauberk.method import Method
+from hauberk.ops.sizes import size_bytes
+from hauberk.parametrize import Selection, coded
+from hauberk.problem import Constraint, Objective, Problem
+from hauberk.slimming.slim import shrink, slim
+from hauberk.solvers import ProjectedGradient
+from hauberk.training.stage import Stage
+from hauberk.types import Images
+
+_FIRST = 2.0
+"""Multiple of the bytes at which the first half of the falling budget ends; the second half is
+planned by measured distortion."""
+_MARGIN = 1.01
+"""Plan for 1% more than the budget, because quantisation zeroes some weights; the last stage cuts
+the excess."""
+_USED = 0.975
+"""Least fraction of the budget that is used; below it the plan is made again with a larger one."""
+
+
+@dataclass(frozen=True)
+class FileSize:
+    """A budget in bytes for the file of one network, and the stages that reach it.
+
+    Attributes:
+        size: of the whole file: 20kB, or a fraction of the dense float32 bytes, 1%.
+        most_bits: largest number of bits of a codebook index.
+        codebook_epochs: passes under the codebooks, after those under the falling budget.
+        select: which parameters are compressed.
+        method: gives epochs, learning rate, packaging and training attack.
+        objective: what is minimised.
+        model: the network, not a copy.
+        sample: a few training examples, to price the file and measure distortion.
+    """
+
+    size: str
+    most_bits: int
+    codebook_epochs: int
+    select: Selection
+    method: Method
+    objective: Objective
+    model: nn.Module
+    sample: Examples
+
+    def stages(self) -> Iterator[Stage]:
+        """The falling budget, planned by angles, then by distortion; the codebooks; the excess."""
+        epochs, packaging = self.method.optimisation.epochs, self.method.packaging
+        first, tensors = epochs // 2, self._blind
+        if first:
+            plan = tensors.budget(self.left_bits(_FIRST)).plan(tensors.detached)
+            yield self._stage("sparse", {"budget": tensors.sparser(plan)}, 0.5, first)
+            tensors = self._measured()
+        plan = tensors.budget(self.left_bits(1.0)).plan(tensors.detached)
+        yield self._stage("sparser", {"budget": tensors.sparser(plan)}, 0.5, epochs - first)
+        if packaging.slim:
+            shrink(self.model, self._example)
+        tensors = self._measured()
+        yield from self._codebooks(tensors)
+        if packaging.slim:
+            shrink(self.model, self._example)
+        limit, excess = self.left_bits(1.0), 1
+        while excess > 0:  # the writer fills whole bytes: once more for a few of them
+            yield self._stage("size", {"size": tensors.budget(limit)}, 0.5, 0)
+            costs = self._costs()
+            excess = costs.file_bytes - size_bytes(self.size, costs.dense_bytes)
+            limit -= 8 * excess
+
+    def _codebooks(self, tensors: CodedTensors) -> Iterator[Stage]:
+        """Train codebooks; again for a larger plan where rounding leaves much of the budget."""
+        before, margin = copy.deepcopy(self.model.state_dict()), _MARGIN
+        for name in ("codebook", "codebook again", "codebook once more"):
+            self.model.load_state_dict(before)
+            plan = tensors.budget(self.left_bits(margin)).fitted_plan(tensors.detached)
+            yield self._stage(name, tensors.codebooks(plan), 0.15, self.codebook_epochs)
+            costs = self._costs()
+            used = 8 * (costs.file_bytes - costs.rest_bytes) / self._left_bits(costs, 1.0)
+            longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
+            if used >= _USED or longest:
+                break
+            margin *= _MARGIN / used
+
+    def left_bits(self, multiple: float) -> int:
+        """Bits for the compressed tensors, after everything else in a file of so many sizes.
+
+        Raises:
+            ValueError: everything else takes more than the size.
+        """
+        return self._left_bits(self._costs(), multiple)
+
+    def least_bytes(self) -> int:
+        """Bytes of the file with one weight in each compressed tensor."""
+        one = self._blind.copy(cut(self._blind.detached, dict.fromkeys(self._names, Choice(1, 1))))
+        return FileCosts.of(one, self.sample, self._names, self.method.packaging.half).file_bytes
+
+    def _left_bits(self, costs: FileCosts, multiple: float) -> int:
+        limit = size_bytes(self.size, costs.dense_bytes)
+        taken = costs.rest_bytes
+        if limit <= taken + len(costs.names):
+            raise ValueError(
+                f"size was given as {self.size}, {limit:,} bytes, and header, biases and norms "
+                f"alone take {taken:,}; give a size well above that."
+            )
+        return int(8 * (multiple * limit - taken))
+
+    def _costs(self) -> FileCosts:
+        slimmed, half = self.method.packaging.slim, self.method.packaging.half
+        shipped = slim(self.model, self._example) if slimmed else self.model
+        return FileCosts.of(shipped, self.sample, self._names, half, self._whole)
+
+    def _measured(self) -> CodedTensors:
+        """The tensors with their distortions, on the current weights."""
+        reuse = self.method.training_attack.reuse
+        found = measured(self._blind, self.objective, self.sample, reuse)
+        return replace(self._blind, distortions=found)
+
+    def _stage(
+        self, name: str, sets: Mapping[str, Constraint], fraction: float, epochs: int
+    ) -> Stage:
+        """Train in these sets, lazily, at a fraction of the peak learning rate."""
+        problem = Problem(self.objective, sets, select=lambda _: self._names)
+        solver = ProjectedGradient(self.method.optimisation.descent(fraction), lazy=True)
+        return self.method.stage(name, problem, solver, epochs)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return coded(self.model, self.select(self.model))
+
+    @cached_property
+    def _blind(self) -> CodedTensors:
+        """The tensors without distortions."""
+        return CodedTensors(self.model, self._names, self.most_bits, self.method.packaging.half)
+
+    @cached_property
+    def _example(self) -> Images:
+        return self.sample.images(slice(1))
+
+    @cached_property
+    def _whole(self) -> int | None:
+        """Bytes of the dense network, if the file is of a slim form of it."""
+        return dense_bytes(self.model.state_dict()) if self.method.packaging.slim else None
+
+
+def refuse_size(size: str, most_bits: int, codebook_epochs: int) -> None:
+    """Validate the settings of a file's size.
+
+    Args:
+        size: such as 20kB or 1%.
+        most_bits: largest number of bits of a codebook index.
+        codebook_epochs: passes under the codebooks.
+
+    Raises:
+        ValueError: naming the one outside its range.
+    """
+    size_bytes(size, 1 << 30)
+    ByteBudget(1, codec(half=True), most_bits)
+    if codebook_epochs < 0:
+        raise ValueError(f"codebook_epochs was given as {codebook_epochs}; give 0 or more.")
