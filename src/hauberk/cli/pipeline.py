@@ -118,7 +118,7 @@ def _rows(
 ) -> Iterator[Row]:
     """The dense net, if something was compressed; then the file that ships."""
     assert made.path is not None
-    if not isinstance(spec.method, DA):
+    if spec.verb == "compress" and not isinstance(spec.method, DA):
         yield _dense_row(spec, pipeline, given, made, shown)
     name = type(spec.method).__name__
     with shown(name) as bar:
@@ -130,7 +130,7 @@ def _dense_row(
 ) -> Row:
     """The row of the dense net, which is written, too; an earlier run's for an equal file."""
     path = spec.out / "rows" / f"{_DENSE}.hbk"
-    artifact = encode(made.dense, given.data, Architecture.of(given.net))
+    artifact = encode(made.dense, given.data, Architecture.of(made.dense))
     artifact.save(path)
     key = f"{hashlib.sha256(artifact.content).hexdigest()} {pipeline.evaluation}"
     if key not in given.evaluated:

@@ -39,6 +39,7 @@ def methods() -> dict[str, type[Method]]:
         "int8": methods.Int8,
         "gan-slimming": methods.GANSlimming,
         "da": methods.DA,
+        "boost": methods.RobustBoosting,
     }
 
 

@@ -12,6 +12,8 @@ from hauberk.cli.flags import Flag, flags_of
 from hauberk.cli.parsing import Settings
 
 Verb: TypeAlias = Literal["train", "compress"]
+TRAINING = ("da", "boost")
+"""The methods of ``train``; the first is its default."""
 DEFAULT_METHOD, IMAGE_METHOD = "atmc", "gan-slimming"
 _CHOOSES = {"size": "size-target", "robust-at-least": "robustness-target"}
 """Flags that choose their method when ``--method`` is not given."""
@@ -48,7 +50,8 @@ def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag
         del found[name]
     if verb == "train":
         del found["from"], found["task"]
-        return found
+        about = f"{' or '.join(TRAINING)}. Its own flags are listed below."
+        return {"method": Flag("method", str, TRAINING[0], about), **found}
     methods = ", ".join(resolve.methods())
     chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in _CHOOSES.items())
     about = f"one of {methods}; {chosen}. Its own flags are listed below."
@@ -65,7 +68,8 @@ def method_name(verb: Verb, settings: Settings) -> str:
     """The name of the method: given by ``--method``, or by a flag that only one method has.
 
     Raises:
-        ValueError: flags that choose different methods, or a method that the task does not have.
+        ValueError: flags that choose different methods, or a method that the task or the verb does
+            not have.
     """
     chosen = [name for flag, name in _CHOOSES.items() if flag in settings]
     if len(chosen) > 1:
@@ -73,11 +77,25 @@ def method_name(verb: Verb, settings: Settings) -> str:
             "--size and --robust-at-least were both given; one says how large the file is, the "
             "other finds it out: give one."
         )
-    if verb == "train":
-        return "da"
     named = [str(settings["method"].value)] if "method" in settings else []
+    if verb == "train":
+        return _training((*named, TRAINING[0])[0].lower())
     default = IMAGE_METHOD if task_of(settings) == "image" else DEFAULT_METHOD
     return (*named, *chosen, default)[0].lower()
+
+
+def _training(name: str) -> str:
+    """The name of a method of ``train``.
+
+    Raises:
+        ValueError: the method compresses, or there is none of this name.
+    """
+    if name not in TRAINING and resolve.method(name):
+        raise ValueError(
+            f"train was given the method {name}, which compresses; give {' or '.join(TRAINING)}, "
+            f"or use hauberk compress --method {name}."
+        )
+    return name
 
 
 def refuse_other_task(verb: Verb, settings: Settings, known: dict[str, Flag], task: str) -> None:

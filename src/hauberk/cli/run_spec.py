@@ -21,6 +21,7 @@ from hauberk.cli.flags import Flag, build, flag_name, flags_of, near
 from hauberk.cli.parsing import CommandLine, Settings, explain, refuse_missing, spelled, values
 from hauberk.cli.resolve import NamedThreat
 from hauberk.cli.run_flags import (
+    TRAINING,
     Verb,
     method_flags,
     method_name,
@@ -43,11 +44,13 @@ from hauberk.nested import replaced
 from hauberk.runtime import device, files
 from hauberk.runtime.processes import Group
 from hauberk.training.run import Run, Watcher
+from hauberk.verbs.train import refuse_size
 
 _TASKS = ("classes", "image")
 _ABOUT: dict[Verb, str] = {
     "train": """\
-Train a dense, adversarially robust network and write it as a file.
+Train a dense, adversarially robust network, or with --method boost a sum of several, and write it
+as a file.
 
 hauberk train run.toml takes the flags from a file; flags that follow override it. Every run leaves
 a run.toml next to its results, which reproduces it.""",
@@ -101,6 +104,8 @@ class RunSpec:
         """Validate the settings."""
         if self.verb == "train" and not self.start.model:
             raise ValueError("train was given no --model; give one, such as --model digits-cnn.")
+        if self.verb == "train":
+            refuse_size(self.method)
         if not self.start.checkpoint and not self.start.model:
             raise ValueError(
                 "compress was given neither --from nor --model; give a file to start from, "
@@ -302,7 +307,7 @@ def _flags(verb: Verb, task: str) -> dict[str, Flag]:
 
 def _every_flag(verb: Verb) -> dict[str, Flag]:
     """The flags of a run with any method."""
-    names = ["da"] if verb == "train" else list(resolve.methods())
+    names = TRAINING if verb == "train" else tuple(resolve.methods())
     theirs = [method_flags(name) for name in names]
     tasks = (_flags(verb, task) for task in (("classes",) if verb == "train" else _TASKS))
     return {name: flag for flags in (*theirs, *tasks) for name, flag in flags.items()}

@@ -8,7 +8,7 @@ from torch import nn
 
 from hauberk.data import Given
 from hauberk.method import Compression, Method
-from hauberk.methods import DA
+from hauberk.methods import DA, RobustBoosting
 from hauberk.threat import Threat
 from hauberk.training.run import Run
 from hauberk.verbs.compress import Compressed, compress
@@ -44,4 +44,18 @@ def train(
             f"train was given {type(method).__name__}, which compresses; call hauberk.compress, or "
             "give train a dense method such as DA()."
         )
+    refuse_size(method)
     return compress(model, data, method=method or DA(), threat=threat, out=out, run=run)
+
+
+def refuse_size(method: Method | None) -> None:
+    """Check that a training has no budget in bytes.
+
+    Raises:
+        ValueError: it has one.
+    """
+    if isinstance(method, RobustBoosting) and method.size:
+        raise ValueError(
+            f"train was given size {method.size}, and it leaves networks dense; use hauberk "
+            "compress --method boost (in Python hauberk.compress), or leave size out."
+        )
