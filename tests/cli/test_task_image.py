@@ -10,8 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from hauberk import models
+from hauberk.artifact import Architecture
 from hauberk.cli import main
 from hauberk.cli.run_spec import RunSpec
+from hauberk.data import load
+from hauberk.verbs import compress
 
 NETS = """
 import torch
@@ -90,7 +94,7 @@ def test_from_photographs_to_a_small_file(place: Path, capsys: pytest.CaptureFix
         ([*OWN, "--threat", "linf:0.1"], "--threat is no flag of compress --task image"),
         ([*OWN, "--attack", "pgd:5"], "--attack is no flag of compress --task image"),
         ([*OWN, "--features", "none.hbk"], "none.hbk does not exist"),
-        ([*OWN, "--teacher", "self"], "its teacher is always the network"),
+        ([*OWN, "--temperature", "2"], "settings of soft labels"),
     ],
 )
 def test_a_bad_input_gets_one_line(
@@ -101,6 +105,29 @@ def test_a_bad_input_gets_one_line(
     assert says in said
     assert "\n" not in said
     assert not (place / "bad").exists()
+
+
+@pytest.mark.slow
+def test_a_narrow_network_imitates_a_teacher(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = models.network("cyclegan-resnet9:4,blocks=1")
+    dense = compress.encode(
+        net, load("photos", labelled=False, image_size=16), Architecture.of(net)
+    )
+    dense.save("dense.hbk")
+    student = [
+        "--model",
+        "cyclegan-resnet9:2,blocks=1",
+        "--teacher",
+        "dense.hbk",
+        "--strength",
+        "0",
+    ]
+    assert run([*IMAGE, *QUICK, *student, "--json", "--out", "narrow"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows[0]["bytes"] == Path("dense.hbk").stat().st_size > rows[1]["bytes"]
+    assert rows[0]["to_teacher"]["mse"]["value"] == 0
 
 
 def test_other_methods_need_labels(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,13 +5,16 @@ Its folder holds the file, a report of its distances to the dense net, and a she
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from hauberk.artifact import Architecture
+from hauberk.artifact.state_dicts import is_plain
 from hauberk.cli.console import bars
 from hauberk.cli.pipeline import Given
 from hauberk.cli.run_spec import RunSpec
@@ -23,6 +26,7 @@ from hauberk.evaluation.shipped_file import read
 from hauberk.plots import image_sheet
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs.compress import FILE, Compressed, compress, encode
+from hauberk.verbs.load import load
 
 SHEET = "sheet.png"
 """The sheet of pictures in the folder of a run."""
@@ -49,13 +53,14 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
             threat=None,
             method=spec.method,
             out=spec.out,
-            pretrained=True,
+            pretrained=given.trained,
             run=run,
         )
     destroy_process_group()
     if not group.first:
         return None
     spec.save()
+    made = replace(made, dense=_imitated(spec, given, made))
     rows = list(_rows(spec, given, made, evaluation, run.place()))
     small = read(spec.out / FILE, given.own).shipped
     image_sheet.draw(small, made.dense, given.data.test, spec.out / SHEET)
@@ -71,17 +76,28 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
     return report
 
 
+def _imitated(spec: RunSpec, given: Given, made: Compressed) -> nn.Module:
+    """The network whose images are the targets: the teacher's file, or the start of the run."""
+    teacher = spec.method.distillation.teacher
+    if teacher in ("", "self"):
+        return made.dense
+    return load(teacher, copy.deepcopy(given.own) if is_plain(teacher) else None)
+
+
 def _rows(
     spec: RunSpec, given: Given, made: Compressed, evaluation: ImageEvaluation, place: torch.device
 ) -> Iterator[ImageRow]:
     """The dense net, which is written too; then the file that ships."""
-    dense = spec.out / "rows" / "dense.hbk"
-    encode(made.dense, given.data, Architecture.of(given.net)).save(dense)
-    for name, path in {"dense": dense, type(spec.method).__name__: spec.out / FILE}.items():
-        opened = read(path, given.own)
+    dense, named = spec.out / "rows" / "dense.hbk", Architecture.of(made.dense)
+    encode(made.dense, given.data, named).save(dense)
+    opened = {
+        "dense": read(dense, None if named else given.own),
+        type(spec.method).__name__: read(spec.out / FILE, given.own),
+    }
+    for name, each in opened.items():
         with bars(name) as bar:
             yield evaluate_image_file(
-                opened,
+                each,
                 given.data,
                 evaluation,
                 dense=made.dense,

@@ -124,10 +124,11 @@ class RunSpec:
             raise ValueError(
                 f"--method {name} needs labels, and --task image has none; give gan-slimming."
             )
-        if not self.start.checkpoint:
+        if not self.start.checkpoint and self.method.distillation.teacher in ("", "self"):
             raise ValueError(
                 "compress --task image was given no --from; give the trained network to slim, such "
-                "as --from generator.pt with --model package.module:generator."
+                "as --from generator.pt with --model package.module:generator, or one for a small "
+                "--model to imitate, as --teacher generator.hbk."
             )
 
     @classmethod

@@ -87,11 +87,16 @@ class GANSlimming(Compression):
             raise ValueError(f"scale_lr was given as {self.scale_lr}; give a positive multiple.")
         if not self.beta >= 0:
             raise ValueError(f"beta was given as {self.beta}; give 0 or more.")
-        if self.distillation != Distillation():
+        if replace(self.distillation, teacher="") != Distillation():
             raise ValueError(
-                "GAN slimming was given a teacher or its settings, and its teacher is always the "
-                "network that it starts from; leave them out."
+                "GAN slimming was given settings of soft labels, and it imitates its teacher's "
+                "outputs; leave out all but teacher."
             )
+
+    def dense(self, threat: Threat) -> Iterator[Stage]:
+        """Train the dense network, unless it imitates a teacher from its first step."""
+        if not self.distillation.teacher:
+            yield from super().dense(threat)
 
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """Imitation under the penalty; then tuning of the channels that are left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hauberk.objectives import Distilled, Held, Teacher
+from hauberk.objectives import Distilled, Held, Imitation, Teacher
 from hauberk.objectives.distill import refuse_lesson
 from hauberk.problem import Bound, Objective, Problem
 
@@ -36,7 +36,8 @@ class Distillation:
     def distilled(self, problem: Problem, teacher: Teacher) -> Problem:
         """The same problem, with the teacher's soft labels as its targets.
 
-        If a bound's surrogate is an objective, that has the targets in place of the problem's own.
+        An imitation gets the teacher in place of its own. If a bound's surrogate is an objective,
+        that has the targets in place of the problem's own.
         """
         held = {n: b for n, b in problem.bounds.items() if isinstance(b.surrogate, Held)}
         if not held:
@@ -52,5 +53,7 @@ class Distillation:
         return replace(problem, bounds={**problem.bounds, **bounds})
 
     def _distilled(self, objective: Objective, teacher: Teacher) -> Objective:
+        if isinstance(objective, Imitation):
+            return replace(objective, teacher=teacher)
         fraction, temperature = self.teacher_fraction, self.temperature
         return Distilled(objective, teacher, fraction, temperature, self.soft_attack)

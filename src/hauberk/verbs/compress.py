@@ -195,10 +195,10 @@ def _check_labels(method: Method, data: Data, pretrained: bool) -> None:
             f"{type(method).__name__} learns from labels, and {data.name} has none; give data with "
             "labels, or GANSlimming, which slims a network from images to images."
         )
-    if not pretrained:
+    if not pretrained and method.distillation.teacher in ("", "self"):
         raise ValueError(
             f"{data.name} has no labels, so the network cannot be trained on it first; give a "
-            "trained one (--from, in Python pretrained=True)."
+            "trained one (--from, in Python pretrained=True), or a teacher's file to imitate."
         )
 
 
