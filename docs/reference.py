@@ -23,7 +23,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "artifact": ("artifact/artifact", "artifact/layers", "artifact/state_dicts", "artifact/format"),
     "onnx": ("onnx/file", "onnx/export", "onnx/int8", "onnx/session"),
     "data": ("dataset", "data/load", "data/objects"),
-    "models": ("models/build", "models/ensemble", "models/user", "slimming/slim"),
+    "models": (
+        "models/build",
+        "models/early_exit",
+        "models/ensemble",
+        "models/user",
+        "slimming/slim",
+    ),
 }
 """Patterns of files under ``src/hauberk``, without their ending, by page."""
 

@@ -66,7 +66,8 @@ def _members(about: About, model: nn.Module) -> nn.Module:
         return model
     count = named.arguments.get("members")
     known = type(count) is int and 1 <= count <= ensemble.MOST
-    return Ensemble.of(model, int(count or 0)) if known else model
+    limited = bool(named.arguments.get("limited"))
+    return Ensemble.of(model, int(count or 0), limited=limited) if known else model
 
 
 def _exact(arguments: Mapping[str, int | float | str], path: str | Path) -> dict[str, int | str]:

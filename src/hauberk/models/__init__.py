@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hauberk.models.build import FAMILIES, Family, build, build_named, parse
+from hauberk.models.early_exit import EarlyExit, seen_spreads
 from hauberk.models.ensemble import Ensemble
 from hauberk.models.generators import cyclegan_resnet9, pix2pix_unet
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
@@ -12,6 +13,7 @@ from hauberk.models.vgg import vgg16
 
 __all__ = [
     "FAMILIES",
+    "EarlyExit",
     "Ensemble",
     "Family",
     "Normalized",
@@ -26,6 +28,7 @@ __all__ = [
     "pix2pix_unet",
     "resnet18",
     "resnet34",
+    "seen_spreads",
     "vgg16",
     "wrn",
 ]

@@ -139,7 +139,8 @@ def _ensemble(arguments: Mapping[str, int | str], seed: int) -> Ensemble:
             "ensemble:4xlenet:2."
         )
     _check_size(name, _bind(name, (), each), count)
-    return Ensemble([build(of, seed=seed + _APART * number) for number in range(count)])
+    members = [build(of, seed=seed + _APART * number) for number in range(count)]
+    return Ensemble(members, spreads=[1.0] * (count - 1) if arguments.get("limited") else None)
 
 
 def _family(name: str) -> Family:
