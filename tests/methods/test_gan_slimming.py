@@ -16,7 +16,7 @@ from hauberk.dataset import Data, Examples
 from hauberk.methods import GANSlimming
 from hauberk.models.generators import cyclegan_resnet9
 from hauberk.training.loop import follow
-from hauberk.training.run import Run
+from hauberk.training.run import Run, Watcher
 
 THREAT = hb.Linf(0.1)
 QUICK = {"batch_size": 32, "lr": 0.02}
@@ -101,6 +101,37 @@ def test_a_finished_run_resumes_to_the_same_network(slimmed) -> None:
     assert first.state_dict().keys() == again.state_dict().keys()
     for name, t in first.state_dict().items():
         assert torch.equal(t, again.state_dict()[name]), name
+
+
+def test_a_run_that_is_killed_in_a_step_goes_on_to_the_same_network(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Kill(Watcher):
+        def __init__(self) -> None:
+            self.left = 10  # steps: in the fourth epoch of slimming
+
+        def step(self, metrics: object) -> None:
+            self.left -= 1
+            if not self.left:
+                raise Killed
+
+    method = GANSlimming(strength=0.5, slim_epochs=6, discriminator=2, levels=1, buffer=4).with_(
+        epochs=1, batch_size=8, lr=0.01
+    )
+
+    def run(out: Path, **settings: Any) -> nn.Module:
+        torch.manual_seed(0)
+        net, data = cyclegan_resnet9(2, blocks=1), images()
+        follow(method.stages(net, THREAT, data.train), net, data, Run(out=out, **settings))
+        return net
+
+    with pytest.raises(Killed):
+        run(tmp_path / "b", watcher=Kill())
+    whole, resumed = run(tmp_path / "a"), run(tmp_path / "b", resume=True)
+    assert whole.state_dict().keys() == resumed.state_dict().keys()
+    for name, t in whole.state_dict().items():
+        assert torch.equal(t, resumed.state_dict()[name]), name
 
 
 def test_without_penalty_and_grid_it_is_distillation() -> None:
