@@ -39,6 +39,7 @@ from .methods import ATMC as ATMC
 from .methods import DA as DA
 from .methods import NAP as NAP
 from .methods import ADMMPruning as ADMMPruning
+from .methods import GANSlimming as GANSlimming
 from .methods import Int8 as Int8
 from .methods import Reweighted as Reweighted
 from .methods import RobustBoosting as RobustBoosting
