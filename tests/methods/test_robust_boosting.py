@@ -74,7 +74,7 @@ def test_each_round_adds_a_weighed_member_and_leaves_the_others(loss: str) -> No
     first = one.members[0].state_dict()
     for name, t in three.members[0].state_dict().items():
         assert torch.equal(t, first[name])
-    assert three.alpha[0] == 1 and all(a > 0 for a in three.alpha)
+    assert three.alpha[0] == one.alpha[0] and all(a > 0 for a in three.alpha)
     assert all("weight" in note or "dropped" in note for note in notes)
 
 

@@ -81,17 +81,22 @@ class LineSearch:
         return float(torch.bincount(self.examples.y).max()) / len(self.examples) + _MARGIN
 
     def weigh(self, model: Ensemble) -> tuple[float, HeldOut]:
-        """The weight of the newest member, and the sum with it; ``model`` is not changed."""
+        """The weight of the newest member, and the sum with it; ``model`` is not changed.
+
+        The weight of a first member is not 0. It changes no answer, but a network that is too sure
+        of itself on new images would otherwise be opposed by the next member.
+        """
+        least = 0 if len(model.members) > 1 else 1
 
         @cache
         def loss(sixteenths: int) -> float:
             return self.look(model, sixteenths / _FINEST).loss
 
-        low, high = 0, _MOST
+        low, high = least, _MOST
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if loss(middle) <= loss(middle + 1) else (middle + 1, high)
-        best = min((0, low, _FINEST), key=loss) / _FINEST
+        best = min((least, low, _FINEST), key=loss) / _FINEST
         return best, self.look(model, best)
 
     def look(self, model: Ensemble, alpha: float = 1.0) -> HeldOut:

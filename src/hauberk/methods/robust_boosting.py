@@ -157,6 +157,8 @@ class RobustBoosting(Method):
         """Train a member within the sum, weigh it, keep or drop it, and so on."""
         fresh = self.member_start == "fresh"
         loss = self._loss(threat, self.training_attack.warmup if fresh else 0.0)
+        if len(model.members) == 1:
+            model.alpha[0] = search.weigh(model)[0]
         for number in range(len(model.members) + 1, self.members + 1):
             model.grow(_fresh(model, number) if fresh else copy.deepcopy(model.members[-1]))
             stage = self._stage(f"member {number}", Problem(loss), self.optimisation.epochs)
