@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -29,9 +30,43 @@ class Split:
         return {"image": Image.fromarray(np.full((5, 4), i, np.uint8)), "label": i % 3}
 
 
+class Encoded:
+    """The image feature of the package: encoded, once it is asked for."""
+
+    def __init__(self, decode: bool = True) -> None:
+        self.decode = decode
+
+
+class Files(Split):
+    """A split of encoded images; the package itself must not decode them."""
+
+    def __init__(self, contents: list[dict[str, Any]]) -> None:
+        super().__init__(len(contents), ("a", "b", "c"))
+        self.contents, self.features["image"] = contents, Encoded()
+
+    def cast_column(self, name: str, feature: Encoded) -> Files:
+        cast = Files(self.contents)
+        cast.features[name] = feature
+        return cast
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        image = self.features["image"]
+        assert isinstance(image, Encoded) and not image.decode
+        return {"image": self.contents[i], "label": i % 3}
+
+
+def encoded(form: str) -> bytes:
+    content = io.BytesIO()
+    Image.new("L", (8, 8)).save(content, form)
+    return content.getvalue()
+
+
+PNGS = [{"bytes": encoded("PNG"), "path": None}] * 30
 HUB = {
     ("some/zoo", None): {"train": Split(60, ("a", "b", "c")), "test": Split(9, ("a", "b", "c"))},
     ("some/zoo", "small"): {"train": Split(30, ("0", "1", "2"), bad=4)},
+    ("some/files", None): {"train": Files(PNGS)},
+    ("some/eps", None): {"train": Files([{"bytes": encoded("EPS"), "path": "0.png"}, *PNGS])},
     ("some/odd", None): {"train": Split(30, ()), "unsupervised": Split(3, ())},
 }
 
@@ -45,6 +80,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     fake = ModuleType("datasets")
     fake.load_dataset = load_dataset  # type: ignore[attr-defined]
+    fake.Image = Encoded  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", fake)
 
 
@@ -74,3 +110,11 @@ def test_what_the_hub_does_not_have_is_one_sentence(name: str, says: str) -> Non
     with pytest.raises(ValueError, match=says) as caught:
         load(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("hub")
+def test_only_our_decoder_opens_images() -> None:
+    assert load("hub:some/files").shape == (1, 8, 8)
+    with pytest.raises(ValueError, match=r"example 0 .*cannot identify image"):
+        load("hub:some/eps")
+    assert len(load("hub:some/eps", on_error="skip").train) == 24

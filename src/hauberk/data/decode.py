@@ -3,6 +3,9 @@
 Gray images keep one channel; all others become RGB, images with a palette included. Transparent
 pixels are composited on white. 16-bit gray keeps its upper 8 bits. If gray and RGB images are
 mixed, the gray ones become RGB. An EXIF rotation is not applied.
+
+Pillow is asked for a few formats only, by content: others of its decoders start programs (EPS) or
+are rarely tested.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import IO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,8 @@ from hauberk.data.store import Store
 OnError: TypeAlias = Literal["stop", "skip"]
 """Policy for corrupt images: stop with an error that names the image, or skip and count it."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""The formats that are decoded, by pillow's names."""
 _IN_FLIGHT = 1 << 25  # bytes of decoded images ahead of the consumer
 _WORKERS = min(32, (os.cpu_count() or 1) + 2)  # more than cores: some threads wait for the disk
 _TASKS = 64  # most tasks in flight; each decodes a group of images
@@ -100,7 +105,8 @@ def decode(
             faults.append(f"{source.place} ({image})")
     if faults and not pile.count:
         raise ValueError(
-            f"{where} has no readable image (the first {faults[0]}); give images that pillow reads."
+            f"{where} has no readable image (the first {faults[0]}); give PNG, "
+            "JPEG, WebP, BMP, GIF, TIFF or PPM."
         )
     return DecodedImages(pile.tensor(), kept, left_out(where, faults))
 
@@ -125,12 +131,24 @@ def left_out(where: str, faults: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def opened(source: IO[bytes] | Path) -> Image.Image:
+    """A pillow image of one of the `FORMATS`, by content, not decoded yet.
+
+    Raises:
+        OSError: it is of another format, or cannot be read.
+    """
+    return Image.open(source, formats=FORMATS)
+
+
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a pillow image to (channel, height, width), gray or RGB as the module describes.
 
     Raises:
-        ValueError: integers above 16 bits, or floats: their white level is undefined.
+        ValueError: integers above 16 bits, or floats: their white level is undefined; or an image
+            file of another format than `FORMATS` and MPO, pillow's name for some JPEGs.
     """
+    if image.format not in (None, "MPO", *FORMATS):
+        raise ValueError(f"the format {image.format} is not supported; give {', '.join(FORMATS)}")
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if deep:
         return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[None]
@@ -200,7 +218,7 @@ def _read(content: bytes | Path | None, reading: Reading) -> NDArray[np.uint8] |
     if content is None:
         return "the row has no bytes"
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+        with opened(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             return reading.pixels(image)
     except OSError as error:
         if error.strerror and isinstance(content, Path):  # str(error) would repeat the path
@@ -213,5 +231,5 @@ def _read(content: bytes | Path | None, reading: Reading) -> NDArray[np.uint8] |
 def _first_line(error: BaseException) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0]
     if "<_io.BytesIO" in line or "cannot identify image file" in line:
-        return "pillow does not recognise it as an image"
+        return "it is not PNG, JPEG, WebP, BMP, GIF, TIFF or PPM"
     return line.rstrip(".")

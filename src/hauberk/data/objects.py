@@ -197,7 +197,12 @@ def _taken(example: Any, where: str, at: str, reading: Reading) -> tuple[NDArray
 
 def _pixels(image: Any, where: str, at: str, reading: Reading) -> NDArray[Any]:
     if isinstance(image, Image.Image):
-        return reading.pixels(image)
+        try:
+            return reading.pixels(image)
+        except Exception as error:  # decoders raise many types of error on damaged bytes
+            raise ValueError(
+                f"{where} has an unreadable image {at} ({gist(error)}); fix or remove it."
+            ) from error
     if not _is_array(image):
         raise ValueError(
             f"{where} has an image of type {type(image).__name__} {at}: give a tensor, an array or "

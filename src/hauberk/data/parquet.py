@@ -19,6 +19,8 @@ from hauberk.data.store import NoRoom, Store
 from hauberk.dataset import Data
 
 _ROWS = 256  # rows per read: some MB of compressed images
+_LONGEST_NOTE = 1 << 22  # bytes
+_MOST_CLASSES = 1 << 16
 
 
 def load_parquet(*paths: Path, seed: int, reading: Reading, store: Store) -> Data:
@@ -50,7 +52,7 @@ def _read(path: Path, reading: Reading, store: Store) -> Part:
             _check_schema(file.schema_arrow, where, reading.labelled)
             y = _labels(file, where) if reading.labelled else _none(file)
             x, kept, notes = decode(_sources(file), len(y), where, reading, store)
-            names, classes = _declared(file.schema_arrow)
+            names, classes = _declared(file.schema_arrow, where)
             return Part(x, y[kept], where, names, classes, notes)
     except NoRoom:
         raise
@@ -111,13 +113,31 @@ class _Classes(NamedTuple):
     number: int | None
 
 
-def _declared(schema: pa.Schema) -> _Classes:
-    """The classes in the schema's ``huggingface`` metadata; empty if it declares none."""
+def _declared(schema: pa.Schema, where: str) -> _Classes:
+    """The classes in the schema's ``huggingface`` metadata; empty if it declares none.
+
+    Raises:
+        ValueError: the note is too long or too deep, or declares more classes than data may have.
+    """
+    note = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        label = note["info"]["features"]["label"]
-        if "names" in label:
-            return _Classes(tuple(map(str, label["names"])), len(label["names"]))
-        return _Classes((), int(label["num_classes"]))
-    except (ValueError, KeyError, TypeError):
+        if len(note) > _LONGEST_NOTE:
+            raise RecursionError
+        label = json.loads(note)["info"]["features"]["label"]
+        names = label.get("names")
+        number = len(names) if names is not None else label["num_classes"]
+    except RecursionError as error:
+        raise ValueError(
+            f"{where} has a huggingface note that is too long or too deep: write it without one."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError):
         return _Classes((), None)
+    if type(number) is not int or not 0 <= number <= _MOST_CLASSES:
+        raise ValueError(
+            f"{where} declares {str(number)[:20]} classes: give at most {_MOST_CLASSES:,}."
+        )
+    if names is None:
+        return _Classes((), number)
+    if not isinstance(names, list):
+        return _Classes((), None)
+    return _Classes(tuple(map(str, names)), number)
