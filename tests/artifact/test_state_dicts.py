@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hauberk.artifact import fill_plain
+from hauberk.artifact.state_dicts import is_plain
+from hauberk.models import Normalized
+from hauberk.runtime.notes import Note
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -43,6 +48,99 @@ def test_what_differs_is_listed_and_the_model_stays(tmp_path: Path) -> None:
         fill_plain(model, tmp_path / "w.safetensors")
     assert "give weights of the same architecture." in str(e.value)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "net": lambda s: {"net": s, "acc": 91.0},
+    "model_state_dict": lambda s: {"model_state_dict": s, "optimizer": {"state": {0: s}}},
+    "model.state_dict": lambda s: {"model": {"state_dict": s}, "args": {"lr": 0.1}},
+    "an unknown key": lambda s: {"student": s, "epoch": 3},
+    "no counters": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
+}
+
+
+@pytest.mark.parametrize("name", WRAPPINGS)
+def test_training_code_keeps_weights_under_many_keys(tmp_path: Path, name: str) -> None:
+    state = net(1).state_dict()
+    torch.save(WRAPPINGS[name](state), tmp_path / "w.PTH.Tar")
+    assert is_plain(tmp_path / "w.PTH.Tar")
+    filled = fill_plain(net(), tmp_path / "w.PTH.Tar").state_dict()
+    assert all(torch.equal(t, state[name]) for name, t in filled.items())
+
+
+RENAMED: dict[str, Callable[[str], str]] = {
+    "module": lambda n: f"module.{n}",
+    "compiled": lambda n: f"_orig_mod.{n}",
+    "Lightning": lambda n: f"model.{n}",
+    "two wrappers": lambda n: f"module._orig_mod.net.{n}",
+    "a wrapper within": lambda n: n.replace("3.", "3.module."),
+}
+
+
+@pytest.mark.parametrize("name", RENAMED)
+@pytest.mark.parametrize("more", [False, True])
+def test_prefixes_are_matched_and_noted(tmp_path: Path, name: str, more: bool) -> None:
+    """A criterion beside the net, in a Lightning checkpoint, is left out and named."""
+    state = net(1).state_dict()
+    renamed = {RENAMED[name](n): t for n, t in state.items()}
+    prefixed = name != "a wrapper within"
+    if more and prefixed:
+        renamed["criterion.weight"] = torch.ones(3)
+    torch.save({"state_dict": renamed}, tmp_path / "w.ckpt")
+    said = "left out .criterion" if more and prefixed else "lost the prefix|names were matched"
+    with pytest.warns(Note, match=said):
+        filled = fill_plain(net(), tmp_path / "w.ckpt").state_dict()
+    assert all(torch.equal(t, state[name]) for name, t in filled.items())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "net.", "module.net."])
+def test_a_normalised_net_takes_weights_of_the_net_and_its_own(tmp_path: Path, prefix: str) -> None:
+    state = net(1).state_dict()
+    torch.save({prefix + n: t for n, t in state.items()}, tmp_path / "w.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        filled = fill_plain(Normalized(net(), [0.5], [0.5]), tmp_path / "w.pt")
+    assert all(
+        torch.equal(t, state[n]) for n, t in filled.get_submodule("net").state_dict().items()
+    )
+
+
+def test_a_choice_of_weights_is_noted_or_asked_for(tmp_path: Path) -> None:
+    state, other = net(1).state_dict(), net(2).state_dict()
+    torch.save({"ema": other, "model": state}, tmp_path / "w.pt")
+    with pytest.warns(Note, match="under 'model' are taken, not those under 'ema'"):
+        filled = fill_plain(net(), tmp_path / "w.pt").state_dict()
+    assert torch.equal(filled["3.weight"], state["3.weight"])
+    both = {f"g.{n}": t for n, t in state.items()} | {f"f.{n}": t for n, t in other.items()}
+    torch.save(both, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"several prefixes, 'g\.' and 'f\.'; save those of one\."):
+        fill_plain(net(), tmp_path / "w.pt")
+    torch.save({"a": state, "b": other, "epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(
+        ValueError, match="not hold a state_dict of tensors; its keys are a, b, epoch"
+    ):
+        fill_plain(net(), tmp_path / "w.pt")
+
+
+def test_modules_and_scripts_are_answered_with_the_line_that_saves(tmp_path: Path) -> None:
+    torch.save(net(), tmp_path / "whole.pt")
+    with pytest.raises(ValueError, match=r"whole module; .*weights_only=False\)\.state_dict\(\)"):
+        fill_plain(net(), tmp_path / "whole.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(net()), str(tmp_path / "script.pt"))
+    with pytest.raises(ValueError, match=r"TorchScript.*torch\.jit\.load\(.*\)\.state_dict\(\)"):
+        fill_plain(net(), tmp_path / "script.pt")
+    torch.save({"state_dict": net().state_dict(), "best": np.float64(91)}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="more than tensors, such as numpy"):
+        fill_plain(net(), tmp_path / "w.pt")
+
+
+def test_names_on_both_sides_stand_side_by_side(tmp_path: Path) -> None:
+    state = {n.replace("3.", "fc.").replace("1.", "bn."): t for n, t in net().state_dict().items()}
+    torch.save(state, tmp_path / "w.bin")
+    with pytest.raises(ValueError, match=r"1\.weight is missing .*bn\.weight is not in the model"):
+        fill_plain(net(), tmp_path / "w.bin")
 
 
 class Evil:

@@ -144,7 +144,7 @@ class Artifact:
         on the meta device is moved to the CPU. A model that does not fit is left unchanged.
 
         Raises:
-            ValueError: names or shapes differ; the message lists the first five differences.
+            ValueError: names or shapes differ; the message lists the first of each kind.
         """
         state = self.state()
         have, want = shapes(state), shapes(model.state_dict())
@@ -260,14 +260,14 @@ def refuse_misfit(
         advice: end of the error, without its full stop.
 
     Raises:
-        ValueError: names or shapes differ; the message lists the first five differences.
+        ValueError: names or shapes differ; the message lists the first of each kind.
     """
-    differences = list(_differences(have, want))
-    if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise ValueError(
-            f"{source} does not fit the model: {'; '.join(differences[:5])}{more}; {advice}."
-        )
+    kinds = _differences(have, want)
+    count = sum(map(len, kinds))
+    if count:
+        listed = [text for kind in kinds for text in kind[:_FEW]]
+        more = f" and {count - len(listed)} more" if count > len(listed) else ""
+        raise ValueError(f"{source} does not fit the model: {'; '.join(listed)}{more}; {advice}.")
 
 
 def _leave_meta(model: nn.Module) -> None:
@@ -283,14 +283,19 @@ def _leave_meta(model: nn.Module) -> None:
         model.to_empty(device="cpu")
 
 
+_FEW = 3  # differences of each kind that an error lists
+
+
 def _differences(
     have: Mapping[str, tuple[int, ...]], want: Mapping[str, tuple[int, ...]]
-) -> Iterator[str]:
-    for name, shape in want.items():
-        if name not in have:
-            yield f"{name} is missing from the file"
-        elif have[name] != shape:
-            yield f"{name} is {have[name]} in the file and {shape} in the model"
-    for name in have:
-        if name not in want:
-            yield f"{name} is not in the model"
+) -> tuple[list[str], list[str], list[str]]:
+    """Names that the file lacks, tensors of another shape, names that the model lacks."""
+    return (
+        [f"{name} is missing from the file" for name in want if name not in have],
+        [
+            f"{name} is {have[name]} in the file and {shape} in the model"
+            for name, shape in want.items()
+            if have.get(name, shape) != shape
+        ],
+        [f"{name} is not in the model" for name in have if name not in want],
+    )

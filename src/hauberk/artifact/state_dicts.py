@@ -1,4 +1,4 @@
-"""Plain weights from any training code: a state_dict in ``.safetensors``, ``.pt`` or ``.pth``.
+"""Plain weights from any training code: a state_dict in ``.safetensors``, ``.pt``, ``.pth``, ….
 
 A ``.pt`` is read by ``torch.load(weights_only=True)``: a restricted unpickler that accepts tensors
 only and runs no code. A tensor whose type or layout would change its numbers is refused by name.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -20,13 +20,31 @@ from safetensors.torch import load as from_safetensors
 from torch import Tensor, nn
 
 from hauberk.artifact.artifact import refuse_misfit, shapes
+from hauberk.artifact.key_names import matched
+from hauberk.class_names import few
 from hauberk.runtime import files
+from hauberk.runtime.notes import note
 from hauberk.runtime.packages import gist
 
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pt.tar", ".pth.tar")
+_WANTED = "a .safetensors file, or a .pt, .pth, .bin, .ckpt or .pth.tar of a state_dict"
+_WRAPPED = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "ema",
+    "model_ema",
+    "state_dict_ema",
+    "ema_state_dict",
+)
+"""Keys under which training code keeps the weights; the first that exists is taken."""
+_DEEPEST = 3  # mappings around a state_dict
 _ADVICE = "give weights of the same architecture"
-ENDINGS = (".safetensors", ".pt", ".pth")
-_WANTED = "a .safetensors file, or a .pt or .pth of a state_dict"
-_WRAPPED = ("state_dict", "model")
 _FLOATS = {
     torch.float32,
     torch.float64,
@@ -41,33 +59,52 @@ _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 
 
 def is_plain(path: str | Path) -> bool:
-    """Whether a file holds plain weights, judged by its ending."""
-    return Path(path).suffix.lower() in ENDINGS
+    """Whether a file holds plain weights, judged by its ending in any letter case."""
+    return Path(path).name.lower().endswith(ENDINGS)
 
 
 def fill_plain(model: nn.Module, path: str | Path) -> nn.Module:
     """Load the state at ``path`` into ``model`` in place and return the model.
 
+    The names may have a prefix that the model's lack, such as ``module.``, or the reverse; a note
+    says which. A ``num_batches_tracked`` that the file lacks stays as it is.
+
     Args:
         model: a network with the same architecture; one that does not fit is left unchanged.
-        path: the weights; a ``.pt`` may hold them under ``state_dict`` or ``model``.
+        path: the weights; a ``.pt`` may hold them under ``state_dict``, ``model``, ``net``, ….
 
     Raises:
         ValueError: the file is damaged or holds no state_dict; a tensor is sparse, quantised,
             complex, without storage, of the wrong kind of number, NaN or infinite, or too large
-            for the model's type; or names or shapes differ (the first five are listed).
+            for the model's type; or names or shapes differ (the first of each kind are listed).
         OSError: the file cannot be read.
     """
     path = Path(path)
-    state = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pt(path)
-    wanted = model.state_dict()
-    for name, tensor in state.items():
+    loaded = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pt(path)
+    own = model.state_dict()
+    for name, tensor in loaded.items():
         _refuse_layout(tensor, f"{path} holds {name!r}")
-    refuse_misfit(shapes(state), shapes(wanted), str(path), _ADVICE)
+    state = _named_as(loaded, own, path)
+    refuse_misfit(shapes(state), shapes(own), str(path), _ADVICE)
     model.load_state_dict(
-        {name: _cast(t, wanted[name].dtype, name, path) for name, t in state.items()}
+        {name: _cast(t, own[name].dtype, name, path) for name, t in state.items()}
     )
     return model
+
+
+def _named_as(
+    loaded: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor]:
+    """The tensors under the names of the model, and those that it has no place for."""
+    try:
+        found = matched(loaded, own)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}.") from None
+    if found.note:
+        note(f"{path}: {found.note}.")
+    state = {name: loaded[file] for name, file in found.names.items()}
+    counters = {n: t for n, t in own.items() if n.rpartition(".")[2] == "num_batches_tracked"}
+    return counters | state | {name: loaded[name] for name in found.extra}
 
 
 def _refuse_layout(tensor: Tensor, held: str) -> None:
@@ -132,28 +169,70 @@ def _pt(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore", UserWarning)  # torch warns of other protocols
             found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # its message is a page about how to unpickle all the same
-        raise ValueError(
-            f"{path} is damaged, or holds more than tensors, such as a whole module; save the "
-            "weights alone: torch.save(net.state_dict(), PATH)."
-        ) from error
+        raise ValueError(_more_than_tensors(content, path)) from error
     except Exception as error:  # torch raises many types of error on damaged bytes
         raise ValueError(f"{path} is damaged ({gist(error)}); give {_WANTED}.") from error
-    for key in _WRAPPED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(
-        isinstance(name, str) and isinstance(t, Tensor) for name, t in found.items()
-    ):
-        raise ValueError(f"{path} does not hold a state_dict of tensors; give {_WANTED}.")
-    return dict(found)
+    return _unwrapped(found, path)
 
 
 def _refuse_packed(content: bytes, path: Path) -> None:
-    """Raise a ValueError for a compressed archive, whose size says nothing about its contents."""
+    """Raise a ValueError for TorchScript, and for an archive whose size says nothing."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            packed = any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist())
+            members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return  # the older format, or damage that torch will find
-    if packed:
+    if any(m.filename.endswith("/constants.pkl") for m in members):
+        raise ValueError(
+            f"{path} is TorchScript, which is code; save its weights alone: "
+            f"torch.save(torch.jit.load({str(path)!r}).state_dict(), 'weights.pt')."
+        )
+    if any(m.compress_type != zipfile.ZIP_STORED for m in members):
         raise ValueError(f"{path} is compressed, as torch.save never writes; give {_WANTED}.")
+
+
+def _more_than_tensors(content: bytes, path: Path) -> str:
+    """The error of a pickle that holds a module or other objects, with the line that saves it."""
+    try:
+        unsafe = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+    except Exception:  # not a zip file, or a damaged one: there is no list
+        unsafe = []
+    if any(name.startswith("torch.nn.modules.") for name in unsafe):
+        return (
+            f"{path} holds more than tensors, a whole module; save the weights alone where you "
+            f"trust it: torch.save(torch.load({str(path)!r}, weights_only=False).state_dict(), "
+            "'weights.pt')."
+        )
+    named = f", such as {unsafe[0]}" if unsafe else ", such as a whole module"
+    return (
+        f"{path} is damaged, or holds more than tensors{named}; save the weights alone: "
+        "torch.save(net.state_dict(), 'weights.pt')."
+    )
+
+
+def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in what was loaded, under the keys of training code."""
+    states = dict(_states(found))
+    known = [keys for keys in states if all(k in _WRAPPED for k in keys)]
+    known.sort(key=lambda keys: [_WRAPPED.index(k) for k in keys])
+    if not known and len(states) != 1:
+        keys = [k for k in found if isinstance(k, str)] if isinstance(found, Mapping) else []
+        held = f"; its keys are {few(keys)}" if keys else ""
+        raise ValueError(f"{path} does not hold a state_dict of tensors{held}; give {_WANTED}.")
+    taken, *others = known or states
+    if others:
+        took, left = ".".join(taken), ".".join(others[0])
+        note(f"{path}: the weights under {took!r} are taken, not those under {left!r}.")
+    return dict(states[taken])
+
+
+def _states(found: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every mapping from names to tensors in a tree of mappings, with the keys that lead to it."""
+    if not isinstance(found, Mapping):
+        return
+    if all(isinstance(k, str) and isinstance(t, Tensor) for k, t in found.items()):
+        if found or not keys:
+            yield keys, found
+    elif len(keys) < _DEEPEST:
+        for key, value in found.items():
+            yield from _states(value, (*keys, str(key)))

@@ -42,7 +42,7 @@ class Evaluate:
 
     Attributes:
         file: an .hbk file, an .onnx file, or the plain weights of --model, as .safetensors or as a
-            state_dict in .pt or .pth.
+            state_dict in .pt, .pth, .bin, .ckpt or .pth.tar.
         task: classes for a classifier, image for an image-to-image network.
         data: images and labels; the test split is attacked. For --task image images alone, in any
             folders; the test split is measured.

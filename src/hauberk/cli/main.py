@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hauberk.cli.errors import exit_code
+from hauberk.runtime.notes import printed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         print(f"hauberk {__version__}")
         return
-    sys.exit(exit_code(lambda: _verb(words[0])(words[1:])))
+    with printed(quiet=os.environ.get("RANK", "0") != "0"):
+        sys.exit(exit_code(lambda: _verb(words[0])(words[1:])))
 
 
 def _verb(name: str) -> Callable[[list[str]], None]:

@@ -84,7 +84,8 @@ class Start:
             package.module:function, from the current directory or installed: the function takes
             no argument and returns a torch module for images in [0, 1].
         checkpoint: the trained net to start from: an .hbk file, or plain weights of --model, as
-            .safetensors or as a state_dict in .pt; without it a dense net is trained first.
+            .safetensors or as a state_dict in .pt, .pth, .bin, .ckpt or .pth.tar; without it a
+            dense net is trained first.
     """
 
     model: str = ""

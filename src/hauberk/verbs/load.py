@@ -16,7 +16,9 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
     Args:
         path: an ``.hbk`` file, or the weights of ``model``: ``.safetensors``, or a state_dict in a
-            ``.pt`` or ``.pth``, read with a restricted unpickler that accepts tensors only.
+            ``.pt``, ``.pth``, ``.bin``, ``.ckpt`` or ``.pth.tar``, read with a restricted
+            unpickler that accepts tensors only. A prefix of all names, such as ``module.``, is
+            matched, and a warning (`hauberk.runtime.notes.Note`) says so.
         model: a module to fill, in place; an ``.hbk`` that names its architecture needs none.
 
     Raises:
