@@ -14,7 +14,10 @@ from torch import nn
 import hauberk as hb
 from hauberk.dataset import Data, Examples
 from hauberk.methods import GANSlimming
+from hauberk.methods._saliency import rarity
 from hauberk.models.generators import cyclegan_resnet9
+from hauberk.objectives import Teacher
+from hauberk.objectives.gan import Answers
 from hauberk.training.loop import follow
 from hauberk.training.run import Run, Watcher
 
@@ -154,6 +157,7 @@ def test_without_penalty_and_grid_it_is_distillation() -> None:
         ({"levels": 0}, "levels was given as 0; give 1 or more"),
         ({"buffer": -1}, "buffer"),
         ({"slim_epochs": -1}, "slim_epochs"),
+        ({"saliency": -1}, "saliency"),
     ],
 )
 def test_settings_outside_their_range(settings: dict[str, float], says: str) -> None:
@@ -166,3 +170,35 @@ def test_a_network_without_norms_is_named() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
     with pytest.raises(ValueError, match="finds nothing to prune"):
         next(GANSlimming(strength=0.3).stages(net, THREAT, toy().train))
+
+
+def test_channels_leave_in_the_order_of_their_worth() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 3))
+    with torch.no_grad():
+        net[3].weight[:, 2:] *= 0.01
+    ties = (("1.weight",),)
+    rare = rarity(net, ties, images().train.images())["1.weight"]
+    assert float(rare[:2].max()) < 1 < float(rare[2:].min())
+    method = GANSlimming(strength=0.5, slim_epochs=4, scale_lr=1.0, bits=0, saliency=8)
+    data = images()
+    follow(
+        method.with_(epochs=0, batch_size=8, lr=0.01).stages(net.eval(), THREAT, data.train),
+        net,
+        data,
+        Run(),
+    )
+    assert net[0].out_channels == 2, rare
+
+
+def test_remembered_answers_are_the_teachers() -> None:
+    torch.manual_seed(0)
+    calls: list[int] = []
+    net = nn.Conv2d(3, 3, 1)
+    teacher, answers, x = Teacher(net), Answers(), torch.rand(4, 3, 8, 8)
+    teacher.net.register_forward_hook(lambda *_: calls.append(1))
+    first = answers(teacher, x)
+    assert torch.equal(first, teacher(x)) or torch.allclose(first, teacher(x), atol=1e-6)
+    made = len(calls)
+    assert torch.equal(answers(teacher, x.flip(0)), first.flip(0))
+    assert len(calls) == made

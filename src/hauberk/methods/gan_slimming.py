@@ -4,7 +4,9 @@
 
 γ are the scales of affine norms, G̃ rounds what its layers take in, G₀ is the dense network and θ
 the discriminator's. One solve prunes, quantises and distils; then the channels whose scales are
-zero are removed, and the small network is tuned without the penalty.
+zero are removed, and the small network is tuned without the penalty. With ``saliency`` ρ is
+weighted by channel: under AdamW every scale is pulled at the same rate, and in a short run all of
+a large generator's scales reach zero together.
 
 Source: Wang, Gui, Yang, Liu and Wang, ECCV 2020, arXiv 2008.11062. Departures: the scales of one
 residual trunk are one group each, so that a channel of the trunk can be removed; the penalty is
@@ -27,9 +29,11 @@ from torch import nn
 from hauberk.constraints import FixedGrid, On, UniformGrid
 from hauberk.dataset import Examples
 from hauberk.method import Compression
+from hauberk.methods._saliency import rarity
 from hauberk.methods._structured import Pruning, refuse_emptied
 from hauberk.objectives import Adversary, Distance, Imitation, MeanSquared, Teacher
 from hauberk.objectives.discriminator import patch_discriminator
+from hauberk.objectives.gan import Answers
 from hauberk.ops.groups import Filter
 from hauberk.ops.ties import Families, join
 from hauberk.parametrize import quantise, unquantise
@@ -51,6 +55,11 @@ class GANSlimming(Compression):
         slim_epochs: passes under the penalty; ``epochs`` are those of the tuning.
         strength: ρ, as a fraction of the largest step of a scale: a scale goes to zero unless the
             loss pulls at it more evenly; 0 prunes nothing.
+        saliency: number of images that tell how much the outputs depend on each channel; ρ of a
+            channel is then multiplied by its family's mean of that over its own, so that channels
+            are removed in the order of their worth. 0 weighs all channels alike.
+        remember: keep the teacher's output for each training image; it costs memory, and saves
+            time where images come back unchanged.
         scale_lr: learning rate of the scales, as a multiple of ``lr``: they have far to go.
         bits: of a weight on its uniform grid, 2 to 8, with activations in 8; 0 keeps float32.
         beta: β, weight of the distance to the dense network's outputs relative to the GAN term.
@@ -64,6 +73,8 @@ class GANSlimming(Compression):
 
     slim_epochs: int = 20
     strength: float = 0.3
+    saliency: int = 0
+    remember: bool = False
     scale_lr: float = 10.0
     bits: int = 8
     beta: float = 20.0
@@ -77,7 +88,8 @@ class GANSlimming(Compression):
         refuse_strength(self.strength)
         if self.bits and not 2 <= self.bits <= 8:
             raise ValueError(f"bits was given as {self.bits}; give 2 to 8, or 0 for float32.")
-        least = {"slim_epochs": 0, "discriminator": 0, "levels": 1, "buffer": 0}
+        counts = ("slim_epochs", "saliency", "discriminator", "buffer")
+        least = {**dict.fromkeys(counts, 0), "levels": 1}
         for name, count in least.items():
             if getattr(self, name) < count:
                 raise ValueError(
@@ -102,7 +114,7 @@ class GANSlimming(Compression):
         """Imitation under the penalty; then tuning of the channels that are left."""
         example, objective = sample.images(slice(1)), self._imitation(model, sample)
         ties = Pruning("bn-filter").tied(model, example) if self.strength else ()
-        slimming = self._slimming(model, objective, ties)
+        slimming = self._slimming(model, objective, ties, sample)
         rates = {name: self.scale_lr for tie in ties for name in tie}
         self._rounded(model, sample)
         yield self.stage("slim", slimming, self._solver(1.0, rates), self.slim_epochs)
@@ -122,9 +134,12 @@ class GANSlimming(Compression):
                 torch.manual_seed(0)
                 net = patch_discriminator(self.discriminator, self.levels, shape[0])
             adversary = Adversary(net, shape, buffer=self.buffer)
-        return Imitation(Teacher(model), self.distance, adversary, self.beta)
+        answers = Answers() if self.remember else None
+        return Imitation(Teacher(model), self.distance, adversary, self.beta, answers)
 
-    def _slimming(self, model: nn.Module, objective: Imitation, ties: Families) -> Problem:
+    def _slimming(
+        self, model: nn.Module, objective: Imitation, ties: Families, sample: Examples
+    ) -> Problem:
         scales = [name for tie in ties for name in tie]
         names = [*self.select(model), *scales]
         structures: dict[str, Structure] = dict(self._grid(model))
@@ -132,6 +147,10 @@ class GANSlimming(Compression):
             every = dict(model.named_parameters())
             tree = join({name: every[name] for name in scales}, ties)
             lasso = GroupLasso.static(self.strength * self.scale_lr, Filter(), tree)
+            if self.saliency:
+                rare = rarity(model, ties, sample.images(slice(self.saliency)))
+                factors = {n: f * rare[n].view_as(f) for n, f in lasso.factors.items()}
+                lasso = replace(lasso, factors=factors)
             structures["scales"] = TiedPenalty(lasso, ties)
         return Problem(objective, structures, select=lambda _: names)
 
