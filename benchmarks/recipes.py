@@ -41,6 +41,8 @@ PGD40_1000_AUTOATTACK_500 = Evaluation(
     timing=False,
 )
 """PGD-40 on the first 1,000 test images, AutoAttack on the first 500."""
+PGD40_AUTOATTACK_1000 = replace(PGD40_1000_AUTOATTACK_500, autoattack_limit=1000)
+"""Both on the first 1,000 test images, at `LINF_02`."""
 
 DENSE_12 = hb.DA().with_(epochs=12, lr=6e-3, attack_steps=2, reuse=True)
 """A dense `caffe-lenet`, by two clipped-gradient steps a batch."""
@@ -62,6 +64,6 @@ def byte_recipe(method: hb.ATMC | hb.SizeTarget) -> hb.Method:
     return two_steps(epochs).with_(q=0.45, average=0.9995, slim=True)
 
 
-def small_recipe(method: hb.ATMC | hb.SizeTarget) -> hb.Method:
+def small_recipe(method: hb.ATMC | hb.SizeTarget | hb.RobustBoosting) -> hb.Method:
     """16 epochs for a `lenet`: 12 under the falling budget, 4 with codebooks; dead units go."""
     return two_steps(method.with_(epochs=12, codebook_epochs=4)).with_(slim=True)
