@@ -44,6 +44,10 @@ SHORTER: Mapping[str, Mapping[str, str]] = {
         "epochs=1, codebook_epochs=1, most_bits=2)",
         'attack="pgd:40"': 'attack="pgd:5"',
     },
+    "docs/guides/boosting.md": {
+        "hb.RobustBoosting(members=3)": "hb.RobustBoosting(members=2, judge_steps=2)"
+        ".with_(epochs=2, attack_steps=1)",
+    },
     "docs/guides/machines.md": {
         "threat=hb.Linf(0.1), run": "threat=hb.Linf(0.1), method=hb.DA().with_(epochs=1), run"
     },
