@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +10,10 @@ from torch import Tensor, nn
 
 from hauberk import models
 from hauberk.artifact import About, Artifact
+from hauberk.class_names import few
 from hauberk.dataset import Data
 from hauberk.models import Ensemble, ensemble
+from hauberk.parametrize.plain import copied, made_plain
 from hauberk.runtime.packages import gist
 
 
@@ -43,12 +44,15 @@ def blank(about: About, path: str | Path, model: nn.Module | None = None) -> nn.
     Args:
         about: the description of the network in the file.
         path: the file, for errors.
-        model: a user's own module; by default the architecture in the file, with random weights.
+        model: a user's own module; its lazy layers are built, and its parametrisations are
+            replaced by plain weights, in place; by default the architecture in the file, with
+            random weights.
 
     Raises:
         ValueError: the file names no architecture, or one that cannot be built.
     """
     if model is not None:
+        made_plain(model, about.input_shape)
         return _members(about, model)
     if about.architecture is None or needs_model(about):
         raise ValueError(
@@ -80,6 +84,14 @@ def _exact(arguments: Mapping[str, int | float | str], path: str | Path) -> dict
     return whole
 
 
+def _advice(model: nn.Module, who: str) -> str:
+    """What to do about a model that fails on the images."""
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    for kind in kinds - {torch.float32}:
+        return f"its weights are {str(kind).removeprefix('torch.')}, so give {who}.float()"
+    return f"give a {who} for this shape, or other data"
+
+
 def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
     """Check that a model fits the data, and return its number of outputs: classes, or channels.
 
@@ -96,16 +108,22 @@ def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
     shape = " × ".join(map(str, data.shape))
     example = torch.zeros(2, *data.shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    copy = copied(model, who).eval()
     try:
         with torch.no_grad():
-            found = copy.deepcopy(model).eval()(example.to(device))
+            found = copy(example.to(device))
     except Exception as error:  # a user's module may fail in any way
         raise ValueError(
             f"The {who} cannot take the images of {data.name}, which are {shape} "
-            f"({gist(error)}); give a {who} for this shape, or other data."
+            f"({gist(error)}); {_advice(model, who)}."
         ) from error
-    outputs = tuple(found.shape[1:]) if isinstance(found, Tensor) else type(found).__name__
-    axes = found.ndim if isinstance(found, Tensor) else 0
+    if not isinstance(found, Tensor):
+        held = f" with the keys {few([*map(str, found)])}" if isinstance(found, Mapping) else ""
+        raise ValueError(
+            f"The {who} gives an object of type {type(found).__name__}{held} in eval mode; return "
+            "one tensor from its forward, the logits."
+        )
+    outputs, axes = tuple(found.shape[1:]), found.ndim
     if data.classes and (axes != 2 or found.shape[1] < data.classes):
         raise ValueError(
             f"The {who} gives outputs of shape {outputs} and {data.name} has {data.classes} "

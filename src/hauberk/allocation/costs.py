@@ -81,10 +81,14 @@ def as_shipped(t: Tensor, half: bool) -> Tensor:
 
 @torch.no_grad()
 def round_half(model: nn.Module) -> None:
-    """Round every parameter to the nearest float16 number, in place, kept as float32."""
-    weights = {name: p.detach() for name, p in model.named_parameters()}
-    rounded = Float16().project(weights)
-    for name, p in model.named_parameters():
+    """Round every parameter to the nearest float16 number, in place, kept as float32.
+
+    Frozen ones stay as they are, unless the whole model is frozen.
+    """
+    every = dict(model.named_parameters())
+    trained = {name: p for name, p in every.items() if p.requires_grad} or every
+    rounded = Float16().project({name: p.detach() for name, p in trained.items()})
+    for name, p in trained.items():
         p.copy_(rounded[name])
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hauberk.parametrize.plain import copied
 from hauberk.types import Images
 
 
@@ -20,7 +20,7 @@ class FrozenCopy(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.inner = copy.deepcopy(model).eval().requires_grad_(False)
+        self.inner = copied(model).eval().requires_grad_(False)
         self.format = memory_format(model)
         for tensor in (*self.inner.parameters(), *self.inner.buffers()):
             tensor.grad = None
@@ -28,10 +28,10 @@ class FrozenCopy(nn.Module):
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Images) -> Tensor:
-        """Logits (batch, class)."""
+        """Logits (batch, class), in float32, which attacks and losses compute in."""
         turned = x.ndim == 4 and self.format is torch.channels_last
         logits: Tensor = self.inner(_channels_last(x) if turned else x)
-        return logits
+        return logits.float() if isinstance(logits, Tensor) else logits
 
 
 def freeze(model: nn.Module) -> FrozenCopy:

@@ -22,6 +22,7 @@ from hauberk.onnx.export import trace
 from hauberk.onnx.file import OnnxFile, content_of, is_ours
 from hauberk.onnx.foreign import ForeignFile
 from hauberk.onnx.session import Session
+from hauberk.parametrize.plain import copied
 from hauberk.runtime.packages import gist
 from hauberk.training.run import Run
 
@@ -67,7 +68,7 @@ def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened
             without bounds, weights that do not fit ``model``, or ``hauberk[onnx]`` is missing.
         OSError: a file that cannot be read.
     """
-    model = copy.deepcopy(model)
+    model = None if model is None else copied(model)
     if isinstance(what, nn.Module):
         return _module(what)
     path = Path(what)
@@ -85,7 +86,7 @@ def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened
 
 def _module(net: nn.Module) -> Opened:
     size = dense_bytes(net.state_dict())
-    return Opened(Shipped(type(net).__name__, size, size, copy.deepcopy(net), in_file=False))
+    return Opened(Shipped(type(net).__name__, size, size, copied(net), in_file=False))
 
 
 def _weights(path: Path, model: nn.Module | None) -> Opened:

@@ -155,6 +155,11 @@ def state(model: nn.Module) -> dict[str, Tensor | Factors]:
     return plain
 
 
+def is_ours(chain: nn.Module) -> bool:
+    """Whether the parametrisation of a tensor is one of this module's."""
+    return isinstance(chain.get_submodule("0"), _Factoring)
+
+
 def _factors(chain: nn.Module) -> Factors:
     originals = [p.detach() for p in chain.parameters(recurse=False)]
     factoring = chain.get_submodule("0")

@@ -87,8 +87,13 @@ def _has(layer: nn.Module, tensor: str) -> bool:
 
 
 def matrices(model: nn.Module) -> list[str]:
-    """Names of the parameters that can be compressed, or of their factors."""
-    known, names = {name for name, _ in model.named_parameters()}, list[str]()
+    """Names of the parameters that can be compressed, or of their factors.
+
+    Frozen ones are left out, unless the whole model is frozen.
+    """
+    every, names = dict(model.named_parameters()), list[str]()
+    trained = any(p.requires_grad for p in every.values())
+    known = {name for name, p in every.items() if p.requires_grad or not trained}
     for prefix, layer, tensor in tensors(model):
         found = [tensor]
         if parametrize.is_parametrized(layer, tensor):
@@ -109,7 +114,9 @@ def coded(model: nn.Module, names: Sequence[str], at_least: int = 128) -> list[s
     """
     every = dict(model.named_parameters())
     biases = dict.fromkeys(f"{owner(name)}.bias".removeprefix(".") for name in names)
-    return [*names, *(b for b in biases if b in every and every[b].numel() >= at_least)]
+    trained = any(p.requires_grad for p in every.values())
+    long = {n for n, p in every.items() if p.numel() >= at_least and p.requires_grad >= trained}
+    return [*names, *(b for b in biases if b in long)]
 
 
 def owner(name: str) -> str:

@@ -144,9 +144,13 @@ class DescentState(State):
 
 
 def averaged(model: nn.Module) -> Iterable[Tensor]:
-    """The tensors that are averaged: trainable parameters and floating-point buffers."""
+    """The tensors that are averaged: trainable parameters, floating-point buffers of the state.
+
+    A buffer outside the state, such as a mask of -inf, is a constant of the network.
+    """
     yield from (p for p in model.parameters() if p.requires_grad)
-    yield from (b for b in model.buffers() if b.is_floating_point())
+    kept = model.state_dict(keep_vars=True)
+    yield from (b for n, b in model.named_buffers() if n in kept and b.is_floating_point())
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ from hauberk.threats import NoThreat
 from hauberk.training.loop import follow
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
+from hauberk.verbs.rehearsal import rehearsed
 
 FILE = "model.hbk"
 SAMPLE = 512
@@ -77,13 +78,14 @@ def compress(
         run: seed, device, precision, resumption; ``out`` replaces its folder.
 
     Raises:
-        ValueError: data that do not fit the model, invalid settings, or a failed training.
+        ValueError: data that do not fit the model, a model that cannot be trained or written (see
+            `hauberk.verbs.rehearsal`), invalid settings, or a failed training.
         OSError: the folder cannot be written.
     """
     data, method, threat = load_data(data), method or ATMC(), threat or NoThreat()
     run = replace(run or Run(), out=Path(out) if out else None)
     _check_labels(method, data, pretrained)
-    check_fit(model, data)
+    model = rehearsed(model, data, not isinstance(threat, NoThreat))
     if method.distillation.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
             f"teacher was given as self to {type(method).__name__}, whose network is not trained "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from hauberk.data import load as load_data
 from hauberk.evaluation import Evaluation, Report, provenance
 from hauberk.evaluation.named_attacks import named
 from hauberk.evaluation.shipped_file import evaluate_file, read
+from hauberk.parametrize.plain import copied
 from hauberk.threat import Threat
 from hauberk.training.run import Run
 from hauberk.verbs.load import load
@@ -71,7 +71,7 @@ def evaluate(
     )
     opened = read(what, model)
     if isinstance(dense, str | Path):
-        dense = load(dense, copy.deepcopy(model))
+        dense = load(dense, None if model is None else copied(model))
     data, place = load_data(data), Run().place() if device is None else torch.device(device)
     row = evaluate_file(opened, data, evaluation, source=dense, device=place)
     command = f'hauberk.evaluate("{row.file}", "{data.name}", threat={threat}, attack="{attack}")'

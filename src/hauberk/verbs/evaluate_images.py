@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from hauberk.evaluation.image_file import evaluate_image_file, read_features
 from hauberk.evaluation.images import Truth
 from hauberk.evaluation.provenance import IMAGES
 from hauberk.evaluation.shipped_file import read
+from hauberk.parametrize.plain import copied
 from hauberk.training.run import Run
 from hauberk.verbs.load import load
 
@@ -68,7 +68,11 @@ def evaluate_images(
         cost_size=cost_size,
     )
     opened = read(what, model)
-    teacher = dense if isinstance(dense, nn.Module) else load(dense, copy.deepcopy(model))
+    teacher = (
+        dense
+        if isinstance(dense, nn.Module)
+        else load(dense, None if model is None else copied(model))
+    )
     images = load_data(data, image_size=image_size, labelled=False)
     place = Run().place() if device is None else torch.device(device)
     row = evaluate_image_file(opened, images, evaluation, dense=teacher, truth=truth, device=place)

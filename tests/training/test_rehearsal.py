@@ -1,0 +1,221 @@
+"""The rehearsal before a training: what is repaired, and what is refused in one line."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers.nets import conv, mlp, noise, toy
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm
+
+import hauberk as hb
+from hauberk.networks import check_fit, module
+from hauberk.parametrize.plain import copied, made_plain
+from hauberk.runtime.notes import Note
+from hauberk.verbs.rehearsal import rehearsed
+
+
+class Scaled(nn.Module):
+    def forward(self, w: Tensor) -> Tensor:
+        return w * 0.5
+
+
+def old_weight_norm(layer: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(layer)
+
+
+def used(layer: nn.Module) -> nn.Module:
+    """The layer after a forward pass, which leaves a computed weight in some layers."""
+    layer(torch.rand(2, 36))
+    return layer
+
+
+BAKED: dict[str, Callable[[nn.Module], object]] = {
+    "weight_norm": parametrizations.weight_norm,
+    "spectral_norm": parametrizations.spectral_norm,
+    "orthogonal": parametrizations.orthogonal,
+    "own": lambda layer: parametrize.register_parametrization(layer, "weight", Scaled()),
+    "own, bias": lambda layer: parametrize.register_parametrization(layer, "bias", Scaled()),
+    "old weight_norm": lambda layer: used(old_weight_norm(layer)),
+    "old spectral_norm": lambda layer: used(spectral_norm(layer)),
+    "prune": lambda layer: prune.l1_unstructured(layer, "weight", 0.3),
+    "prune twice": lambda layer: prune.random_unstructured(
+        prune.l1_unstructured(layer, "weight", 0.3), "weight", 0.2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAKED)
+def test_weights_are_written_as_the_layer_computes_them(name: str) -> None:
+    net, x = mlp(), toy().test.images()
+    BAKED[name](net[1])
+    keys = set(net.state_dict())
+    with pytest.warns(
+        Note, match=r"replaced by the weights that it computes.*: 1\.(weight|bias)\."
+    ):
+        made = hb.compress(
+            net, toy(), method=hb.DA().with_(epochs=1, attack_steps=1), threat=hb.Linf(0.1)
+        )
+    assert set(net.state_dict()) == keys
+    plain = copied(net)
+    made_plain(plain, (1, 6, 6))
+    net.eval()
+    torch.testing.assert_close(plain.eval()(x), net(x))
+    own = module(made.artifact, "f.hbk", copied(net))
+    torch.testing.assert_close(own(x), made.model(x))
+
+
+def test_lazy_layers_are_built() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Linear(8, 3))
+    assert rehearsed(net, toy(), True)[1].weight.shape == (8, 36)
+    with pytest.raises(ValueError, match="lazy layers of the model cannot be built"):
+        rehearsed(nn.Sequential(nn.LazyConv1d(2, 3)), toy(), True)
+
+
+@dataclass
+class Config:
+    lock: Any = field(default_factory=threading.Lock)
+
+
+@pytest.mark.parametrize("held", [threading.Lock(), (i for i in range(3)), Config()])
+def test_what_cannot_be_copied_is_named(held: object) -> None:
+    net = mlp()
+    net[1].held = held
+    with pytest.raises(ValueError, match=r"cannot be copied, because its attribute '1\.held'"):
+        rehearsed(net, toy(), True)
+
+
+class Around(nn.Module):
+    """A network whose forward is another function of it and of the images."""
+
+    def __init__(self, run: Callable[[Around, Tensor], object]) -> None:
+        super().__init__()
+        self.net, self.aux, self.run, self.calls = mlp(), nn.Linear(36, 3), run, 0
+
+    def forward(self, x: Tensor) -> object:
+        return self.run(self, x)
+
+
+def counted(self: Around, x: Tensor) -> Tensor:
+    self.calls += 1
+    return self.net(x) + self.calls
+
+
+def no_gradient(self: Around, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return self.net(x)
+
+
+def failing(self: Around, x: Tensor) -> Tensor:
+    if self.training:
+        raise KeyError("wrong mode")
+    return self.net(x)
+
+
+REFUSED: dict[str, tuple[Callable[[Around, Tensor], object], str]] = {
+    "dict": (lambda s, x: {"logits": s.net(x)}, "type dict with the keys logits in eval mode"),
+    "tuple": (lambda s, x: (s.net(x), x), "type tuple in eval mode; return one tensor"),
+    "dict in training": (
+        lambda s, x: {"a": s.net(x)} if s.training else s.net(x),
+        "type dict in training mode",
+    ),
+    "fails in training": (failing, "training step of two images .KeyError: 'wrong mode'"),
+    "in place": (lambda s, x: s.net(x.sub_(0.5)), "writes into its input"),
+    "in place, by a view": (lambda s, x: s.net(x.flatten(1).mul_(2)), "writes into its input"),
+    "no gradient": (no_gradient, "no gradient to its weights"),
+    "detached images": (lambda s, x: s.net(x.detach()), "no gradient to its images"),
+    "dropout left on": (
+        lambda s, x: s.net(nn.functional.dropout(x, 0.5)),
+        "other outputs for the same images a second time",
+    ),
+    "a counter": (counted, "other outputs for the same images a second time"),
+    "batch mates": (lambda s, x: s.net(x - x.mean(0)), "other outputs alone than in a batch"),
+    "assert": (lambda s, x: s.net(x[None, 0, :, 9]), "cannot take the images of toy"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_end_a_training_is_one_line_before_it(name: str) -> None:
+    run, line = REFUSED[name]
+    with pytest.raises(ValueError, match=line) as error:
+        rehearsed(Around(run), toy(), True)
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_the_first_of_several_outputs_is_trained(kind: type) -> None:
+    def run(self: Around, x: Tensor) -> object:
+        return kind((self.net(x), self.aux(x.flatten(1)))) if self.training else self.net(x)
+
+    with pytest.warns(Note, match="gives 2 outputs in training mode; the first of them"):
+        made = hb.compress(
+            Around(run), toy(), method=hb.DA().with_(epochs=1, attack_steps=1), threat=hb.Linf(0.1)
+        )
+    assert check_fit(made.model, toy()) == 3
+
+
+STATE: dict[str, tuple[Tensor, str]] = {
+    "complex": (torch.ones(3, dtype=torch.complex64), "as complex64, which no file can hold"),
+    "sparse": (torch.eye(3).to_sparse(), r"no file can hold .sparse_coo"),
+    "mask": (torch.full((3, 3), -torch.inf).triu(1), "persistent=False, or use torch.finfo"),
+}
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_state_that_no_file_holds_is_met_before_the_training(name: str) -> None:
+    tensor, line = STATE[name]
+    net = mlp()
+    net.register_buffer("kept", tensor)
+    with pytest.raises(ValueError, match=f"keeps 'kept'.*{line}"):
+        rehearsed(net, toy(), True)
+
+
+def test_a_mask_outside_the_state_is_not_averaged() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp()
+            mask = torch.full((3, 3), -torch.inf).triu(1)
+            self.register_buffer("mask", mask, persistent=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.net(x)
+            return ((z[:, None] * z[:, :, None] + self.mask).softmax(-1) @ z[:, :, None])[:, :, 0]
+
+    method = hb.AL0(keep=0.3).with_(epochs=1, dense_epochs=1, attack_steps=1)
+    made = hb.compress(Masked(), toy(), method=method, threat=hb.Linf(0.1))
+    assert "mask" not in made.artifact.state()
+
+
+def test_frozen_weights_stay_as_they_are() -> None:
+    net = conv()
+    net[0].requires_grad_(False)
+    method = hb.AL0(keep=0.1).with_(epochs=1, dense_epochs=1, attack_steps=1)
+    with pytest.warns(Note, match=r"Frozen weights stay as they are, and dense: 0\.weight, 15%"):
+        made = hb.compress(net, toy(), method=method, threat=hb.Linf(0.1))
+    assert torch.equal(made.model[0].weight, net[0].weight)
+    assert torch.equal(made.model[0].bias, net[0].bias)
+    with pytest.raises(ValueError, match="no weights to train"):
+        rehearsed(net.requires_grad_(False), toy(), True)
+
+
+def test_double_weights_are_answered_with_the_conversion() -> None:
+    with pytest.raises(ValueError, match=r"its weights are float64, so give model\.float"):
+        rehearsed(mlp().double(), toy(), True)
+
+
+def test_a_resnet_is_rehearsed_in_two_seconds() -> None:
+    net, data = hb.models.build("resnet18:16"), noise(3, 32, 32)
+    start = time.process_time()
+    rehearsed(net, data, True)
+    assert time.process_time() - start < 2
