@@ -15,7 +15,7 @@ from hauberk.cli import main
 from hauberk.data import load
 from hauberk.dataset import Examples
 from hauberk.verbs import compress
-from tests.helpers.command import few_queries
+from tests.helpers.command import few_anchors, few_queries
 from tests.helpers.nets import honest_net
 from tests.helpers.sweeps import words
 
@@ -46,8 +46,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`few_queries` while one test runs."""
+    """`few_queries` and `few_anchors` while one test runs."""
     few_queries(monkeypatch)
+    few_anchors(monkeypatch)
+
+
+@pytest.fixture
+def quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`few_anchors` while one test runs."""
+    few_anchors(monkeypatch)
 
 
 @pytest.fixture

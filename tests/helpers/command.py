@@ -34,3 +34,9 @@ def few_queries(patch: pytest.MonkeyPatch) -> None:
     """Checks for gradient masking by a Square that asks little: they take a small run's time."""
     quickly = functools.partial(run_checks, queries=20)
     patch.setattr("hauberk.evaluation.evaluation.run_checks", quickly)
+
+
+def few_anchors(patch: pytest.MonkeyPatch) -> None:
+    """Plans of bytes that look at a third as many candidates; the codec still has the last word."""
+    for module in ("hauberk.allocation.byte_budget", "hauberk.artifact.lengths"):
+        patch.setattr(f"{module}._ANCHORS", 4)

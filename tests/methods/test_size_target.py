@@ -12,7 +12,7 @@ from torch import nn
 import hauberk as hb
 
 QUICK = {"epochs": 2, "dense_epochs": 2, "codebook_epochs": 1, "batch_size": 32, "lr": 0.02}
-FEW_BITS = {**QUICK, "most_bits": 4}  # plans in a third of the time
+FEW_BITS = {**QUICK, "most_bits": 4}  # plans in a fraction of the time
 
 
 def mlp() -> nn.Module:
@@ -23,7 +23,7 @@ def mlp() -> nn.Module:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["1500B", "3kB", "15%"])
 def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) -> None:
-    method = hb.SizeTarget(size=size).with_(**(FEW_BITS if size == "3kB" else QUICK))
+    method = hb.SizeTarget(size=size).with_(**(QUICK if size == "15%" else FEW_BITS))
     made = hb.compress(mlp(), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path)
     dense = 4 * sum(p.numel() for p in mlp().parameters())
     limit = {"1500B": 1500, "3kB": 3000, "15%": int(0.15 * dense)}[size]
@@ -32,6 +32,7 @@ def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_plans")
 @pytest.mark.parametrize("slim", [False, True])
 def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
     """What is measured between the legs is a function of the weights: the same file comes out."""
@@ -51,6 +52,7 @@ def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_plans")
 def test_dead_units_leave_before_the_codebooks_and_their_bytes_buy_weights(tmp_path: Path) -> None:
     files, bytes_of = {}, {}
     for slim in (False, True):
