@@ -35,6 +35,11 @@ def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
     return None
 
 
+def numbered(classes: int) -> tuple[str, ...]:
+    """The names of classes that have none: their indices."""
+    return tuple(map(str, range(classes)))
+
+
 def few(names: Sequence[str]) -> str:
     """The first five names and the number of others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Int, Num
 from torch import Tensor
 
-from hauberk.class_names import few, labels_complaint
+from hauberk.class_names import few, labels_complaint, numbered
 from hauberk.runtime import memory
+from hauberk.runtime.notes import note
 from hauberk.types import Images, Labels
 
 
@@ -132,8 +133,8 @@ class Data:
         """The same data, with labels renumbered to the class indices of a file.
 
         A folder that lacks a class numbers its classes differently from the folder that a network
-        was trained on. Data without class names do not change. If the file has no class names, its
-        indices are the names, and data with other names do not change.
+        was trained on. Where one side has no class names, its indices are the names; if the other's
+        names are not whole numbers, the data do not change, and a note says so.
 
         Args:
             labels: class names of the file.
@@ -142,18 +143,23 @@ class Data:
         Raises:
             ValueError: the data have a class that the file lacks.
         """
-        known = labels or tuple(map(str, range(classes)))
-        if not self.labels or self.labels == known:
+        known, own = labels or numbered(classes), self.labels or numbered(self.classes)
+        if not self.classes or own == known or not (labels or self.labels):
             return self
-        unknown = [name for name in self.labels if name not in known]
-        if unknown and not labels:
+        unknown = [name for name in own if name not in known]
+        words = not all(map(str.isdecimal, labels or self.labels))
+        if (unknown and not labels) or (words and not (labels and self.labels)):
+            note(
+                f"The classes of the file are {few(known)}, and those of {self.name} are "
+                f"{few(own)}; they are taken to have the same order."
+            )
             return self
         if unknown:
             raise ValueError(
                 f"The data {self.name} have the class {unknown[0]!r} and the file has "
                 f"{few(labels)}; give data of the file's classes."
             )
-        index = torch.tensor([known.index(name) for name in self.labels])
+        index = torch.tensor([known.index(name) for name in own])
 
         def renumbered(part: Examples) -> Examples:
             return replace(part, y=index.to(part.y.device)[part.y])

@@ -17,6 +17,7 @@ from hauberk.cli.inspect import as_json
 from hauberk.data import load
 from hauberk.evaluation import Evaluation
 from hauberk.evaluation.shipped_file import evaluate_file, read
+from hauberk.runtime.notes import Note
 
 X = np.random.default_rng(0).integers(0, 256, (60, 5, 4), np.uint8)
 WORDS = [NAMES[i % 3] for i in range(60)]
@@ -84,7 +85,8 @@ def test_data_go_under_the_indices_of_the_file(tmp_path: Path) -> None:
     assert moved.labels == known and moved.classes == 4
     assert [known[k] for k in moved.test.y] == [NAMES[k] for k in data.test.y]
     assert data.under(NAMES, 3) is data
-    assert data.under((), 3) is data  # an older file names nothing
+    with pytest.warns(Note, match="taken to have the same order"):
+        assert data.under((), 3) is data  # an older file names nothing
     with pytest.raises(ValueError, match=r"'bee'.*give data of the file's classes"):
         data.under(("ant", "cow"), 2)
     few = replace(data, labels=("2", "7", "9"))
@@ -116,3 +118,19 @@ def test_names_reach_the_file_and_its_proof(tmp_path: Path, method: hb.Method) -
     turned = data.under(("cow", "ant", "bee"), 3)
     rows = [evaluate_file(read(made.path, small()), d, evaluation) for d in (data, turned)]
     assert rows[0].clean == rows[1].clean
+
+
+def test_names_that_are_numbers_meet_indices() -> None:
+    """A folder sorts 10 before 2; the same labels as numbers are the same classes."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((36, 1, 4, 4), dtype=np.float32), np.arange(36) % 12
+    named = load(((x, y.astype(str)), (x, y.astype(str))))
+    plain = load(((x, y), (x, y)))
+    assert named.labels[2] == "10"
+    assert not plain.labels
+    moved = plain.under(named.labels, 12)
+    assert moved.test.y.tolist() == named.test.y.tolist()
+    assert moved.labels == named.labels
+    assert named.under((), 12).test.y.tolist() == y.tolist()
+    with pytest.warns(Note, match=r"classes of the file are ant, bee.* are 0, 1.*same order"):
+        assert plain.under(("ant", "bee", *"cdefghijkl"), 12) is plain

@@ -24,6 +24,7 @@ from hauberk.onnx.foreign import ForeignFile
 from hauberk.onnx.session import Session
 from hauberk.parametrize.plain import copied
 from hauberk.runtime.packages import gist
+from hauberk.threats.reach import check_reach
 from hauberk.training.run import Run
 
 
@@ -182,6 +183,7 @@ def evaluate_file(
         data = data.under(opened.labels, opened.classes)
     check_shape(opened, data)
     networks.check_fit(opened.shipped.model or opened.shipped.timed, data)
+    check_reach(evaluation.threat, data.shape, data.name)
     examples = settled(data.test, place)
     classifier = _agreeing(on(opened.shipped, place), opened, examples)
     dense = opened.dense

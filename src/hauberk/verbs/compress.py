@@ -26,6 +26,7 @@ from hauberk.runtime import files
 from hauberk.slimming.slim import slim
 from hauberk.threat import Threat
 from hauberk.threats import NoThreat
+from hauberk.threats.reach import check_reach
 from hauberk.training.loop import follow
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
@@ -85,6 +86,7 @@ def compress(
     data, method, threat = load_data(data), method or ATMC(), threat or NoThreat()
     run = replace(run or Run(), out=Path(out) if out else None)
     _check_labels(method, data, pretrained)
+    check_reach(threat, data.shape, data.name)
     model = rehearsed(model, data, not isinstance(threat, NoThreat))
     if method.distillation.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
@@ -217,6 +219,12 @@ def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> T
             raise ValueError(
                 f"The teacher {path} knows other classes than {data.name}, or in another order; "
                 "give a teacher of the same classes."
+            )
+        moved = data.under(artifact.about.labels, artifact.about.classes) if data.classes else data
+        if not torch.equal(moved.test.y, data.test.y):
+            raise ValueError(
+                f"The teacher {path} knows the classes of {data.name} in another order; give a "
+                "teacher that was trained on data with the same class names."
             )
         net = module(artifact, path, own if needs_model(artifact.about) else None)
     if check_fit(net, data, "teacher") != check_fit(model, data):
