@@ -1,0 +1,251 @@
+"""Aim: a CycleGAN generator of 43 MiB in at most 2.15 MB, no farther from its teacher on held-out
+photographs than float32 slimming to a fourth, and one solve ahead of pruning, then quantising. No
+record is committed.
+
+    python -m benchmarks.gan_slimming --net path/to/G_A2B_epoch33.pth --data path/to/cifar10.parquet
+
+Setting: the net is `vintagify` 0.1.2's (`pip download --no-deps vintagify==0.1.2`, MIT; unzip the
+wheel), a CycleGAN generator from photographs to old ones, 11,388,675 parameters. Trained on 160
+crops of 64² pixels: 128 of four photographs (astronaut, retina, motorcycle, flower) at random
+scales, 32 tilings of four CIFAR-10 images; rocket and 8 other tilings are for validation. Measured
+on 24 crops of 128² of three photographs that no run saw (coffee, chelsea, china). Batches of four,
+160 steps a run, with no discriminator: minutes on two cores, where the paper trains for 200 epochs
+twice. Distances are means over crops with 95% bootstrap intervals. Milliseconds are ONNX Runtime's
+on one thread at 256², float32 graphs, next to the dense net's in the same run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import hauberk as hb
+from benchmarks.arguments import parser
+from benchmarks.record import RESULTS, Header, record
+from hauberk.artifact import Architecture, Artifact
+from hauberk.dataset import Data, Examples
+from hauberk.evaluation.cost import latency
+from hauberk.evaluation.images import ImageEvaluation
+from hauberk.evaluation.shipped import Shipped
+from hauberk.methods import GANSlimming
+from hauberk.nested import settings
+from hauberk.onnx.file import OnnxFile
+from hauberk.onnx.session import Session
+from hauberk.plots.image_sheet import draw
+from hauberk.verbs import compress
+
+Picture = NDArray[np.uint8]
+
+WORK = Path("runs/gan_slimming")
+MODEL, NARROW = "cyclegan-resnet9:64", "cyclegan-resnet9:29"
+TRAINED = ("astronaut", "retina", "stereo_motorcycle", "flower")
+VALIDATED, HELD_OUT = ("rocket",), ("coffee", "chelsea", "china")
+SIDE, TEST_SIDE, COST_SIDE = 64, 128, 256
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one row is made.
+
+    Attributes:
+        method: with its settings; the dense net has none.
+        start: the row whose file it starts from; none starts from random weights.
+        model: the network of random weights.
+        seed: of everything random.
+    """
+
+    method: GANSlimming | None
+    start: str | None = "dense"
+    model: str = MODEL
+    seed: int = 0
+
+
+def slimming(bits: int, slim: int, tune: int, strength: float) -> GANSlimming:
+    """The method with the settings that all rows share."""
+    return GANSlimming(
+        bits=bits, slim_epochs=slim, strength=strength, saliency=32, remember=True
+    ).with_(epochs=tune, batch_size=4, lr=8e-4, teacher="runs/gan_slimming/dense/model.hbk")
+
+
+STRENGTH = 4.5
+
+
+def rows() -> Mapping[str, Row]:
+    """By name, in the order in which they are made."""
+    found = {
+        "dense": Row(None),
+        "GS-8, seed 0": Row(slimming(8, 1, 3, STRENGTH)),
+        "GS-32, seed 0": Row(slimming(0, 1, 3, STRENGTH)),
+        "prune, then quantise, seed 0": Row(slimming(8, 0, 1, 0.0), "GS-32, seed 0"),
+        "narrow student, 8 bits, seed 0": Row(slimming(8, 0, 4, 0.0), None, NARROW),
+        "prune only, seed 0": Row(slimming(0, 1, 0, STRENGTH)),
+    }
+    for seed in (1, 2):
+        found[f"GS-8, seed {seed}"] = Row(slimming(8, 1, 3, STRENGTH), seed=seed)
+    return found
+
+
+ROWS = rows()
+
+
+def file(name: str) -> Path:
+    """The file of a row."""
+    return WORK / name / compress.FILE
+
+
+def photograph(name: str) -> Picture:
+    """A sample photograph of scikit-image or scikit-learn, which come with their packages."""
+    import skimage.data
+    from sklearn.datasets import load_sample_image
+
+    if name in ("china", "flower"):
+        found: Picture = load_sample_image(f"{name}.jpg")
+        return found
+    whole = getattr(skimage.data, name)()
+    return np.asarray(whole[0] if isinstance(whole, tuple) else whole)[..., :3]
+
+
+def crops(name: str, count: int, side: int, rng: np.random.Generator) -> list[Picture]:
+    """Random crops of a photograph at random scales, half of them mirrored."""
+    image, found = Image.fromarray(photograph(name)), list[Picture]()
+    short = min(image.size)
+    for _ in range(count):
+        scale = float(np.exp(rng.uniform(np.log(max(side, 160)), np.log(short)))) / short
+        size = (round(image.width * scale), round(image.height * scale))
+        whole = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+        top = int(rng.integers(0, whole.shape[0] - side + 1))
+        left = int(rng.integers(0, whole.shape[1] - side + 1))
+        part = whole[top : top + side, left : left + side]
+        found.append(part[:, ::-1] if rng.random() < 0.5 else part)
+    return found
+
+
+def tilings(path: Path, first: int, count: int) -> list[Picture]:
+    """Two by two CIFAR-10 images; ``first`` and ``count`` in tilings."""
+    from pyarrow import parquet
+
+    column = parquet.read_table(path, columns=["image"]).column("image")
+
+    def one(k: int) -> Picture:
+        return np.asarray(Image.open(io.BytesIO(column[k].as_py()["bytes"])).convert("RGB"))
+
+    quads = [[one(4 * k + i) for i in range(4)] for k in range(first, first + count)]
+    return [np.vstack([np.hstack(q[:2]), np.hstack(q[2:])]) for q in quads]
+
+
+def examples(pictures: list[Picture], rng: np.random.Generator) -> Examples:
+    """The pictures in random order."""
+    mixed = np.stack([pictures[k] for k in rng.permutation(len(pictures))])
+    x = torch.from_numpy(mixed).permute(0, 3, 1, 2).contiguous()
+    return Examples(x, torch.zeros(len(x), dtype=torch.long))
+
+
+def images(path: Path) -> tuple[Data, Examples]:
+    """The crops to train and validate on, and those of the photographs held out."""
+    rng = np.random.default_rng(0)
+    train = [crop for name in TRAINED for crop in crops(name, 32, SIDE, rng)]
+    valid = [crop for name in VALIDATED for crop in crops(name, 8, SIDE, rng)]
+    test = [crop for name in HELD_OUT for crop in crops(name, 8, TEST_SIDE, rng)]
+    seen = examples(train + tilings(path, 0, 32), rng)
+    watched = examples(valid + tilings(path, 32, 8), rng)
+    return Data("crops", seen, watched, watched, 0), examples(test, rng)
+
+
+def make(name: str, net: Path, data: Data) -> None:
+    """Write the file of a row, unless there is one."""
+    row = ROWS[name]
+    if file(name).exists():
+        return
+    if row.method is None:
+        dense = hb.models.build(MODEL)
+        dense.load_state_dict(torch.load(net, map_location="cpu", weights_only=True))
+        file(name).parent.mkdir(parents=True, exist_ok=True)
+        compress.encode(dense, data, Architecture.of(dense)).save(file(name))
+        return
+    start = hb.load(file(row.start)) if row.start else hb.models.build(row.model, seed=row.seed)
+    hb.compress(
+        start,
+        data,
+        threat=None,
+        method=row.method,
+        out=WORK / name,
+        pretrained=row.start is not None,
+        run=hb.Run(seed=row.seed, resume=True, identity=repr(row)),
+    )
+
+
+@cache
+def session(path: Path) -> Session:
+    """The float32 graph of a file in ONNX Runtime, on one thread."""
+    net, size = hb.load(path), (COST_SIDE, COST_SIDE)
+    return OnnxFile.encode(Artifact.load(path), net, image_size=size).session(threads=1)
+
+
+def measure(name: str, held_out: Examples) -> dict[str, Any]:
+    """A row of the record; one that was measured is read."""
+    kept, row = WORK / name / "row.json", ROWS[name]
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    small, dense = hb.load(file(name)), hb.load(file("dense"))
+    shipped = Shipped(name, file(name).stat().st_size, 0, small)
+    protocol = ImageEvaluation(batch_size=8, timing=False, cost_size=COST_SIDE)
+    measured = protocol(shipped, held_out, dense=dense, name=name).json()
+    pair, shape = (session(file(name)), session(file("dense"))), (3, COST_SIDE, COST_SIDE)
+    timing = latency(*pair, shape, batches=(1,), repeats=5)
+    found = {
+        **measured,
+        "parameters": sum(p.numel() for p in small.parameters()),
+        "latency_ms": {key: t.json() for key, t in timing.items()},
+        "settings": settings(row.method) if row.method else {},
+        "seed": row.seed,
+    }
+    kept.write_text(json.dumps(found))
+    return found
+
+
+def publish() -> None:
+    """The record, of the rows that are measured."""
+    kept = [WORK / name / "row.json" for name in ROWS]
+    found = [json.loads(path.read_text()) for path in kept if path.exists()]
+    header = Header.of(__doc__)
+    path = RESULTS / "gan_slimming.json"
+    record(path, header.claim, {"rows": found}, command=header.command)
+
+
+def sheet(name: str, held_out: Examples) -> None:
+    """Crops through the dense net and through a small one."""
+    small = Shipped(name, file(name).stat().st_size, 0, hb.load(file(name)))
+    draw(small, hb.load(file("dense")), held_out, RESULTS / "gan_slimming.png")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Slim, measure, record."""
+    options = parser(__doc__)
+    options.add_argument("--net", required=True, type=Path, help="the generator's state dict")
+    options.add_argument("--data", required=True, type=Path, help="CIFAR-10's training split")
+    options.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    options.add_argument("--threads", type=int, default=2, help="of torch")
+    given = options.parse_args(argv)
+    torch.set_num_threads(given.threads)
+    data, held_out = images(given.data)
+    for name in given.rows:
+        make(name, given.net, data)
+        measure(name, held_out)
+        publish()
+        if name == "GS-8, seed 0":
+            sheet(name, held_out)
+
+
+if __name__ == "__main__":
+    main()
