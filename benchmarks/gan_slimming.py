@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--net", required=True, type=Path, help="the generator's state dict")
     options.add_argument("--data", required=True, type=Path, help="CIFAR-10's training split")
-    options.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    options.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
     options.add_argument("--threads", type=int, default=2, help="of torch")
     given = options.parse_args(argv)
     torch.set_num_threads(given.threads)
