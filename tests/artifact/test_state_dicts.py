@@ -143,6 +143,12 @@ def test_names_on_both_sides_stand_side_by_side(tmp_path: Path) -> None:
         fill_plain(net(), tmp_path / "w.bin")
 
 
+def test_a_layer_of_another_network_is_no_prefix(tmp_path: Path) -> None:
+    torch.save(net().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="does not fit the model"):
+        fill_plain(nn.Sequential(nn.Flatten(), nn.Linear(72, 3)), tmp_path / "w.pt")
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, ...]:
         return (Path.touch, (Path("touched"),))

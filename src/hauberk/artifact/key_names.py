@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Components that ``DataParallel``, ``torch.compile``, ``FSDP`` and activation checkpoints add."""
@@ -88,10 +89,10 @@ def _fits(files: Mapping[str, str], own: Mapping[str, str]) -> Iterator[Matched]
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """Every dotted prefix that some name has, the empty one first."""
+    """Every dotted prefix that some name has, the empty one first; a number is a layer's place."""
     found = dict.fromkeys([""])
     for name in names:
-        parts = name.split(".")
+        parts = [*takewhile(lambda p: not p.isdecimal(), name.split(".")[:-1]), ""]
         found |= dict.fromkeys(".".join(parts[:i]) + "." for i in range(1, len(parts)))
     return list(found)
 
