@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
-WHOLE_RUNS = {"quick_checks", "shipped", "swept"}
+WHOLE_RUNS = {"quick_checks", "shipped", "slimmed", "swept"}
 """Fixtures that train, or are for a test that does: such a test is slow."""
 
 
@@ -81,7 +81,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def swept(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an undisturbed sweep left."""
     out = tmp_path_factory.mktemp("swept")
-    with pytest.raises(SystemExit) as stop:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        few_queries(patch)
         main.main(words(start, out))
     assert stop.value.code == 0
     return out

@@ -124,6 +124,7 @@ def digits(shape: tuple[int, ...]) -> hb.Data:
     return hb.Data("digits", classes=10, **parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "shape"),
     [
@@ -176,6 +177,7 @@ def test_patterns_choose() -> None:
     assert Selection(("attention",))(net) == ["attention.in_proj_weight"]
 
 
+@pytest.mark.slow
 def test_what_is_excluded_stays(tmp_path: Path) -> None:
     torch.manual_seed(0)
     method = hb.ATMC(keep=0.1, exclude=("head", "stem")).with_(

@@ -28,6 +28,7 @@ def error(w: Weights, p: Weights) -> float:
     return -2 * float(torch.stack(cosines).log().sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nbytes", [200, 1000, 4000])
 def test_the_budget_is_met_by_the_codec_s_length_and_used(nbytes: int) -> None:
     w, budget = tree(), ByteBudget(8 * nbytes, CODEC)
@@ -38,6 +39,7 @@ def test_the_budget_is_met_by_the_codec_s_length_and_used(nbytes: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_knapsack_beats_every_uniform_choice() -> None:
     w = tree()
     budget = ByteBudget(8 * 1500, CODEC)
@@ -55,6 +57,7 @@ def test_the_knapsack_beats_every_uniform_choice() -> None:
     assert tried and ours < min(tried)
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_layer_is_no_matter_and_none_is_emptied() -> None:
     w = tree()
     small = {n: t * (1e-3 if n == "conv" else 1.0) for n, t in w.items()}

@@ -41,6 +41,7 @@ def test_the_two_angles_add_up_to_the_whole_one() -> None:
     assert angles(w, w, w) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_plan_takes_from_those_that_feel_nothing() -> None:
     g = torch.Generator().manual_seed(0)
     w = {name: torch.randn(64, 64, generator=g) for name in ("dull", "keen")}
@@ -53,6 +54,7 @@ def test_a_plan_takes_from_those_that_feel_nothing() -> None:
     assert 0.95 * 8 * 800 <= told.size_bits(cut(w, plan)) <= 8 * 800
 
 
+@pytest.mark.slow
 def test_who_feels_rounding_alone_gets_the_bits() -> None:
     w = {"": torch.randn(64, 64, generator=torch.Generator().manual_seed(0))}
     coarse, fine = (

@@ -75,6 +75,7 @@ def test_the_loss_is_the_problem_s_own(net: TwoWays, examples: Examples) -> None
     assert distortion.cut.losses[-1] == pytest.approx(loss(few) - loss(w), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
     net: TwoWays, examples: Examples
 ) -> None:

@@ -157,6 +157,7 @@ def test_signing_is_what_the_format_says(artifact: Artifact) -> None:
     assert signed(artifact.content) == artifact.content
 
 
+@pytest.mark.slow
 def test_mutations_with_a_forged_checksum(artifact: Artifact) -> None:
     start = 8 + int(struct.unpack_from("<Q", artifact.content)[0])
 

@@ -102,6 +102,7 @@ PRICED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("w", "least"), PRICED.values(), ids=PRICED.keys())
 def test_prices_are_near_what_is_bought(w: Tensor, least: float) -> None:
     counts = np.geomspace(least, 0.6, 30) * int(torch.count_nonzero(w))

@@ -138,6 +138,7 @@ def test_without_gamma_a_large_step_is_one_hot_on_what_is_fooled_least(rate: flo
     torch.testing.assert_close(found.weights[moved], expected[moved])
 
 
+@pytest.mark.slow
 def test_the_saddle_point_of_two_lines_is_found() -> None:
     """max_v min(v, 1 − 3v) = 1/4 at v = 1/4; the average of the two goes to the end instead."""
 

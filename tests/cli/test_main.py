@@ -206,6 +206,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "file" in refused(capsys, *words, "--out", str(tmp_path / "file" / "out"))
 
 
+@pytest.mark.slow
 def test_a_network_of_one_s_own_from_its_own_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

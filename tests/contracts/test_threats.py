@@ -73,10 +73,10 @@ def test_steepest_beats_random_directions(threat: Threat) -> None:
     middle = torch.full_like(grad, 0.5)
     assert unit.contains((middle + step / 2).clamp(0, 1), middle)
     gain = (grad * step).flatten(1).sum(1)
-    for trial in range(200):
-        other = torch.randn(grad.shape, generator=generator(5, trial), dtype=grad.dtype)
-        other = threat.steepest(other if trial % 2 else grad + 0.1 * other * grad.abs())
-        assert (gain >= (grad * other).flatten(1).sum(1) * (1 - 1e-12)).all()
+    trials = torch.randn(100, 2, *grad.shape, generator=generator(5), dtype=grad.dtype)
+    trials[:, 0] = grad + 0.1 * trials[:, 0] * grad.abs()
+    other = threat.steepest(trials.flatten(0, 2)).reshape(200, *grad.shape)
+    assert (gain >= (grad * other).flatten(2).sum(2) * (1 - 1e-12)).all()
 
 
 @every_wide_threat
@@ -90,14 +90,15 @@ def test_a_soft_step_maximises_its_own_problem(threat: Threat, sharpness: float)
     middle = torch.full_like(grad, 0.5)
 
     def gain(d: torch.Tensor) -> torch.Tensor:
-        return (scaled * d - 0.5 * d * d).flatten(1).sum(1)
+        return (scaled * d - 0.5 * d * d).flatten(-3).sum(-1)
 
     best = gain(threat.steepest(grad, sharpness))
-    for trial in range(200):
-        size = 2.0 ** -(trial % 8)
-        other = torch.randn(grad.shape, generator=generator(5, trial), dtype=grad.dtype) * size
-        feasible = 2 * (half.project((middle + (scaled + other) / 2), middle) - middle)
-        assert (best >= gain(feasible) - 1e-12).all()
+    size = 2.0 ** -(torch.arange(200) % 8).double().view(200, 1, 1, 1, 1)
+    other = torch.randn(200, *grad.shape, generator=generator(5), dtype=grad.dtype) * size
+    middles = middle.repeat(200, 1, 1, 1)
+    point = middles + ((scaled + other) / 2).flatten(0, 1)
+    feasible = 2 * (half.project(point, middles) - middles)
+    assert (best >= gain(feasible.reshape(other.shape)) - 1e-12).all()
 
 
 @every_threat

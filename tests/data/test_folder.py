@@ -206,6 +206,7 @@ def test_bad_folders_are_one_sentence(tmp_path: Path, make, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

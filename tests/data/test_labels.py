@@ -99,7 +99,10 @@ def small() -> nn.Module:
 
 
 METHODS = [
-    hb.SizeTarget(size="2kB", codebook_epochs=1).with_(epochs=1),
+    pytest.param(
+        hb.SizeTarget(size="2kB", codebook_epochs=1, most_bits=4).with_(epochs=1),
+        marks=pytest.mark.slow,
+    ),
     hb.ATMC(codebook_epochs=1).with_(epochs=1),
 ]
 

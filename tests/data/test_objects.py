@@ -196,6 +196,7 @@ def test_a_function_by_its_place(module: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_function(
     module: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

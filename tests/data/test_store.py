@@ -294,6 +294,7 @@ LOADING = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
 def test_loading_takes_no_more_memory_than_it_may(tmp_path: Path, scratch: Path) -> None:
     """120 MB of pixels; what is in flight between the decoders and the file is 32 MB."""

@@ -90,6 +90,7 @@ def test_a_foreign_onnx_is_attacked_white_box(
     assert theirs.dense_bytes == ours.dense_bytes - 4 * 32, "the exporter folds batch-norm"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [0, 1])
 def test_the_batch_may_be_fixed_and_the_shape_computed(
     honest: nn.Module, tmp_path: Path, batch: int
@@ -103,6 +104,7 @@ def test_the_batch_may_be_fixed_and_the_shape_computed(
     assert row.attacks["pgd:3"] == ours.robust
 
 
+@pytest.mark.slow
 def test_a_graph_without_a_replay_is_attacked_without_its_gradient(
     honest: nn.Module, tmp_path: Path
 ) -> None:

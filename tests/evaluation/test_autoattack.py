@@ -16,6 +16,7 @@ from hauberk.threat import Threat
 from hauberk.threats import L1, L2, Linf
 
 
+@pytest.mark.slow
 def test_it_is_no_weaker_than_pgd_and_leaves_no_trace(
     honest: nn.Module, examples: Examples
 ) -> None:
@@ -55,6 +56,7 @@ def random_task(classes: int, shape: tuple[int, ...]) -> tuple[nn.Module, Exampl
     return net, Examples(x, net(x).argmax(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "threat", "shape"),
     [(2, Linf(0.05), (12,)), (3, L2(0.3), (2, 6)), (4, Linf(0.05), (2, 6)), (4, L1(0.7), (12,))],

@@ -34,6 +34,7 @@ def checked(net: nn.Module, examples: Examples, **more: object) -> dict[str, Che
     return {r.name: r for r in results}
 
 
+@pytest.mark.slow
 def test_an_honest_net_passes(honest: nn.Module, examples: Examples) -> None:
     twin = copy.deepcopy(honest)
     found = checked(honest, examples, source=twin)

@@ -109,6 +109,7 @@ def test_equal_sizes_are_set_apart_in_order() -> None:
     assert places[2] / places[0] == pytest.approx(1.105, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_autoattack")
 def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
     evaluation = Evaluation(
@@ -179,6 +180,7 @@ def test_a_union_is_evaluated_member_by_member(honest: nn.Module, examples: Exam
     assert "fgsm in linf:0.06" in out.getvalue() and "…" not in out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_autoattack")
 def test_autoattack_takes_a_union_s_members_one_by_one(
     honest: nn.Module, examples: Examples

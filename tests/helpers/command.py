@@ -8,6 +8,7 @@ import pytest
 
 from hauberk.cli import main
 from hauberk.evaluation import run_checks
+from hauberk.evaluation.cost import latency
 
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 """Flags of a run on digits."""
@@ -31,9 +32,13 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def few_queries(patch: pytest.MonkeyPatch) -> None:
-    """Checks for gradient masking by a Square that asks little: they take a small run's time."""
+    """Checks for gradient masking by a Square that asks little, and a latency of few calls.
+
+    They take most of a small run's time.
+    """
     quickly = functools.partial(run_checks, queries=20)
     patch.setattr("hauberk.evaluation.evaluation.run_checks", quickly)
+    patch.setattr("hauberk.evaluation.evaluation.latency", functools.partial(latency, repeats=5))
 
 
 def few_anchors(patch: pytest.MonkeyPatch) -> None:

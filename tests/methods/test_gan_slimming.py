@@ -48,6 +48,7 @@ def alive(net: nn.Module) -> int:
     return sum(int(w.count_nonzero()) for w in scales)
 
 
+@pytest.mark.slow
 def test_it_slims_a_classifier_by_its_logits() -> None:
     method = hb.DA().with_(epochs=6, **QUICK)
     dense = hb.compress(classifier(), toy(), method=method, threat=THREAT).model

@@ -47,6 +47,7 @@ def test_the_file_holds_whole_multiples_and_pruned_weights_stay(per_channel: boo
             assert ((ratios - ratios.round()).abs() < 1e-4).all(1).any()
 
 
+@pytest.mark.slow
 def test_training_withstands_more_than_rounding_does() -> None:
     net, seen = dense(), {}
     for epochs in (0, 6):

@@ -53,6 +53,7 @@ def test_without_across_each_layer_keeps_its_share() -> None:
     assert kept == [144, 12]
 
 
+@pytest.mark.slow
 def test_a_strong_penalty_alone_empties_more_than_a_weak_one() -> None:
     shares = []
     for strength in (0.01, 3.0):
@@ -77,6 +78,7 @@ def test_with_filters_the_codebook_takes_the_layers_that_are_not_pruned_too() ->
     assert all(len(torch.unique(v[v != 0])) <= 4 for v in weights.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["filter", "bn-filter"])
 def test_a_residual_net_gets_thinner_through_its_sums(pattern: str) -> None:
     net = hb.models.build("resnet18:2")

@@ -227,6 +227,7 @@ def test_each_threat_has_its_own_last_ends() -> None:
     assert all(moved.flatten(1).any(1).all() for _, moved in starts[:2]), "they begin anywhere"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_bits_with_its_weights(tmp_path: Path) -> None:
     """Killed in mid-stage: the checkpoint holds the weights and each threat's ends."""
     method = hb.ATMC(keep=0.5, codebook_epochs=0).with_(

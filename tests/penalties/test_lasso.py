@@ -137,6 +137,7 @@ class Separable(Objective):
 C = [4.0, -3.0, 0.9, 0.5, -0.3, 0.1]
 
 
+@pytest.mark.slow
 def test_on_a_separable_quadratic_the_known_zeros_are_reached() -> None:
     """argmin ½(w−c)² + λP|w| is the soft threshold of c; three rounds sharpen it."""
     model, eps, strength = Vector(), 0.1, 0.35
@@ -154,6 +155,7 @@ def test_on_a_separable_quadratic_the_known_zeros_are_reached() -> None:
     assert float(model.w.detach()[0]) > 3.7, "what is large is let go"
 
 
+@pytest.mark.slow
 def test_the_static_lasso_takes_as_much_from_the_large() -> None:
     model = Vector()
     problem = Problem(Separable(), {"lasso": Lasso.static(0.95, {"w": model.w})})

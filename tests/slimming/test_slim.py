@@ -37,6 +37,7 @@ def test_slim_equals_masked(spec: str) -> None:
     assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "narrow"),
     [

@@ -62,12 +62,14 @@ def test_finds_the_kkt_point_and_its_multiplier(limit: float, start: float) -> N
     assert last["rate"] == pytest.approx(float(0.5 * (w - C) @ A @ (w - C)), rel=3e-3)
 
 
+@pytest.mark.slow
 def test_the_strict_value_is_what_is_controlled() -> None:
     model, problem = Point(), Problem(Quadratic(), bounds={"near": ball(0.4, strict=0.5)})
     solve(Stage("qp", problem, QP, 100, 8), model, no_data(), Run())
     assert float(distance(model.w.detach())) == pytest.approx(0.8, rel=3e-3)
 
 
+@pytest.mark.slow
 def test_a_bound_that_costs_nothing_falls_silent() -> None:
     model, problem = Point(), Problem(Quadratic(), bounds={"near": ball(50.0)})
     solution = solve(Stage("qp", problem, QP, 100, 8), model, no_data(), Run())
@@ -75,6 +77,7 @@ def test_a_bound_that_costs_nothing_falls_silent() -> None:
     assert solution.history[-1]["lambda"] == pytest.approx(QP.least)
 
 
+@pytest.mark.slow
 def test_two_bounds_have_a_multiplier_each() -> None:
     above = Bound(
         lambda net, batch: net.w[1].exp(), lambda net: float(net.w.detach()[1].exp()), 0.1

@@ -157,6 +157,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         follow(stages, conv(), toy(), Run(out=tmp_path, resume=True))
 
 
+@pytest.mark.slow
 def test_a_collapse_to_chance_ends_with_a_sentence() -> None:
     class Blind(nn.Module):
         def __init__(self) -> None:

@@ -161,6 +161,7 @@ def test_a_failing_disk_ends_the_run_with_its_own_error(
     assert not readers()
 
 
+@pytest.mark.slow
 def test_the_evaluation_streams_too(tmp_path: Path) -> None:
     made(tmp_path, data())
     evaluation = Evaluation(
