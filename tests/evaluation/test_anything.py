@@ -234,7 +234,7 @@ def test_a_module_of_other_outputs_is_one_line() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise KeyError("nothing here")
 
-    for net, says in ((Two(), "outputs of shape tuple"), (Broken(), "cannot take the images")):
+    for net, says in ((Two(), "an object of type tuple"), (Broken(), "cannot take the images")):
         with pytest.raises(ValueError, match=says):
             hb.evaluate(net, "digits", **ASK)
 

@@ -142,6 +142,7 @@ def test_latency_is_compared_with_the_full_size(
     def evaluation(shipped: Shipped, examples: Examples, **given: Any) -> None:
         seen.update(given, shipped=shipped)
 
+    evaluation.threat = hb.Linf(0.1)  # type: ignore[attr-defined]
     _row(made[True].path, data, evaluation, model=model)
     assert seen["shipped"].model.fc1.weight.shape == (64, 32 * 16)
     assert seen["shipped"].dense_bytes == 4 * 141_930

@@ -13,7 +13,7 @@ from hauberk.threats import Linf
 def test_the_random_start_really_moves() -> None:
     """The published PGD added its noise with ``add`` for ``add_``, and so started at x."""
     x = torch.full((4, 3), 0.5)
-    start = PGD(0).search(lambda z: z.sum(1), x, Linf(0.1), torch.Generator().manual_seed(0))
+    start = PGD(0)(lambda z: z.sum(1), x, Linf(0.1), torch.Generator().manual_seed(0))
     assert (start != x).all() and (start - x).abs().max() <= 0.1 + 1e-6
 
 
