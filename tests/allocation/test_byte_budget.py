@@ -75,6 +75,7 @@ def test_a_feasible_point_stays() -> None:
     assert all(torch.equal(w[n], p[n]) for n in w)
 
 
+@pytest.mark.slow
 def test_what_fits_nobody_names_the_least() -> None:
     with pytest.raises(ValueError, match=r"one weight in each layer takes .*give a larger size"):
         ByteBudget(8 * 3, CODEC).project(tree())

@@ -48,6 +48,7 @@ def examples(net: TwoWays) -> Examples:
         return Examples(x, net(x).argmax(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reuse", [False, True])
 def test_a_layer_that_hardly_counts_is_found(net: TwoWays, examples: Examples, reuse: bool) -> None:
     objective = Adversarial(hb.Linf(0.05), hb.PGD.soft(2))

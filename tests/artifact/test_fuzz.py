@@ -169,6 +169,7 @@ def test_mutations_with_a_forged_checksum(artifact: Artifact) -> None:
     assert 0 < trial(mutate, 1600, artifact, exact=False) < 1600  # some decode, to a valid state
 
 
+@pytest.mark.slow
 def test_tables_and_streams_by_hand(artifact: Artifact) -> None:
     """The parts repacked around a mutated stream or table, so that the container is flawless."""
     golden = (Path(__file__).parent / "golden_v2.hbk").read_bytes()
@@ -238,6 +239,7 @@ def test_tables_that_grow_without_end_are_refused(plain: bytes) -> None:
     tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_more_than_a_table_holds_is_not_written() -> None:
     entries = [Entry(str(i), Stored.PLAIN, 0, (1,)) for i in range((1 << 16) + 1)]
     with pytest.raises(ValueError, match="at most 65,536"):

@@ -48,6 +48,7 @@ def uneven(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=rng) * rows * columns
 
 
+@pytest.mark.slow
 @given(
     shape=st.sampled_from([(500,), (50, 20, 5, 5), (120, 90), (7, 900), (30, 1, 3, 3), (1, 1)]),
     keep=st.floats(0.001, 1.0),

@@ -190,6 +190,7 @@ def tiny(work: Path) -> Table:
     return Table(work, THREAT, entries, protocols, watched=50)
 
 
+@pytest.mark.slow
 def test_a_table_runs_from_training_to_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def words(bench: Path, file: str = "small.hbk", dense: str = "dense.hbk") -> lis
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_end_to_end(
     bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

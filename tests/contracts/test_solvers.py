@@ -23,6 +23,7 @@ from tests.contracts.rows import SOLVERS, Box
 from tests.helpers.qp import Point, Quadratic, kkt, no_data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
 def test_reaches_the_kkt_point_of_a_box_constrained_qp(solver: Solver) -> None:
     model = Point()
@@ -106,6 +107,7 @@ def test_bounds_are_refused_rather_than_ignored(solver: Solver) -> None:
         solver.init(Problem(Quadratic(), {"box": Box(0.5)}, {"size": bound}), Point())
 
 
+@pytest.mark.slow
 def test_a_penalty_is_met_by_its_prox() -> None:
     class L1(Penalty):
         def value(self, w: Weights) -> Tensor:

@@ -210,6 +210,7 @@ def test_the_command_takes_a_function(
     assert stop.value.code == 0
 
 
+@pytest.mark.slow
 def test_compress_takes_a_dataset_as_it_is() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(20, 3))
 

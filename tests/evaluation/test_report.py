@@ -87,6 +87,7 @@ def test_a_narrow_terminal_has_whole_columns(width: int) -> None:
         assert "also shows" in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_picture(tmp_path: Path) -> None:
     paper = [Published("paper", 0.01, 0.95, 0.73), Published("paper", 0.03, 0.97, 0.77)]
     for rows in (ROWS, ROWS[:1]):

@@ -38,6 +38,7 @@ def test_a_wide_lenet_shrinks_to_the_shapes_of_a_narrow_one(tmp_path: Path) -> N
     assert made.artifact.dense_bytes == 4 * sum(p.numel() for p in made.dense.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slim", [True, False])
 def test_several_cuts_end_where_one_would(slim: bool) -> None:
     made = pruned(

@@ -107,6 +107,7 @@ def test_a_finished_run_resumes_to_the_same_network(slimmed) -> None:
         assert torch.equal(t, again.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_a_step_goes_on_to_the_same_network(tmp_path: Path) -> None:
     class Killed(BaseException):
         pass

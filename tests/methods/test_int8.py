@@ -27,6 +27,7 @@ def robust(net: nn.Module) -> float:
     return float(seen.double().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_the_file_holds_whole_multiples_and_pruned_weights_stay(per_channel: bool) -> None:
     net = dense()

@@ -62,6 +62,7 @@ def test_a_strong_penalty_alone_empties_more_than_a_weak_one() -> None:
     assert shares[1] < 0.5 < shares[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [0, 2], ids=["right after the cut", "retrained"])
 def test_a_codebook_in_the_same_problem(epochs: int) -> None:
     made = pruned(mlp(), toy(), keep=0.2, bits=2, epochs=epochs)

@@ -86,6 +86,7 @@ def test_statistics_of_frozen_members_stay() -> None:
         assert torch.equal(t, one.members[0].state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_members_start_fresh_or_from_the_one_before() -> None:
     net = trained()
     still = boosting(2, lr=1e-12, average=0.0, half=False)
@@ -96,6 +97,7 @@ def test_members_start_fresh_or_from_the_one_before() -> None:
     assert len(fresh.members) == 1 and fresh.members[0] is net
 
 
+@pytest.mark.slow
 def test_a_collapsed_member_is_named_and_dropped() -> None:
     """A member whose weights never move from their random start answers at random."""
     kept, notes = made(boosting(2, lr=1e-12, average=0.0), trained(), pretrained=True)
@@ -112,6 +114,7 @@ def test_a_first_member_at_chance_ends_the_run_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_weight_is_the_minimum_of_the_line() -> None:
     net = Ensemble([trained(), trained()], [0.5, 1.0])
     held_out = toy().validation
@@ -127,6 +130,7 @@ def test_the_weight_is_the_minimum_of_the_line() -> None:
     assert LineSearch(THREAT, held_out, 5, Hard).weigh(Ensemble([trained(), spoiler]))[0] < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["independent", "pruned", "joint"])
 def test_other_ensembles_of_the_same_members(how: str) -> None:
     net, _ = made(boosting(2, how=how, half=False))
@@ -139,6 +143,7 @@ def test_other_ensembles_of_the_same_members(how: str) -> None:
         assert not torch.equal(a == 0, b == 0)
 
 
+@pytest.mark.slow
 def test_independent_members_do_not_see_each_other() -> None:
     one, _ = made(boosting(1, half=False))
     two, _ = made(boosting(2, how="independent", half=False))

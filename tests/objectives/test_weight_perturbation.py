@@ -137,6 +137,7 @@ def test_factors_are_perturbed_as_what_is_trained() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_a_stage_trains_with_it_and_resumes_to_the_same_bits(tmp_path) -> None:
     quick = {"epochs": 2, "dense_epochs": 1, "batch_size": 32, "attack_steps": 1, "reuse": True}
     method = hb.AL0(keep=0.5).with_(awp=0.01, teacher="self", **quick)
@@ -152,6 +153,7 @@ def test_a_stage_trains_with_it_and_resumes_to_the_same_bits(tmp_path) -> None:
     assert not all(torch.equal(t, state[n]) for n, t in plain.artifact.state().items())
 
 
+@pytest.mark.slow
 def test_flatter_minima_lose_less_to_noise_in_the_weights() -> None:
     """What it is for: after training with it, random moves of the weights cost less."""
 

@@ -29,7 +29,7 @@ def _by_bisection(v: Tensor, x: Tensor, eps: float, p: int) -> Tensor:
     low, high = 0.0, 1e7
     if (_moved(v, x, 0, p) - x).norm(p) <= eps:
         return _moved(v, x, 0, p)
-    for _ in range(200):
+    for _ in range(90):  # from 1e7 to below the last digit
         middle = (low + high) / 2
         inside = (_moved(v, x, middle, p) - x).norm(p) <= eps
         low, high = (low, middle) if inside else (middle, high)

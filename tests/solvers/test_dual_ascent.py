@@ -47,6 +47,7 @@ def kkt(limit: float) -> tuple[Tensor, float]:
     return w, price
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "start"), [(0.05, 0.03), (2.0, 30.0)])
 def test_finds_the_kkt_point_and_its_multiplier(limit: float, start: float) -> None:
     w, price = kkt(limit)
@@ -92,6 +93,7 @@ def test_two_bounds_have_a_multiplier_each() -> None:
     assert stationary.abs().max() < 0.05 and min(prices) > 0.1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_met_is_one_sentence_with_the_best_value() -> None:
     floor = Bound(
         lambda net, batch: 1 + distance(net.w), lambda net: 1 + float(distance(net.w.detach())), 0.5

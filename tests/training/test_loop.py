@@ -172,6 +172,7 @@ def test_a_collapse_to_chance_ends_with_a_sentence() -> None:
         follow([stage], Blind(), toy(), Run())
 
 
+@pytest.mark.slow
 def test_it_learns_and_logs(tmp_path: Path) -> None:
     model, problem = conv(), Problem(Adversarial(Linf(0.05), PGD(3)))
     stage = Stage("robust", problem, ProjectedGradient(Descent(lr=0.02, average=0.9)), 8, 32)

@@ -197,16 +197,12 @@ def _more_than_tensors(content: bytes, path: Path) -> str:
         unsafe = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     except Exception:  # not a zip file, or a damaged one: there is no list
         unsafe = []
-    if any(name.startswith("torch.nn.modules.") for name in unsafe):
-        return (
-            f"{path} holds more than tensors, a whole module; save the weights alone where you "
-            f"trust it: torch.save(torch.load({str(path)!r}, weights_only=False).state_dict(), "
-            "'weights.pt')."
-        )
-    named = f", such as {unsafe[0]}" if unsafe else ", such as a whole module"
+    whole = any(name.startswith("torch.nn.modules.") for name in unsafe)
+    kind = ", a whole module" if whole else f", such as {unsafe[0] if unsafe else 'a whole module'}"
+    damaged = "" if whole else "is damaged, or "
     return (
-        f"{path} is damaged, or holds more than tensors{named}; save the weights alone: "
-        "torch.save(net.state_dict(), 'weights.pt')."
+        f"{path} {damaged}holds more than tensors{kind}; save the weights alone, with the code "
+        "that made it: torch.save(net.state_dict(), 'weights.pt')."
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
 from hauberk.cli.commands import Evaluate
@@ -13,6 +11,7 @@ from hauberk.cli.settings import network
 from hauberk.evaluation import ImageReport, Report
 from hauberk.evaluation.image_file import evaluate_image_file
 from hauberk.evaluation.shipped_file import Opened, evaluate_file, read
+from hauberk.parametrize.plain import copied
 from hauberk.plots import image_sheet
 from hauberk.plots.tiles import check_path
 from hauberk.runtime.processes import ALONE
@@ -31,7 +30,7 @@ def evaluate(spec: Evaluate) -> Report | ImageReport:
     """
     own = network(spec.model, spec.seed)
     opened = read(spec.file, own)  # a bad file is named before the data are read
-    dense = load(spec.dense, copy.deepcopy(own)) if spec.dense else None
+    dense = load(spec.dense, own and copied(own)) if spec.dense else None
     if dense is not None and spec.task == "image":
         return _images(spec, opened, dense)
     return _classes(spec, opened, dense)

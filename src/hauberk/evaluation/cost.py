@@ -31,6 +31,15 @@ class Macs:
     dense: int
     sparse: int
 
+    @staticmethod
+    def from_json(found: Mapping[str, int]) -> Macs:
+        """The counts that `json` wrote.
+
+        Raises:
+            KeyError: it is no such object.
+        """
+        return Macs(found["dense"], found["sparse"])
+
     def json(self) -> dict[str, int]:
         """``{"dense", "sparse"}``."""
         return {"dense": self.dense, "sparse": self.sparse}

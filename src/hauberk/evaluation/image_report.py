@@ -110,7 +110,7 @@ class ImageRow:
             name=name or found.get("name"),
             features=found.get("features"),
             cost_shape=tuple(found["cost_shape"]),
-            macs=Macs(work["dense"], work["sparse"]) if work else None,
+            macs=Macs.from_json(work) if work else None,
             dense_macs=found.get("dense_macs"),
             latency_ms={k: Timing.from_json(t) for k, t in found["latency_ms"].items()},
             warnings=found.get("warnings", ()),

@@ -119,7 +119,7 @@ class Row:
             members={attack: _proportions(each) for attack, each in members.items()},
             clean_split=Proportion.from_json(split) if split else None,
             latency_ms={k: Timing.from_json(t) for k, t in found.get("latency_ms", {}).items()},
-            macs=Macs(work["dense"], work["sparse"]) if work else None,
+            macs=Macs.from_json(work) if work else None,
             checks=[Check.from_json(k, check) for k, check in found.get("checks", {}).items()],
             warnings=found.get("warnings", ()),
             in_file=found.get("bytes_of", "file") == "file",

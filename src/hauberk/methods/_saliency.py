@@ -8,6 +8,7 @@ network's own outputs, whose gradient is zero at the start and therefore says no
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -30,10 +31,11 @@ def rarity(model: nn.Module, ties: Families, images: Images) -> dict[str, Tensor
         ties: names of scales that share their groups.
         images: (batch, channel, height, width); the network's outputs for them are looked at.
     """
-    every = dict(model.named_parameters())
+    twin = copy.deepcopy(model).eval()  # batch-norm's statistics stay, in a resumed run too
+    every = dict(twin.named_parameters())
     scales = {name: every[name] for tie in ties for name in tie}
     total: dict[str, Tensor] = {}
-    for grads in _gradients(model, scales, images):
+    for grads in _gradients(twin, scales, images):
         moved = {name: every[name].detach() * grads[name] for name in scales}
         for name, t in join(moved, ties).items():
             squared = t.reshape(len(t), -1).sum(1).square()

@@ -188,6 +188,7 @@ class Imitation(Objective):
         distance: L_dist.
         adversary: the discriminator; none leaves the GAN term out.
         beta: β, the weight of the distance against the GAN term.
+        answers: keeps the teacher's outputs; without it they are computed for each batch.
 
     Raises:
         ValueError: a negative weight.

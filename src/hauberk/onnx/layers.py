@@ -6,7 +6,7 @@ setting that is not handled raises `Unknown`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,30 +28,48 @@ def _pads(call: Call, axes: int) -> list[int]:
     pads = call.settings.get("pads", [0] * (2 * axes))
     if len(pads) != 2 * axes or not all(0 <= n <= _LARGEST_PADDING for n in pads):
         raise Unknown(f"{call.kind} with unsupported padding")
+    return _turned(pads, axes)
+
+
+def _turned(pads: Sequence[int], axes: int) -> list[int]:
+    """ONNX's padding, all begins before all ends, in torch's order."""
     return [n for axis in reversed(range(axes)) for n in (pads[axis], pads[axes + axis])]
+
+
+def _window(call: Call) -> tuple[Tensor, int, dict[str, Any]]:
+    """The weight of a convolution, its groups, and the settings that both kinds have."""
+    weight, groups = call.constant(1), int(call.settings.get("group", 1))
+    axes = weight.ndim - 2
+    if axes not in (1, 2, 3) or groups < 1 or len(weight) % groups:
+        raise Unknown(f"{call.kind} of {weight.ndim} axes")
+    return (
+        weight,
+        groups,
+        {
+            "kernel_size": tuple(weight.shape[2:]),
+            "stride": tuple(call.settings.get("strides", [1] * axes)),
+            "dilation": tuple(call.settings.get("dilations", [1] * axes)),
+            "groups": groups,
+            "bias": call.optional(2) is not None,
+            "device": "meta",
+        },
+    )
 
 
 def conv(call: Call) -> nn.Module:
     """A convolution; the weight is (output, input / groups, …)."""
-    weight, bias = call.constant(1), call.optional(2)
-    axes, groups = weight.ndim - 2, int(call.settings.get("group", 1))
-    if axes not in (1, 2, 3) or groups < 1 or len(weight) % groups:
-        raise Unknown(f"Conv of {weight.ndim} axes")
+    weight, groups, window = _window(call)
+    axes = weight.ndim - 2
     pads = _pads(call, axes)
     even = pads[::2] == pads[1::2]
     kinds: tuple[Callable[..., nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     layer = kinds[axes - 1](
         weight.shape[1] * groups,
         len(weight),
-        tuple(weight.shape[2:]),
-        stride=tuple(call.settings.get("strides", [1] * axes)),
         padding=tuple(pads[::-2]) if even else 0,
-        dilation=tuple(call.settings.get("dilations", [1] * axes)),
-        groups=groups,
-        bias=bias is not None,
-        device="meta",
+        **window,
     )
-    filled = _filled(layer, weight, bias)
+    filled = _filled(layer, weight, call.optional(2))
     return filled if even else nn.Sequential(Apply(partial(F.pad, pad=pads), [None]), filled)
 
 
@@ -127,10 +145,8 @@ def spatial_mean(x: Tensor) -> Tensor:
 
 def conv_transpose(call: Call) -> nn.Module:
     """A transposed convolution; the weight is (input, output / groups, …)."""
-    weight, bias = call.constant(1), call.optional(2)
-    axes, groups = weight.ndim - 2, int(call.settings.get("group", 1))
-    if axes not in (1, 2, 3) or groups < 1 or len(weight) % groups:
-        raise Unknown(f"ConvTranspose of {weight.ndim} axes")
+    weight, groups, window = _window(call)
+    axes = weight.ndim - 2
     pads = _pads(call, axes)
     if pads[::2] != pads[1::2] or "output_shape" in call.settings:
         raise Unknown("ConvTranspose with uneven padding or a fixed output shape")
@@ -142,16 +158,11 @@ def conv_transpose(call: Call) -> nn.Module:
     layer = kinds[axes - 1](
         len(weight),
         weight.shape[1] * groups,
-        tuple(weight.shape[2:]),
-        stride=tuple(call.settings.get("strides", [1] * axes)),
         padding=tuple(pads[::-2]),
         output_padding=tuple(call.settings.get("output_padding", [0] * axes)),
-        dilation=tuple(call.settings.get("dilations", [1] * axes)),
-        groups=groups,
-        bias=bias is not None,
-        device="meta",
+        **window,
     )
-    return _filled(layer, weight, bias)
+    return _filled(layer, weight, call.optional(2))
 
 
 def instance_norm(call: Call) -> nn.Module:
@@ -214,7 +225,7 @@ def pad(call: Call) -> nn.Module:
     axes = len(pads) // 2
     if (len(call.present) > 3 and call.present[3]) or max(map(abs, pads)) > _LARGEST_PADDING:
         raise Unknown("Pad with unsupported padding")
-    turned = [n for axis in reversed(range(axes)) for n in (pads[axis], pads[axes + axis])]
+    turned = _turned(pads, axes)
     if how == "constant":
         fill = 0.0 if value is None else float(value)
         return Apply(partial(F.pad, pad=turned, value=fill), [None])

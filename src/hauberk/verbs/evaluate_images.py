@@ -68,20 +68,23 @@ def evaluate_images(
         cost_size=cost_size,
     )
     opened = read(what, model)
-    teacher = (
-        dense
-        if isinstance(dense, nn.Module)
-        else load(dense, None if model is None else copied(model))
-    )
     images = load_data(data, image_size=image_size, labelled=False)
     place = Run().place() if device is None else torch.device(device)
-    row = evaluate_image_file(opened, images, evaluation, dense=teacher, truth=truth, device=place)
-    source = type(dense).__name__ if isinstance(dense, nn.Module) else dense
+    row = evaluate_image_file(
+        opened, images, evaluation, dense=_loaded(dense, model), truth=truth, device=place
+    )
+    source = type(dense).__name__ if isinstance(dense, nn.Module) else str(dense)
     command = f'hauberk.evaluate_images("{row.file}", "{images.name}", dense="{source}")'
     origin = provenance(
         command=command, seed=seed, data=images.name, device=str(place), packages=IMAGES
     )
-    return ImageReport([row], {**origin, "dense": str(source)})
+    return ImageReport([row], {**origin, "dense": source})
+
+
+def _loaded(dense: str | Path | nn.Module, model: nn.Module | None) -> nn.Module:
+    if isinstance(dense, nn.Module):
+        return dense
+    return load(dense, None if model is None else copied(model))
 
 
 def _features(given: str | Path | nn.Module | Features | None) -> Features | None:
