@@ -106,8 +106,8 @@ def test_plain_weights_and_modules(bench: Path, capsys: pytest.CaptureFixture[st
     ("change", "said"),
     [
         (["--dense", ""], "evaluate was given no --dense; give --dense dense.hbk"),
-        (["--threat", "linf:0.1"], "evaluate --task image takes no --threat; leave it out"),
-        (["--restarts", "2"], "takes no --restarts"),
+        (["--threat", "linf:0.1"], "--threat is no flag of evaluate --task image; leave it out"),
+        (["--restarts", "2"], "--restarts is no flag of evaluate --task image"),
         (["--dense", "{bench}/grey.hbk"], "The dense net cannot take the images of"),
         (["--dense", "{bench}/robust.hbk"], "give a dense net from images to images"),
         (["--dense", "{bench}/none.hbk"], "none.hbk does not exist"),
@@ -160,4 +160,6 @@ def test_each_task_refuses_the_nets_and_the_flags_of_the_other(
     assert "small.hbk is an image-to-image network; evaluate it with --task image" in refused(
         capsys, *classes
     )
-    assert "--task classes takes no --picture" in refused(capsys, *classes, "--picture", "a.png")
+    foreign = [*classes, "--picture", "a.png"]
+    assert "--picture is no flag of evaluate --task classes" in refused(capsys, *foreign)
+    assert "--task was given as x; give one of" in refused(capsys, *classes, "--task", "x")

@@ -51,6 +51,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save(mynets.classifier().state_dict(), "classifier.pt")
     torch.save(mynets.generator(), "whole.pt")
     rng = np.random.default_rng(0)
+    features = models.build("lenet:1")
+    digits = load("digits")
+    compress.encode(features, digits, Architecture.of(features)).save("lenet.hbk")
     for folder, mode, count in (("photos", "RGB", 24), ("grey", "L", 24), ("few", "RGB", 10)):
         Path(folder).mkdir()
         for k in range(count):
@@ -94,6 +97,7 @@ def test_from_photographs_to_a_small_file(place: Path, capsys: pytest.CaptureFix
         ([*OWN, "--threat", "linf:0.1"], "--threat is no flag of compress --task image"),
         ([*OWN, "--attack", "pgd:5"], "--attack is no flag of compress --task image"),
         ([*OWN, "--features", "none.hbk"], "none.hbk does not exist"),
+        ([*OWN, "--features", "lenet.hbk"], "lenet.hbk"),
         ([*OWN, "--temperature", "2"], "settings of soft labels"),
     ],
 )
@@ -128,6 +132,21 @@ def test_a_narrow_network_imitates_a_teacher(
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["bytes"] == Path("dense.hbk").stat().st_size > rows[1]["bytes"]
     assert rows[0]["to_teacher"]["mse"]["value"] == 0
+
+
+@pytest.mark.slow
+def test_a_file_is_slimmed_and_images_that_cannot_be_drawn_have_no_sheet(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("infrared.npz", x=(255 * rng.random((24, 4, 16, 16))).astype(np.uint8))
+    net = models.network("cyclegan-resnet9:4,blocks=1,channels=4")
+    data = load("infrared.npz", labelled=False)
+    compress.encode(net, data, Architecture.of(net)).save("dense.hbk")
+    words = ["compress", "--task", "image", "--data", "infrared.npz", "--from", "dense.hbk"]
+    assert run([*words, *QUICK[2:], "--out", "slim"]) == 0
+    assert "only gray and RGB images are drawn" in capsys.readouterr().err
+    assert Path("slim/report.json").exists() and not Path("slim/sheet.png").exists()
 
 
 def test_other_methods_need_labels(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hauberk.cli.flags import flags_of
-from hauberk.cli.parsing import refuse_missing, see
 from hauberk.cli.resolve import Bytes, NamedDevice, NamedThreat
 from hauberk.cli.settings import DataSource, EvaluationSettings, ImageSettings
 
@@ -75,27 +73,6 @@ class Evaluate:
     seed: int = 0
     device: NamedDevice | None = None
     json: bool = False
-
-    def __post_init__(self) -> None:
-        """Check that the flags are those of the task."""
-        flags = flags_of(Evaluate)
-        needed = flags[_NEEDED[self.task]]
-        if not needed.of(self):
-            refuse_missing("evaluate", [needed])
-        for name in _FOREIGN[self.task]:
-            if flags[name].of(self) != flags[name].default:
-                raise ValueError(
-                    f"evaluate --task {self.task} takes no --{name}; leave it out{see('evaluate')}"
-                )
-
-
-_NEEDED = {"classes": "threat", "image": "dense"}
-"""The flag that a task cannot do without."""
-_FOREIGN = {
-    "classes": ("features", "cost-size", "picture"),
-    "image": ("threat", "attack", "restarts", "checks"),
-}
-"""The flags that are of the other task."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,10 @@ def _images(spec: Evaluate, opened: Opened, dense: nn.Module) -> ImageReport:
         check_path(picture)
     evaluation = spec.images.evaluation(spec.seed, spec.evaluation.limit)
     data, device = spec.data.read(labelled=False), place(spec.device, ALONE)
+    if picture is not None and not image_sheet.drawn(data.shape):
+        raise ValueError(
+            f"Images of {data.shape[0]} channels cannot be drawn; leave out --picture."
+        )
     with bars(spec.file.name) as bar:
         row = evaluate_image_file(
             opened, data, evaluation, dense=dense, device=device, progress=bar.seen

@@ -107,6 +107,33 @@ class Flag:
         return functools.reduce(getattr, self.path, owner)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A value that was given for a flag.
+
+    Attributes:
+        value: as it stands on the command line or in the file.
+        source: what to call it in an error.
+        hint: end of the error: where to read more.
+    """
+
+    value: Value
+    source: str
+    hint: str = "."
+
+    def read(self, flag: Flag) -> object:
+        """The value of the flag's type.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+        return flag.read(self.value, self.source, self.hint)
+
+
+Settings = Mapping[str, Setting]
+"""Settings by flag name."""
+
+
 class _Unfit(Exception):
     """A value of another type; the message says what to give."""
 

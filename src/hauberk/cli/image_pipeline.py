@@ -5,7 +5,6 @@ Its folder holds the file, a report of its distances to the dense net, and a she
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,14 +14,15 @@ from torch import nn
 
 from hauberk.artifact import Architecture
 from hauberk.artifact.state_dicts import is_plain
-from hauberk.cli.console import bars
+from hauberk.cli.console import bars, say
 from hauberk.cli.pipeline import Given
 from hauberk.cli.run_spec import RunSpec
 from hauberk.evaluation import ImageEvaluation, ImageReport, ImageRow, provenance
 from hauberk.evaluation.image_file import evaluate_image_file
 from hauberk.evaluation.images import check_count
 from hauberk.evaluation.provenance import IMAGES
-from hauberk.evaluation.shipped_file import read
+from hauberk.evaluation.shipped_file import Opened, read
+from hauberk.parametrize.plain import copied
 from hauberk.plots import image_sheet
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs.compress import FILE, Compressed, compress, encode
@@ -44,7 +44,8 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
         OSError: a file that cannot be read or written.
     """
     given, evaluation = Given.read(spec), spec.measured()
-    check_count(given.data.test.first(evaluation.limit))
+    teacher = _teacher(spec, given)
+    _rehearse(given, evaluation, teacher or given.net)
     with bars() as bar:
         run = replace(spec.run(group, bar), out=spec.out)
         made = compress(
@@ -60,10 +61,9 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
     if not group.first:
         return None
     spec.save()
-    made = replace(made, dense=_imitated(spec, given, made))
-    rows = list(_rows(spec, given, made, evaluation, run.place()))
-    small = read(spec.out / FILE, given.own).shipped
-    image_sheet.draw(small, made.dense, given.data.test, spec.out / SHEET)
+    made = replace(made, dense=teacher or made.dense)
+    opened = read(spec.out / FILE, given.own)
+    rows = list(_rows(spec, given, made, opened, evaluation, run.place()))
     origin = provenance(
         command=" ".join(["hauberk", *sys.argv[1:]]),
         seed=spec.seed,
@@ -73,26 +73,48 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
     )
     report = ImageReport(rows, origin)
     report.save(spec.out)
+    if image_sheet.drawn(given.data.shape):
+        image_sheet.draw(opened.shipped, made.dense, given.data.test, spec.out / SHEET)
+    else:
+        say(f"{SHEET} was left out, because only gray and RGB images are drawn.")
     return report
 
 
-def _imitated(spec: RunSpec, given: Given, made: Compressed) -> nn.Module:
-    """The network whose images are the targets: the teacher's file, or the start of the run."""
+def _teacher(spec: RunSpec, given: Given) -> nn.Module | None:
+    """The network of the teacher's file, whose images are the targets; none if it is the start."""
     teacher = spec.method.distillation.teacher
     if teacher in ("", "self"):
-        return made.dense
-    return load(teacher, copy.deepcopy(given.own) if is_plain(teacher) else None)
+        return None
+    return load(teacher, given.own and copied(given.own) if is_plain(teacher) else None)
+
+
+def _rehearse(given: Given, evaluation: ImageEvaluation, dense: nn.Module) -> None:
+    """Evaluate the start on two images, so that what fails after the training fails before it.
+
+    Raises:
+        ValueError: a package is missing, too few or too small images, features of other shapes.
+    """
+    check_count(given.data.test.first(evaluation.limit))
+    trial = replace(
+        evaluation, limit=min(evaluation.limit or 2, 2), timing=False, resamples=2, cost_size=None
+    )
+    evaluate_image_file(read(given.net), given.data, trial, dense=dense)
 
 
 def _rows(
-    spec: RunSpec, given: Given, made: Compressed, evaluation: ImageEvaluation, place: torch.device
+    spec: RunSpec,
+    given: Given,
+    made: Compressed,
+    small: Opened,
+    evaluation: ImageEvaluation,
+    place: torch.device,
 ) -> Iterator[ImageRow]:
     """The dense net, which is written too; then the file that ships."""
     dense, named = spec.out / "rows" / "dense.hbk", Architecture.of(made.dense)
     encode(made.dense, given.data, named).save(dense)
     opened = {
         "dense": read(dense, None if named else given.own),
-        type(spec.method).__name__: read(spec.out / FILE, given.own),
+        type(spec.method).__name__: small,
     }
     for name, each in opened.items():
         with bars(name) as bar:

@@ -14,38 +14,12 @@ from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar, get_args, get_origin
 
-from hauberk.cli.flags import Flag, Value, build, flags_of, near, wanted
+from hauberk.cli.flags import Flag, Setting, Settings, Value, build, flags_of, near, wanted
+from hauberk.cli.tasks import of_task, refuse_other_task, task_of
 
 T = TypeVar("T")
 _HELP = "help"
 _PLACEHOLDERS: dict[object, str] = {int: "N", float: "X", Path: "PATH"}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A value that was given for a flag.
-
-    Attributes:
-        value: as it stands on the command line or in the file.
-        source: what to call it in an error.
-        hint: end of the error: where to read more.
-    """
-
-    value: Value
-    source: str
-    hint: str = "."
-
-    def read(self, flag: Flag) -> object:
-        """The value of the flag's type.
-
-        Raises:
-            ValueError: it does not fit.
-        """
-        return flag.read(self.value, self.source, self.hint)
-
-
-Settings = Mapping[str, Setting]
-"""Settings by flag name."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +124,12 @@ def parse(cls: type[T], verb: str, words: Sequence[str]) -> T:
     if line.help:
         explain(verb, summary(cls), flags)
     line.refuse_unknown(flags)
-    return build(cls, values(verb, line.placed(flags).settings, flags))
+    settings = line.placed(flags).settings
+    if "task" in flags:
+        task = task_of(settings)
+        flags = of_task(flags, task)
+        refuse_other_task(verb, settings, flags, task)
+    return build(cls, values(verb, settings, flags))
 
 
 def values(verb: str, settings: Settings, flags: Mapping[str, Flag]) -> dict[str, object]:
@@ -165,7 +144,7 @@ def values(verb: str, settings: Settings, flags: Mapping[str, Flag]) -> dict[str
         ValueError: a value does not fit, or one that is needed is missing.
     """
     found = {name: setting.read(flags[name]) for name, setting in settings.items()}
-    missing = [f for f in flags.values() if f.default is MISSING and f.name not in found]
+    missing = [f for f in flags.values() if f.default is MISSING and found.get(f.name, "") == ""]
     if missing:
         refuse_missing(verb, missing)
     return found

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import tomli_w
 
-from hauberk.cli.flags import Flag, Value, near
-from hauberk.cli.parsing import Setting
+from hauberk.cli.flags import Flag, Setting, Value, near
 from hauberk.runtime import files
 from hauberk.runtime.packages import gist
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from hauberk.cli import resolve
-from hauberk.cli.flags import Flag, flags_of
-from hauberk.cli.parsing import Settings
+from hauberk.cli.flags import Flag, Settings, flags_of
+from hauberk.cli.tasks import IMAGE, of_task, task_of
 
 Verb: TypeAlias = Literal["train", "compress"]
 TRAINING = ("da", "boost")
@@ -28,12 +28,6 @@ def method_flags(name: str) -> dict[str, Flag]:
     return flags_of(resolve.method(name), f"method {name.lower()}")
 
 
-_IMAGE_FLAGS = ("features", "cost-size")
-"""Flags of ``--task image`` alone."""
-_CLASS_FLAGS = ("threat", "attack")
-"""Flags of ``--task classes`` alone."""
-
-
 def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag]:
     """The flags of a run with a task, its method's left out.
 
@@ -42,12 +36,9 @@ def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag
         verb: ``train`` or ``compress``.
         task: ``classes`` or ``image``.
     """
-    found = dict(flags)
+    found = of_task(flags, task)
     found["out"] = replace(found["out"], default=Path("runs") / verb)
-    found["threat"] = replace(found["threat"], default=MISSING)
-    del found["picture"]  # every run draws one
-    for name in _CLASS_FLAGS if task == "image" else _IMAGE_FLAGS:
-        del found[name]
+    found.pop("picture", None)  # every run draws one
     if verb == "train":
         del found["from"], found["task"]
         about = f"{' or '.join(TRAINING)}. Its own flags are listed below."
@@ -55,13 +46,8 @@ def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag
     methods = ", ".join(resolve.methods())
     chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in _CHOOSES.items())
     about = f"one of {methods}; {chosen}. Its own flags are listed below."
-    default = IMAGE_METHOD if task == "image" else DEFAULT_METHOD
+    default = IMAGE_METHOD if task == IMAGE else DEFAULT_METHOD
     return {"method": Flag("method", str, default, about), **found}
-
-
-def task_of(settings: Settings) -> str:
-    """The task that was given."""
-    return str(settings["task"].value) if "task" in settings else "classes"
 
 
 def method_name(verb: Verb, settings: Settings) -> str:
@@ -80,7 +66,7 @@ def method_name(verb: Verb, settings: Settings) -> str:
     named = [str(settings["method"].value)] if "method" in settings else []
     if verb == "train":
         return _training((*named, TRAINING[0])[0].lower())
-    default = IMAGE_METHOD if task_of(settings) == "image" else DEFAULT_METHOD
+    default = IMAGE_METHOD if task_of(settings) == IMAGE else DEFAULT_METHOD
     return (*named, *chosen, default)[0].lower()
 
 
@@ -96,26 +82,6 @@ def _training(name: str) -> str:
             f"or use hauberk compress --method {name}."
         )
     return name
-
-
-def refuse_other_task(verb: Verb, settings: Settings, known: dict[str, Flag], task: str) -> None:
-    """Check that no flag of another task was given.
-
-    Args:
-        verb: the command.
-        settings: what was given, by the names of the flags.
-        known: the flags of this task.
-        task: its name, for the error.
-
-    Raises:
-        ValueError: a flag that only another task has.
-    """
-    for name in (*_CLASS_FLAGS, *_IMAGE_FLAGS):
-        if name in settings and name not in known:
-            raise ValueError(
-                f"{settings[name].source} is no flag of {verb} --task {task}; leave it out"
-                f"{settings[name].hint}"
-            )
 
 
 def refuse_foreign(settings: Settings, known: dict[str, Flag], method: str) -> None:

@@ -17,8 +17,8 @@ from typing import Literal
 
 from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, say
-from hauberk.cli.flags import Flag, build, flag_name, flags_of, near
-from hauberk.cli.parsing import CommandLine, Settings, explain, refuse_missing, spelled, values
+from hauberk.cli.flags import Flag, Settings, build, flag_name, flags_of, near
+from hauberk.cli.parsing import CommandLine, explain, refuse_missing, spelled, values
 from hauberk.cli.resolve import NamedThreat
 from hauberk.cli.run_flags import (
     TRAINING,
@@ -26,9 +26,7 @@ from hauberk.cli.run_flags import (
     method_flags,
     method_name,
     refuse_foreign,
-    refuse_other_task,
     selected,
-    task_of,
 )
 from hauberk.cli.settings import (
     DataSource,
@@ -38,6 +36,7 @@ from hauberk.cli.settings import (
     Start,
     TrainingSettings,
 )
+from hauberk.cli.tasks import refuse_other_task, task_of
 from hauberk.evaluation import Evaluation, ImageEvaluation
 from hauberk.method import Method
 from hauberk.nested import replaced

@@ -26,6 +26,15 @@ larger ones are reduced to ``_LARGEST``."""
 _GAP, _MARGIN, _LINE = 8, 16, 22
 
 
+def drawn(shape: tuple[int, ...]) -> bool:
+    """Whether images can be drawn: gray and RGB ones can.
+
+    Args:
+        shape: of an image, (channel, height, width).
+    """
+    return shape[0] in (1, 3)
+
+
 def draw(small: Shipped, dense: nn.Module, examples: Examples, path: Path) -> None:
     """Draw what both nets make of the first six images as a PNG.
 
@@ -83,7 +92,7 @@ def _png(columns: dict[str, Pictures], decibels: NDArray[np.float64]) -> bytes:
 
 def _shown(images: Pictures) -> Pictures:
     """The images, if they can be drawn."""
-    if images.shape[1] not in (1, 3):
+    if not drawn(tuple(images.shape[1:])):
         shape = " × ".join(map(str, images.shape[1:]))
         raise ValueError(f"Images of {shape} cannot be drawn; leave out the picture.")
     return images
