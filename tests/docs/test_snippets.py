@@ -78,6 +78,13 @@ def commands(page: str) -> Iterator[list[str]]:
                 yield words[1:]
 
 
+def understood(verb: str, words: list[str]) -> object:
+    """The settings of a command."""
+    if verb in ("train", "compress"):
+        return RunSpec.parse([verb, *words])
+    return SweepSpec.parse(words) if verb == "sweep" else parse(COMMANDS[verb], verb, words)
+
+
 @pytest.fixture
 def folder(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_checks: None
@@ -96,6 +103,7 @@ def test_every_snippet_runs(page: str, folder: Path) -> None:
     names: dict[str, object] = {"__name__": "snippet"}
     for number, code in enumerate(blocks(page, "python"), 1):
         exec(compile(short(page, code), f"{page}, snippet {number}", "exec"), names)
+    assert len(names) > 2, f"the snippets of {page} bind no name"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")])
@@ -103,12 +111,7 @@ def test_every_command_is_understood(page: str, folder: Path) -> None:
     for text in blocks(page, "toml"):
         (folder / "run.toml").write_text(text)
     for verb, *words in commands(page):
-        if verb in ("train", "compress"):
-            RunSpec.parse([verb, *words])
-        elif verb == "sweep":
-            SweepSpec.parse(words)
-        else:
-            parse(COMMANDS[verb], verb, words)
+        assert understood(verb, words), verb
 
 
 @pytest.mark.slow

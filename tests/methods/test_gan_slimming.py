@@ -193,6 +193,16 @@ def test_channels_leave_in_the_order_of_their_worth() -> None:
     assert net[0].out_channels == 2, rare
 
 
+def test_what_outputs_depend_on_is_asked_of_a_copy() -> None:
+    net = classifier().train()
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    x = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    found = rarity(net, (("1.weight",), ("4.weight",)), x)
+    assert {name: len(t) for name, t in found.items()} == {"1.weight": 12, "4.weight": 8}
+    assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
+    assert net.training and all(p.grad is None for p in net.parameters())
+
+
 def test_remembered_answers_are_the_teachers() -> None:
     torch.manual_seed(0)
     calls: list[int] = []

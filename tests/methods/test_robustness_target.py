@@ -267,6 +267,7 @@ def test_a_size_and_a_robustness_are_one_too_many(
     assert stop.value.code == 2 and "both given" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_checks")
 def test_the_command_makes_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -275,7 +276,8 @@ def test_the_command_makes_the_file(
     monkeypatch.chdir(tmp_path)
     Path("smallnet.py").write_text(
         "from torch import nn\n\n\ndef build():\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))\n"
+        "    hidden = nn.Linear(64, 256)\n"
+        "    return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), nn.Linear(256, 10))\n"
     )
     words = (
         "compress --model smallnet:build --data digits --threat linf:0.02 --robust-at-least 60% "
@@ -287,6 +289,6 @@ def test_the_command_makes_the_file(
     report = json.loads(capsys.readouterr().out)
     assert stop.value.code == 0 and (out / "model.hbk").exists()
     row = report["rows"][-1]
-    assert row["bytes"] == (out / "model.hbk").stat().st_size < report["rows"][0]["bytes"] / 12
+    assert row["bytes"] == (out / "model.hbk").stat().st_size < report["rows"][0]["bytes"] / 20
     assert row["robust"]["accuracy"] >= 0.59
     assert "robust_at_least = 0.6" in (out / "run.toml").read_text()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from hauberk.batch import Batch
+from hauberk.problem import Loss, Objective, Problem
 from hauberk.solvers.descent import Descent
 
 
@@ -28,3 +31,20 @@ def test_an_empty_tensor_has_an_average() -> None:
     descent.track(net, state)
     descent.settle(net, state)
     assert net[0].shape == (2, 0)
+
+
+def test_a_parameter_with_a_multiple_moves_as_many_times_as_far() -> None:
+    class Line(Objective):
+        def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+            return Loss(torch.stack([p.sum() for p in model.parameters()]).sum())
+
+    net = nn.Linear(1, 1)
+    before = [float(net.weight.detach()), float(net.bias.detach())]
+    descent = Descent(lr=0.1, adaptive=False, average=0.0, multiples={"weight": 3.0})
+    state = descent.init(net)
+    x, y = torch.zeros(1, 1), torch.zeros(1, dtype=torch.long)
+    batch = Batch(x, y, torch.Generator(), progress=0.5)
+    descent.step(Problem(Line()), net, batch, state)
+    moved = before[0] - float(net.weight.detach()), before[1] - float(net.bias.detach())
+    assert moved[1] > 0
+    assert moved[0] == pytest.approx(3 * moved[1], rel=1e-5)

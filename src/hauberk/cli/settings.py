@@ -79,10 +79,10 @@ class Start:
     Attributes:
         model: digits-cnn, caffe-lenet, lenet:8, vgg16, resnet18:8, resnet34 (width after the
             colon; 16 is the full one) or wrn:28,10 (depth, width); ensemble:4xlenet:2 (the sum of
-            four networks, trained jointly); cyclegan-resnet9:64 or
-            pix2pix-unet:16 (filters of the first layer) from images to images; or your own,
-            package.module:function, from the current directory or installed: the function takes
-            no argument and returns a torch module for images in [0, 1].
+            four networks, trained jointly); cyclegan-resnet9:64 or pix2pix-unet:16 (filters of the
+            first layer) from images to images; or your own, package.module:function, from the
+            current directory or installed: the function takes no argument and returns a torch
+            module for images in [0, 1].
         checkpoint: the trained net to start from: an .hbk file, or plain weights of --model, as
             .safetensors or as a state_dict in .pt, .pth, .bin, .ckpt or .pth.tar; without it a
             dense net is trained first.

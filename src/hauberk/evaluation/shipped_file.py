@@ -106,8 +106,8 @@ def _artifact(path: Path, model: nn.Module | None) -> Opened:
     empty = networks.blank(artifact.about, path, model)
     dense = _full_size(empty)  # before the file resizes it
     net, about = artifact.fill(empty), artifact.about
-    classifier = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
-    return Opened(classifier, dense, None, about.labels, about.classes)
+    shipped = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
+    return Opened(shipped, dense, None, about.labels, about.classes)
 
 
 def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
