@@ -15,7 +15,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.methods._line_search import LineSearch
-from hauberk.models import Ensemble
+from hauberk.models import EarlyExit, Ensemble
 from hauberk.objectives import Hard
 from hauberk.training.run import Watcher
 
@@ -90,7 +90,7 @@ def test_statistics_of_frozen_members_stay() -> None:
 def test_members_start_fresh_or_from_the_one_before() -> None:
     net = trained()
     still = boosting(2, lr=1e-12, average=0.0, half=False)
-    copied, _ = made(still.with_(member_start="previous"), net, pretrained=True)
+    copied, _ = made(still, net, pretrained=True)
     weights = [m[1].weight for m in copied.members]
     assert len(weights) == 1 or torch.allclose(*weights, atol=1e-6)
     fresh = still.network(net)
@@ -100,7 +100,8 @@ def test_members_start_fresh_or_from_the_one_before() -> None:
 @pytest.mark.slow
 def test_a_collapsed_member_is_named_and_dropped() -> None:
     """A member whose weights never move from their random start answers at random."""
-    kept, notes = made(boosting(2, lr=1e-12, average=0.0), trained(), pretrained=True)
+    still = boosting(2, lr=1e-12, average=0.0, member_start="fresh")
+    kept, notes = made(still, trained(), pretrained=True)
     assert len(kept.members) == 1
     assert "Member 2" in notes[0] and "was dropped" in notes[0] and "\n" not in notes[0]
 
@@ -191,6 +192,23 @@ def test_more_members_go_on_from_the_ones_that_are_there(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_limited_spreads_are_in_the_file_and_settle_answers_early(tmp_path: Path) -> None:
+    method = boosting(3, early_exit=True, half=False)
+    shipped = hb.compress(mlp(), toy(), method=method, threat=THREAT, out=tmp_path / "exits")
+    assert shipped.path is not None
+    net = hb.load(shipped.path, mlp())
+    assert isinstance(net, Ensemble) and net.spread is not None and len(net.members) > 1
+    x = toy().test.images()
+    early = EarlyExit.bounded(net)
+    logits, used = early.run(x)
+    assert torch.equal(logits.argmax(1), net(x).argmax(1)) and int(used.max()) <= len(net.members)
+    free, _ = made(method.with_(early_exit=False))
+    spreads = LineSearch(THREAT, toy().validation, 5, Hard).spreads(free)
+    assert len(spreads) == len(free.members) - 1 and all(s > 0 for s in spreads)
+    assert free.spread is None
+
+
+@pytest.mark.slow
 def test_the_file_holds_all_members_within_its_size(tmp_path: Path) -> None:
     method = boosting(2, size="1100B", most_bits=4, codebook_epochs=1)
     found = hb.compress(mlp(), toy(), method=method, threat=THREAT, out=tmp_path)
@@ -216,7 +234,7 @@ def test_more_members_than_the_bytes_can_hold_name_the_least() -> None:
         ({"members": 0}, "members was given as 0"),
         ({"members": 1000}, "1 to 256"),
         ({"how": "bagged"}, "one of boosted"),
-        ({"member_start": "warm"}, "one of fresh, previous"),
+        ({"member_start": "warm"}, "one of previous, fresh"),
         ({"member_loss": "hinge"}, "one of cross-entropy, margin"),
         ({"member_keep": 0.0}, "member_keep"),
         ({"judge_steps": 0}, "judge_steps"),
@@ -248,4 +266,4 @@ def test_a_layer_that_cannot_start_anew_is_named() -> None:
 
     net = nn.Sequential(*trained(), Scale())
     with pytest.raises(ValueError, match=r"'4' .*reset_parameters"):
-        made(boosting(2), net, pretrained=True)
+        made(boosting(2, member_start="fresh"), net, pretrained=True)

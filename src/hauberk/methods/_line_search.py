@@ -10,7 +10,7 @@ up to the attack's own error: each value has an attack of its own, from the same
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,11 +19,12 @@ from torch import Tensor
 
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
+from hauberk.models.early_exit import seen_spreads
 from hauberk.models.ensemble import Ensemble
 from hauberk.objectives import Hard
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
-from hauberk.types import Labels
+from hauberk.types import Images, Labels
 
 _HELD_OUT = 500
 """Most images that are attacked for each value of α."""
@@ -99,6 +100,7 @@ class LineSearch:
         best = min((least, low, _FINEST), key=loss) / _FINEST
         return best, self.look(model, best)
 
+    @torch.no_grad()
     def look(self, model: Ensemble, alpha: float = 1.0) -> HeldOut:
         """The sum with this weight of its newest member; ``model`` is not changed.
 
@@ -106,8 +108,28 @@ class LineSearch:
         """
         net = copy.deepcopy(model).eval().requires_grad_(False)
         net.alpha[-1] = alpha
-        examples = self.examples.first(_HELD_OUT).to(net.alpha.device)
         loss = right = own = 0.0
+        for _, x_adv, y in self._attacked(net):
+            loss += float(self.target(y).worst(net(x_adv)).sum())
+            right += int((net(x_adv).argmax(1) == y).sum())
+            own += int((net.members[-1](x_adv).argmax(1) == y).sum())
+        count = min(len(self.examples), _HELD_OUT)
+        return HeldOut(*(total / count for total in (loss, right, own)))
+
+    def spreads(self, model: Ensemble) -> list[float]:
+        """The largest spread of each member's logits but the first's, clean and under attack.
+
+        Args:
+            model: the sum that is attacked; it is not changed.
+        """
+        net = copy.deepcopy(model).eval().requires_grad_(False)
+        seen = [seen_spreads(net, torch.cat([x, x_adv])) for x, x_adv, _ in self._attacked(net)]
+        return [max(member) for member in zip(*seen, strict=True)]
+
+    @torch.no_grad()
+    def _attacked(self, net: Ensemble) -> Iterator[tuple[Images, Images, Labels]]:
+        """Batches of the held-out images, clean and attacked on the whole sum, and their labels."""
+        examples = self.examples.first(_HELD_OUT).to(net.alpha.device)
         for number, (x, y) in enumerate(examples.batches(_BATCH)):
             target = self.target(y)
 
@@ -115,9 +137,4 @@ class LineSearch:
                 return target.worst(net(x))
 
             rng = generator(0, "line search", number, device=y.device)
-            x_adv = PGD(self.steps, track=True)(worst, x, self.threat, rng)
-            with torch.no_grad():
-                loss += float(worst(x_adv).sum())
-                right += int((net(x_adv).argmax(1) == y).sum())
-                own += int((net.members[-1](x_adv).argmax(1) == y).sum())
-        return HeldOut(*(total / len(examples) for total in (loss, right, own)))
+            yield x, PGD(self.steps, track=True)(worst, x, self.threat, rng), y

@@ -50,7 +50,7 @@ from hauberk.training.stage import Stage
 from hauberk.types import Labels
 
 _HOW = ("boosted", "independent", "pruned", "joint")
-_STARTS = ("fresh", "previous")
+_STARTS = ("previous", "fresh")
 _LOSSES = ("cross-entropy", "margin")
 
 
@@ -64,10 +64,13 @@ class RobustBoosting(Method):
             averaged), pruned (copies of one network, pruned differently, averaged) or joint (all
             trained at once).
         epochs: passes over the training split for each member.
-        member_start: new members start from fresh random weights or from the previous member.
+        member_start: new members start from the previous member, or fresh from random weights.
         member_loss: cross-entropy or margin, which also makes each wrong class unlikely.
         member_keep: fraction of each layer's weights that pruned copies keep, in (0, 1].
         judge_steps: PGD steps with which members are weighed on held-out images.
+        early_exit: limit the spread of each member's logits to the largest that held-out images
+            show, clean and under attack, so that an image needs no more members once they cannot
+            change its answer.
         size: of the whole file, such as 4139 (bytes), 20kB or 1% of the members in float32; empty
             leaves the members dense.
         most_bits: with size, largest number of bits of a codebook index; 1 to 8.
@@ -77,10 +80,11 @@ class RobustBoosting(Method):
 
     members: int = 4
     how: str = "boosted"
-    member_start: str = "fresh"
+    member_start: str = "previous"
     member_loss: str = "cross-entropy"
     member_keep: float = 0.2
     judge_steps: int = 20
+    early_exit: bool = False
     size: str = ""
     most_bits: int = 8
     codebook_epochs: int = 5
@@ -147,6 +151,8 @@ class RobustBoosting(Method):
         }
         yield from ways[self.how]()
         model.freeze(0)
+        if self.early_exit and model.spread is None and len(model.members) > 1:
+            model.limit(search.spreads(model))
         yield replace(self._stage("sum", whole, 0), notes=tuple(notes))
         if self.size:
             yield from self._file(model, whole.objective, sample).stages()
