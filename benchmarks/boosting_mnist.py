@@ -37,7 +37,7 @@ from benchmarks.run import run, write
 from benchmarks.seeds import over_seeds
 from benchmarks.table import Entry, Table
 from hauberk.evaluation.exit_cost import exit_cost
-from hauberk.models import EarlyExit, Ensemble, seen_spreads
+from hauberk.models import EarlyExit, Ensemble
 from hauberk.ops.random import generator
 
 MODEL, SIZES, MEMBERS = "lenet:4", ("4139B", "8278B"), (2, 4, 8)
@@ -109,7 +109,7 @@ def _exit_cost(path: Path, data: hb.Data) -> dict[str, float]:
 
     if len(net.members) > 1:
         attacked = hb.PGD(40)(loss, x, LINF_02, generator(0))
-        net.limit(seen_spreads(net, torch.cat([x, attacked])))
+        net.limit(net.seen_spreads(torch.cat([x, attacked])))
     else:
         net.limit([])
     early, test = EarlyExit.bounded(net), data.test.first(1000)

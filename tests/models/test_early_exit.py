@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.evaluation.exit_cost import exit_cost
-from hauberk.models import EarlyExit, Ensemble, build, seen_spreads
+from hauberk.models import EarlyExit, Ensemble, build
 from hauberk.models.early_exit import gap
 from hauberk.ops.random import generator
 from hauberk.threats import Linf
@@ -40,7 +40,7 @@ def attacked(net: Ensemble, x: Tensor = X) -> Tensor:
 
 
 def limited(net: Ensemble, factor: float) -> Ensemble:
-    spreads = [factor * s for s in seen_spreads(net, torch.cat([X, attacked(net)]))]
+    spreads = [factor * s for s in net.seen_spreads(torch.cat([X, attacked(net)]))]
     return Ensemble(list(net.members), net.alpha.tolist(), spreads).eval()
 
 

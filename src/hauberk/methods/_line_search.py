@@ -19,7 +19,6 @@ from torch import Tensor
 
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.models.early_exit import seen_spreads
 from hauberk.models.ensemble import Ensemble
 from hauberk.objectives import Hard
 from hauberk.ops.random import generator
@@ -123,7 +122,7 @@ class LineSearch:
             model: the sum that is attacked; it is not changed.
         """
         net = copy.deepcopy(model).eval().requires_grad_(False)
-        seen = [seen_spreads(net, torch.cat([x, x_adv])) for x, x_adv, _ in self._attacked(net)]
+        seen = [net.seen_spreads(torch.cat([x, x_adv])) for x, x_adv, _ in self._attacked(net)]
         return [max(member) for member in zip(*seen, strict=True)]
 
     @torch.no_grad()

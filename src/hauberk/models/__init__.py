@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hauberk.models.build import FAMILIES, Family, build, build_named, parse
-from hauberk.models.early_exit import EarlyExit, seen_spreads
+from hauberk.models.early_exit import EarlyExit
 from hauberk.models.ensemble import Ensemble
 from hauberk.models.generators import cyclegan_resnet9, pix2pix_unet
 from hauberk.models.lenet import caffe_lenet, digits_cnn, lenet
@@ -28,7 +28,6 @@ __all__ = [
     "pix2pix_unet",
     "resnet18",
     "resnet34",
-    "seen_spreads",
     "vgg16",
     "wrn",
 ]

@@ -128,18 +128,3 @@ def _sums(ensemble: Ensemble, x: Images) -> list[Tensor]:
     for number in range(1, len(ensemble.members)):
         sums.append(sums[-1] + ensemble.part(number, x))
     return sums
-
-
-@torch.no_grad()
-def seen_spreads(ensemble: Ensemble, x: Images) -> list[float]:
-    """The largest spread of the logits of each member but the first, on these images.
-
-    Limits of this size leave the sum on these images as it is. Take attacked images among them, so
-    that few images meet a limit, where the gradient of the limited logits is zero.
-
-    Args:
-        ensemble: its limits, if it has any, are ignored.
-        x: images in [0, 1].
-    """
-    logits = [member(x) for member in ensemble.members[1:]]
-    return [float((z.amax(1) - z.amin(1)).max()) for z in logits]

@@ -142,6 +142,19 @@ class Ensemble(nn.Module):
             )
         self.spread = found
 
+    @torch.no_grad()
+    def seen_spreads(self, x: Images) -> list[float]:
+        """The largest spread of the logits of each member but the first, on these images.
+
+        Limits of this size leave the sum on these images as it is. Take attacked images among them,
+        so that few images meet a limit, where the gradient of the limited logits is zero.
+
+        Args:
+            x: images in [0, 1]; limits that are there are ignored.
+        """
+        logits = [member(x) for member in self.members[1:]]
+        return [float((z.amax(1) - z.amin(1)).max()) for z in logits]
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the members that are trained; frozen members stay in eval mode."""
         super().train(mode)
