@@ -24,6 +24,7 @@ class Examples:
         y: class indices, on the device that computes.
         names: class names as the file will store them, for methods that plan its bytes.
         classes: number of classes in the file, for the same methods; 0 if it is that of the data.
+        resize: the rule of the images, see `Data`, for the same methods.
         held_out: the validation split, for methods that evaluate between their stages.
     """
 
@@ -31,6 +32,7 @@ class Examples:
     y: Int[Tensor, " count"]
     names: tuple[str, ...] = ()
     classes: int = 0
+    resize: str = ""
     held_out: Examples | None = None
 
     def __len__(self) -> int:
@@ -82,6 +84,8 @@ class Data:
         classes: number of classes; 0 for images without labels.
         labels: class names by index; empty if the names are the indices, or unknown.
         notes: remarks on how the data were read, one line each.
+        resize: the rule of `hauberk.preparation` that brought photographs to ``shape``; empty if
+            they were taken as they are.
 
     Raises:
         ValueError: class names that a file cannot store.
@@ -94,6 +98,7 @@ class Data:
     classes: int
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    resize: str = ""
 
     def __post_init__(self) -> None:
         complaint = labels_complaint(self.labels, self.classes)

@@ -95,7 +95,10 @@ def test_labels_that_are_there_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"image_size": 0}, "image_size was given as 0; give a side from 1 to"),
+        (
+            {"image_size": 0},
+            "image_size was given as 0; give a side, or height and width, from 1 to",
+        ),
         ({"image_size": 16}, "whose images are arrays of 1 × 8 × 8; leave it out"),
     ],
 )
@@ -105,7 +108,7 @@ def test_wrong_sizes(settings: dict[str, int], says: str) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="contains no image: give files that end in"):
+    with pytest.raises(ValueError, match="contains no image: give PNG, JPEG"):
         load(tmp_path, labelled=False)
 
 

@@ -18,6 +18,7 @@ from hauberk.artifact.lengths import bits, price
 from hauberk.constraints import Float16
 from hauberk.dataset import Examples
 from hauberk.objectives import TensorRate
+from hauberk.preparation import Preparation
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class FileCosts:
             classes=sample.classes or int(sample.y.max()) + 1,
             dense_bytes=whole,
             labels=sample.names,
+            preparation=Preparation.of(model, sample.resize),
         ).nbytes
         rest = file - int(sum(bits(shipped[name]) for name in names) / 8)
         return FileCosts(names, file, rest, whole or dense_bytes(tensors))

@@ -19,6 +19,7 @@ from hauberk.artifact.format import About, Architecture, ArtifactError
 from hauberk.artifact.layers import Layer, layer_of
 from hauberk.artifact.table import Entry, Stored
 from hauberk.parametrize.factors import Factors
+from hauberk.preparation import AS_IS, Preparation
 from hauberk.runtime import files
 from hauberk.slimming.resize import changes
 
@@ -47,6 +48,7 @@ class Artifact:
         classes: int,
         dense_bytes: int | None = None,
         labels: Sequence[str] = (),
+        preparation: Preparation = AS_IS,
     ) -> Artifact:
         """The smallest file that represents ``state`` exactly.
 
@@ -61,13 +63,16 @@ class Artifact:
             dense_bytes: float32 bytes of the dense net if ``state`` is structurally shrunk; None
                 if it has the dense net's shapes.
             labels: class names by index; empty if unknown.
+            preparation: how images were prepared for the network.
 
         Raises:
             ValueError: the weights are NaN or infinite, an element type is not supported, a reader
                 would refuse a state this large in so few bytes, ``dense_bytes`` is smaller than
                 the state, or the number of labels is not the number of classes.
         """
-        about = About(architecture, tuple(input_shape), classes, dense_bytes, tuple(labels))
+        about = About(
+            architecture, tuple(input_shape), classes, dense_bytes, tuple(labels), preparation
+        )
         complaint = format.complaint(about)
         if complaint:
             raise ValueError(complaint)

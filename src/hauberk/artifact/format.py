@@ -20,6 +20,7 @@ from typing import Any
 from torch import nn
 
 from hauberk.class_names import labels_complaint
+from hauberk.preparation import AS_IS, Preparation
 
 FORMAT = "hauberk"
 VERSION = 2
@@ -61,6 +62,7 @@ class About:
         classes: number of outputs; 0 for an image-to-image network.
         dense_bytes: float32 bytes of the dense net if this one is structurally shrunk; else None.
         labels: class names by index; empty if unknown.
+        preparation: how images were prepared: resized, and normalised by the network.
     """
 
     architecture: Architecture | None
@@ -68,6 +70,12 @@ class About:
     classes: int
     dense_bytes: int | None = None
     labels: tuple[str, ...] = ()
+    preparation: Preparation = AS_IS
+
+    @property
+    def photographs(self) -> tuple[int, ...] | None:
+        """The input shape, if photographs were brought to it; else None."""
+        return self.input_shape if self.preparation.resize else None
 
 
 @dataclass(frozen=True)
@@ -150,12 +158,17 @@ def facts(about: About) -> dict[str, str]:
     architecture = named and {"name": named.name, "arguments": dict(named.arguments)}
     slim = {} if about.dense_bytes is None else {"dense_bytes": str(about.dense_bytes)}
     named_classes = {"labels": _compact(about.labels)} if about.labels else {}
+    prepared = about.preparation
+    resized = {"resize": prepared.resize} if prepared.resize else {}
+    moments = {"mean": prepared.mean, "std": prepared.std} if prepared.mean else {}
     return {
         "architecture": _compact(architecture),
         "input_shape": _compact(about.input_shape),
         "classes": str(about.classes),
         **slim,
         **named_classes,
+        **resized,
+        **{key: _compact(value) for key, value in moments.items()},
     }
 
 
@@ -220,12 +233,17 @@ def about_of(meta: Mapping[str, Any]) -> About:
         classes = int(meta["classes"])
         dense_bytes = int(meta["dense_bytes"]) if "dense_bytes" in meta else None
         labels = json.loads(meta["labels"]) if "labels" in meta else []
+        prepared = Preparation(
+            str(meta.get("resize", "")),
+            tuple(map(float, json.loads(meta.get("mean", "[]")))),
+            tuple(map(float, json.loads(meta.get("std", "[]")))),
+        )
         architecture = named and Architecture(named["name"], named["arguments"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise odd from error
     if not isinstance(shape, list) or not isinstance(labels, list):
         raise odd
-    about = About(architecture or None, tuple(shape), classes, dense_bytes, tuple(labels))
+    about = About(architecture or None, tuple(shape), classes, dense_bytes, tuple(labels), prepared)
     if complaint(about):
         raise odd
     return about
@@ -255,7 +273,7 @@ def complaint(about: About) -> str | None:
     if dense is not None and not (type(dense) is int and 0 < dense < _LARGEST_NET):
         return f"dense_bytes was given as {dense!r}; give a whole number from 1 to 2^48 - 1."
     odd = labels_complaint(about.labels, about.classes)
-    return odd and f"The class names cannot be stored: {odd}"
+    return f"The class names cannot be stored: {odd}" if odd else about.preparation.complaint()
 
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hauberk.cli.resolve import Bytes, NamedDevice, NamedThreat
+from hauberk.cli.resolve import Bytes, ImageSize, NamedDevice, NamedThreat
 from hauberk.cli.settings import DataSource, EvaluationSettings, ImageSettings
 
 
@@ -91,8 +91,8 @@ class Export:
         data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
             images (of a generator, 100) show what range each activation needs.
         model: your own network, package.module:function, if the file names none.
-        image_size: for a generator, side of the square in pixels that the graph takes; by default
-            the size of its training.
+        image_size: for a generator, side of the square in pixels that the graph takes, or height
+            and width, 48x64; by default the size of its training.
         out: file to write; by default next to the source: model.onnx or model-int8.onnx for
             model.hbk.
         json: print one JSON object on stdout, and nothing else there.
@@ -102,7 +102,7 @@ class Export:
     format: str = "onnx"
     data: str = ""
     model: str = ""
-    image_size: int = 0
+    image_size: ImageSize | None = None
     out: str = ""
     json: bool = False
 
@@ -128,7 +128,7 @@ class Show:
 
     Attributes:
         data: as --data of train.
-        image_size: side of the square that photographs are brought to, as for train.
+        image_size: size that photographs are brought to, as for train.
         on_error: what to do with a corrupt image: stop or skip.
         memory: memory for the pixels, as for train.
         picture: draw a few images of each class as this PNG.
@@ -137,7 +137,7 @@ class Show:
     """
 
     data: str = field(metadata={"positional": True, "example": "digits"})
-    image_size: int = 0
+    image_size: ImageSize | None = None
     on_error: Literal["stop", "skip"] = "stop"
     memory: Bytes | None = None
     picture: Path | None = None

@@ -41,7 +41,7 @@ def _classes(spec: Evaluate, opened: Opened, source: nn.Module | None) -> Report
     evaluation = spec.evaluation.evaluation(
         spec.threat, spec.seed, restarts=spec.restarts, checks=spec.checks
     )
-    data, device = spec.data.read(), place(spec.device, ALONE)
+    data, device = spec.data.read(recorded=opened.photographs), place(spec.device, ALONE)
     with bars(spec.file.name) as bar:
         row = evaluate_file(
             opened, data, evaluation, source=source, device=device, progress=bar.seen
@@ -54,11 +54,12 @@ def _images(spec: Evaluate, opened: Opened, dense: nn.Module) -> ImageReport:
     if picture is not None:
         check_path(picture)
     evaluation = spec.images.evaluation(spec.seed, spec.evaluation.limit)
-    data, device = spec.data.read(labelled=False), place(spec.device, ALONE)
+    data = spec.data.read(labelled=False, recorded=opened.photographs)
     if picture is not None and not image_sheet.drawn(data.shape):
         raise ValueError(
             f"Images of {data.shape[0]} channels cannot be drawn; leave out --picture."
         )
+    device = place(spec.device, ALONE)
     with bars(spec.file.name) as bar:
         row = evaluate_image_file(
             opened, data, evaluation, dense=dense, device=device, progress=bar.seen

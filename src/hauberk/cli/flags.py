@@ -178,8 +178,8 @@ def _convert(kind: object, value: object) -> object:
         return None if value in ("", None) else _convert(kind, value)
     if origin is Literal and str(value) in inner:
         return str(value)
-    if isinstance(kind, type) and issubclass(kind, Text) and isinstance(value, str):
-        return kind(value)
+    if isinstance(kind, type) and issubclass(kind, Text) and type(value) in (str, int):
+        return kind(str(value))
     return _plain(kind, value)
 
 

@@ -24,6 +24,7 @@ from hauberk.evaluation.provenance import IMAGES
 from hauberk.evaluation.shipped_file import Opened, read
 from hauberk.parametrize.plain import copied
 from hauberk.plots import image_sheet
+from hauberk.preparation import shown
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs.compress import FILE, Compressed, compress, encode
 from hauberk.verbs.load import load
@@ -71,7 +72,8 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
         device=str(run.place()),
         packages=IMAGES,
     )
-    report = ImageReport(rows, origin)
+    how = {"images": shown(given.data.resize, given.data.shape)} if given.data.resize else {}
+    report = ImageReport(rows, {**origin, **how})
     report.save(spec.out)
     if image_sheet.drawn(given.data.shape):
         image_sheet.draw(opened.shipped, made.dense, given.data.test, spec.out / SHEET)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hauberk.artifact import Artifact
+from hauberk.artifact import About, Artifact
+from hauberk.preparation import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
     """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "labels": [...],
-    "layers": [...]}``.
+    "input_shape": [...], "preparation": {...}, "layers": [...]}``.
 
     Each layer has the attributes of `Layer`: shape, rank, kept weights, bits, bytes and their
     fraction of the file, bytes by part, and the entropies that they are compared with.
@@ -27,6 +29,8 @@ def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
         "ratio": artifact.nbytes / artifact.dense_bytes,
         "overhead_bytes": artifact.nbytes - sum(layer.nbytes for layer in layers),
         "labels": list(artifact.about.labels),
+        "input_shape": list(artifact.about.input_shape),
+        "preparation": dataclasses.asdict(artifact.about.preparation),
         "layers": [
             dataclasses.asdict(layer) | {"over_entropy": layer.over_entropy} for layer in layers
         ],
@@ -57,10 +61,21 @@ def table(artifact: Artifact, path: str) -> Table:
             f"{layer.over_entropy:+.1%}",
         )
     rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
-    if artifact.about.labels:
-        view.caption, view.caption_justify = f"classes: {', '.join(artifact.about.labels)}", "left"
+    view.caption, view.caption_justify = "\n".join(_facts(artifact.about)) or None, "left"
     view.add_row("header and table", *[""] * 5, f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
     return view
+
+
+def _facts(about: About) -> Iterator[str]:
+    """How images are prepared for the network, and its classes, a line each."""
+    prepared = about.preparation
+    if prepared.resize:
+        yield f"images: {shown(prepared.resize, about.input_shape)}"
+    if prepared.mean:
+        mean, std = (", ".join(f"{n:g}" for n in each) for each in (prepared.mean, prepared.std))
+        yield f"normalised inside the network: mean {mean}; std {std}"
+    if about.labels:
+        yield f"classes: {', '.join(about.labels)}"
 
 
 def draw(artifact: Artifact, name: str, path: Path) -> None:

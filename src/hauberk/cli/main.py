@@ -197,7 +197,7 @@ def _export(words: list[str]) -> None:
         out=spec.out,
         data=spec.data,
         model=own,
-        image_size=spec.image_size or None,
+        image_size=spec.image_size.size if spec.image_size else None,
     )
     print(json.dumps(made.json()) if spec.json else made.text())
 

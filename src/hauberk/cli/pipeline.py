@@ -58,10 +58,11 @@ class Given:
             ValueError: data, a file or a network that cannot be used.
             OSError: a file that cannot be read.
         """
-        data, own = spec.data.read(labelled=spec.task == "classes"), spec.start.network(spec.seed)
-        net, start = own, spec.start.checkpoint
-        if start and not is_plain(start):
-            artifact = Artifact.load(start)
+        own, start = spec.start.network(spec.seed), spec.start.checkpoint
+        artifact = Artifact.load(start) if start and not is_plain(start) else None
+        recorded = artifact.about.photographs if artifact else None
+        data, net = spec.data.read(spec.task == "classes", recorded), own
+        if artifact:
             data = data.under(artifact.about.labels, artifact.about.classes)
             net = networks.module(artifact, start, own)
         elif start:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hauberk.cli.flags import Text, near
+from hauberk.preparation import Size, sides
 
 if TYPE_CHECKING:
     import torch
@@ -104,6 +105,27 @@ class Bytes(Text):
                 f"--memory was given as {self.text!r}; give bytes with a unit, such as 4GB, or a "
                 "fraction of the free memory, such as 25%."
             ) from None
+
+
+@dataclass(frozen=True)
+class ImageSize(Text):
+    """Height and width: ``48`` for a square, or ``48x64``; ``0`` leaves images as they are."""
+
+    def __post_init__(self) -> None:
+        """Validate the text."""
+        if not re.fullmatch(r"\d+(\s*[x×,]\s*\d+)?", self.text):
+            raise ValueError(
+                f"--image-size was given as {self.text!r}; give the side of a square in pixels, "
+                "such as 48, or height and width, such as 48x64."
+            )
+        if self.size is not None:
+            sides(self.size)
+
+    @property
+    def size(self) -> Size | None:
+        """Height and width; None for images as they are."""
+        found = [int(n) for n in re.findall(r"\d+", self.text)]
+        return (found[0], found[-1]) if self.text != "0" else None
 
 
 @dataclass(frozen=True)

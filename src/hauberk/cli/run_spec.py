@@ -252,7 +252,7 @@ class RunSpec:
         """A name for all that the run computes; a checkpoint of another run is refused."""
         return (
             f"{self.method} {self.start} {self.data.source} on_error={self.data.on_error} "
-            f"image_size={self.data.image_size} {self.task} {self.threat} seed={self.seed} "
+            f"image_size={self.data.image_size or 0} {self.task} {self.threat} seed={self.seed} "
             f"precision={self.training.precision}"
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hauberk.cli.resolve import Bytes, NamedAttack, NamedDevice, NamedThreat
+from hauberk.cli.resolve import Bytes, ImageSize, NamedAttack, NamedDevice, NamedThreat
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,9 +29,10 @@ class DataSource:
             and test next to it, or <class>/*.png; for --task image in any subfolders),
             hub:owner/name of the Hugging Face Hub, or package.module:function, which returns
             torch Datasets.
-        image_size: side of a square in pixels: each photograph is enlarged or reduced until it just
-            covers the square, then cropped at its centre; 0 takes images as they are, all of one
-            size.
+        image_size: side of a square in pixels, such as 48, or height and width, 48x64: each
+            photograph is turned upright, enlarged or reduced until it just covers that size, and
+            cropped at its centre. The file records it, and evaluation repeats it. By default images
+            are taken as they are, all of one size.
         on_error: what to do with a corrupt image: stop names it and ends, skip leaves it out and
             reports how many there were.
         memory: memory of a process for the pixels, such as 4GB or 25% of what is free; by default
@@ -41,15 +42,16 @@ class DataSource:
     """
 
     source: str = field(metadata={"flag": "data", "example": "digits"})
-    image_size: int = 0
+    image_size: ImageSize | None = None
     on_error: Literal["stop", "skip"] = "stop"
     memory: Bytes | None = None
 
-    def read(self, labelled: bool = True) -> Data:
+    def read(self, labelled: bool = True, recorded: tuple[int, ...] | None = None) -> Data:
         """The data; what was unusual about them is printed.
 
         Args:
             labelled: whether the images have labels.
+            recorded: input shape of a file whose images were resized to it.
 
         Raises:
             ValueError: data that cannot be used.
@@ -64,7 +66,8 @@ class DataSource:
             self.source,
             on_error=self.on_error,
             memory=memory,
-            image_size=self.image_size or None,
+            image_size=self.image_size.size if self.image_size else None,
+            recorded=recorded,
             labelled=labelled,
         )
         for note in data.notes:

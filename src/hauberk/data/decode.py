@@ -2,7 +2,7 @@
 
 Gray images keep one channel; all others become RGB, images with a palette included. Transparent
 pixels are composited on white. 16-bit gray keeps its upper 8 bits. If gray and RGB images are
-mixed, the gray ones become RGB. An EXIF rotation is not applied.
+mixed, the gray ones become RGB. Photographs are turned upright, as their EXIF data say.
 
 Pillow is asked for a few formats only, by content: others of its decoders start programs (EPS) or
 are rarely tested.
@@ -11,6 +11,7 @@ are rarely tested.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,11 +23,12 @@ from typing import IO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from hauberk.data.stack import Pile
 from hauberk.data.store import Store
+from hauberk.preparation import Size
 
 OnError: TypeAlias = Literal["stop", "skip"]
 """Policy for corrupt images: stop with an error that names the image, or skip and count it."""
@@ -35,6 +37,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that are decoded, by pillow's names."""
 _IN_FLIGHT = 1 << 25  # bytes of decoded images ahead of the consumer
 _WORKERS = min(32, (os.cpu_count() or 1) + 2)  # more than cores: some threads wait for the disk
+_SURVEY = 200  # images that an error about sizes looks at
 _TASKS = 64  # most tasks in flight; each decodes a group of images
 
 
@@ -44,18 +47,22 @@ class Reading:
 
     Attributes:
         on_error: policy for a corrupt image.
-        size: (height, width) that images are brought to: enlarged or reduced until they just cover
-            it, then cropped at their centre; ``None`` leaves them as they are.
+        size: (height, width) that images are brought to by the rule of `hauberk.preparation`;
+            ``None`` leaves them as they are.
         labelled: whether each image has a label.
+        rgb: whether gray images become RGB, for a network of three channels.
     """
 
     on_error: OnError = "stop"
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     labelled: bool = True
+    rgb: bool = False
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """A pillow image as (channel, height, width), see `pixels`, at the wanted size."""
         found = pixels(image)
+        if self.rgb and len(found) == 1:
+            found = found.repeat(3, 0)
         if self.size is None or found.shape[1:] == self.size:
             return found
         flat = Image.fromarray(found[0] if len(found) == 1 else found.transpose(1, 2, 0))
@@ -95,8 +102,11 @@ def decode(
         NoRoom: the pixels fit neither in memory nor on disk.
     """
     pile, kept, faults = Pile(where, store, count), np.zeros(count, bool), []
-    for row, (source, image) in enumerate(_opened(sources, reading)):
+    found = _opened(sources, reading)
+    for row, (source, image) in enumerate(found):
         if not isinstance(image, str):
+            if pile.size not in (None, image.shape[1:]):
+                raise ValueError(_mixed(where, pile.size, image.shape[1:], source.place, found))
             pile.add(image, source.place)
             kept[row] = True
         elif reading.on_error == "stop":
@@ -109,6 +119,26 @@ def decode(
             "JPEG, WebP, BMP, GIF, TIFF or PPM."
         )
     return DecodedImages(pile.tensor(), kept, left_out(where, faults))
+
+
+def _mixed(
+    where: str,
+    first: tuple[int, ...] | None,
+    other: tuple[int, ...],
+    place: str,
+    rest: Iterator[tuple[Source, NDArray[np.uint8] | str]],
+) -> str:
+    """The error message for images of several sizes; it looks at some more for their range."""
+    more = [image for _, image in islice(rest, _SURVEY)]
+    sizes = {first or other, other, *(x.shape[1:] for x in more if not isinstance(x, str))}
+    (low, *_, high), count = sorted(sizes, key=math.prod), len(sizes)
+    between = "" if count == 2 else f" among {count} sizes seen"
+    seen = f"{low[0]} × {low[1]} and {high[0]} × {high[1]} pixels{between}"
+    return (
+        f"{where} has images of different sizes, such as {seen} (height × width, the second "
+        f"{place}): bring them to one with --image-size, such as --image-size 64 or 48x64 (in "
+        "Python image_size=64)."
+    )
 
 
 def _unreadable(where: str, place: str, why: str) -> str:
@@ -149,6 +179,32 @@ def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """
     if image.format not in (None, "MPO", *FORMATS):
         raise ValueError(f"the format {image.format} is not supported; give {', '.join(FORMATS)}")
+    return _turned(_channels(image), _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a decoded image, 1 to 8; 1 if it is upright or does not say."""
+    image.load()  # pillow turns some formats upright itself, and then forgets their orientation
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF data raise many types of error, and say nothing
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _turned(x: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The pixels upright: (channel, height, width), mirrored and transposed as EXIF numbers it."""
+    if orientation in (5, 6, 7, 8):
+        x = x.swapaxes(1, 2)
+    if orientation in (2, 3, 6, 7):
+        x = x[:, :, ::-1]
+    if orientation in (3, 4, 7, 8):
+        x = x[:, ::-1]
+    return np.ascontiguousarray(x)
+
+
+def _channels(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels as stored, (channel, height, width)."""
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if deep:
         return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[None]

@@ -13,16 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from hauberk.data.decode import Reading, Source, decode
-from hauberk.data.holdout import SPLITS, TEST, TRAIN, lone
+from hauberk.data.holdout import TEST, TRAIN, lone, split_named
 from hauberk.data.splits import Part, assemble
 from hauberk.data.store import Store
 from hauberk.dataset import Data
 
-_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
+_PORTABLE = {".pbm", ".pgm", ".pnm", ".ppm"}
+_ENDINGS = {".bmp", ".gif", ".png", ".tif", ".tiff", ".webp"} | _JPEG | _PORTABLE
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+"""First bytes of JPEG, PNG and GIF; a file of another ending that begins so is an image, too."""
+_GIVE = f"give PNG, JPEG, WebP, BMP, GIF, TIFF or PPM files ({', '.join(sorted(_ENDINGS))})"
 
 
 def load_folder(path: Path, *, seed: int, reading: Reading, store: Store) -> Data:
-    """Load the images below ``path``; files with other endings are left out and counted.
+    """Load the images below ``path``; files of other kinds are left out and counted.
 
     Args:
         path: the folder.
@@ -51,7 +56,7 @@ def _splits(path: Path) -> dict[str, Path]:
     A class may be called "train", so only a folder that contains folders is a split.
     """
     every = _folders(path)
-    named = [each for each in every if each.name in SPLITS and _folders(each)]
+    named = [each for each in every if split_named(each.name) and _folders(each)]
     if not named:
         return {}
     if len(named) < len(every):
@@ -60,10 +65,12 @@ def _splits(path: Path) -> dict[str, Path]:
             f"The folder {str(path)!r} mixes the split {named[0].name!r} with {other!r}, which is "
             "not a split that contains classes; give train, val and test, or only classes."
         )
-    found = {SPLITS[each.name]: each for each in named}
+    found = _by_split(named)
     if len(found) < len(named):
+        twice = [each.name for each in named if each not in found.values()]
+        first = found[str(split_named(twice[0]))].name
         raise ValueError(
-            f"The folder {str(path)!r} has both 'val' and 'validation': give one of them."
+            f"The folder {str(path)!r} has both {twice[0]!r} and {first!r}: give one of them."
         )
     if TRAIN not in found and TEST not in found:
         raise ValueError(
@@ -81,10 +88,7 @@ def _part(folder: Path, names: tuple[str, ...], reading: Reading, store: Store) 
     for each in _folders(folder):
         images = list(_images(each, others))
         if not images:
-            raise ValueError(
-                f"The folder {str(each)!r} contains no image: give files that end in "
-                f"{', '.join(sorted(_ENDINGS))}."
-            )
+            raise ValueError(f"The folder {str(each)!r} contains no image: {_GIVE}.")
         sources += [Source(f"in {str(image.relative_to(folder))!r}", image) for image in images]
         labels += [names.index(each.name)] * len(images)
     if not sources:
@@ -98,8 +102,14 @@ def _part(folder: Path, names: tuple[str, ...], reading: Reading, store: Store) 
 
 def _bare_splits(path: Path) -> dict[str, Path]:
     """The folder of each split of images without labels; empty if there are no splits."""
-    found = {SPLITS[each.name]: each for each in _folders(path) if each.name in SPLITS}
+    found = _by_split(_folders(path))
     return found if TRAIN in found else {}
+
+
+def _by_split(folders: list[Path]) -> dict[str, Path]:
+    """The folders that are named after a split, by that split; of two the last."""
+    named = ((split_named(each.name), each) for each in folders)
+    return {split: each for split, each in named if split}
 
 
 def _bare_part(folder: Path, reading: Reading, store: Store) -> Part:
@@ -107,20 +117,18 @@ def _bare_part(folder: Path, reading: Reading, store: Store) -> Part:
     where, others = f"The folder {str(folder)!r}", [0]
     images = list(_images(folder, others, deep=True))
     if not images:
-        raise ValueError(
-            f"{where} contains no image: give files that end in {', '.join(sorted(_ENDINGS))}."
-        )
+        raise ValueError(f"{where} contains no image: {_GIVE}.")
     sources = [Source(f"in {str(image.relative_to(folder))!r}", image) for image in images]
     x, _, notes = decode(sources, len(sources), where, reading, store)
     return Part(x, np.zeros(len(x), np.int64), where, notes=notes + _left_out(where, others[0]))
 
 
 def _left_out(where: str, others: int) -> tuple[str, ...]:
-    """The note that counts files of other endings."""
+    """The note that counts files of other kinds."""
     if not others:
         return ()
     number = "1 file was" if others == 1 else f"{others} files were"
-    return (f"{where}: {number} left out, because the ending is not that of an image.",)
+    return (f"{where}: {number} left out, because neither ending nor content is an image's.",)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -139,11 +147,22 @@ def _images(folder: Path, others: list[int], deep: bool = False) -> Iterator[Pat
         if deep and each.is_dir():
             if _visible(each) and not each.is_symlink():
                 yield from _images(each, others, deep)
-        elif each.suffix.lower() in _ENDINGS and each.is_file():
+        elif each.is_file() and _is_image(each):
             if _visible(each):
                 yield each
         elif _visible(each):
             others[0] += 1
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file is taken for an image, by its ending in any letter case or by its content."""
+    if path.suffix.lower() in _ENDINGS:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith(_BEGINNINGS)
+    except OSError:  # it cannot be read, so it is not known to be an image
+        return False
 
 
 def _visible(path: Path) -> bool:

@@ -16,8 +16,21 @@ Arranged: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 """Reorders rows: (rows, order, n) to ``rows[order]``; the first n entries of the order ascend."""
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
-"""Accepted names of splits, and the split that each names."""
+SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+"""Accepted names of splits in lower case, and the split that each names; see `split_named`."""
+
+
+def split_named(name: object) -> str | None:
+    """The split that a folder or a key is named after, in any letter case; None if it is none."""
+    return SPLITS.get(str(name).lower())
 
 
 def stratified(y: Labels, *place: int | str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +17,7 @@ from hauberk.data.npz import load_npz
 from hauberk.data.objects import load_objects
 from hauberk.data.store import Store
 from hauberk.dataset import Data
+from hauberk.preparation import COVER, Size, shown, sides
 from hauberk.runtime.packages import find, gist, here, is_place, need
 
 Given: TypeAlias = (
@@ -30,9 +32,6 @@ Given: TypeAlias = (
 )
 """Sources that `load` accepts."""
 
-_LARGEST = 16384
-"""Side of the largest square that images are brought to."""
-
 _ALLOWED = (
     "'digits', a folder of images, a .parquet file, the common prefix of X-train.parquet and "
     "X-test.parquet, a .npz file with x and y, hub:owner/name, or package.module:function"
@@ -45,7 +44,8 @@ def load(
     seed: int = 0,
     on_error: OnError = "stop",
     memory: int | None = None,
-    image_size: int | None = None,
+    image_size: int | Size | None = None,
+    recorded: tuple[int, ...] | None = None,
     labelled: bool = True,
 ) -> Data:
     """Load a data set, decode it, and split it into train, validation and test.
@@ -66,9 +66,11 @@ def load(
         memory: bytes that the pixels may take in memory; by default half of the free memory. A
             split that does not fit is decoded into an unlinked file in ``TMPDIR`` (else in
             /var/tmp) and read from there; results are the same.
-        image_size: side of the square that encoded images are brought to: each is enlarged or
-            reduced until it just covers the square, then cropped at its centre. Arrays keep their
-            size.
+        image_size: side of the square, or height and width, that photographs are brought to: each
+            is turned upright, enlarged or reduced by one factor until it just covers that size
+            (Lanczos), and cropped at its centre. Arrays keep their size.
+        recorded: input shape of a file whose images were prepared so; photographs are brought to it
+            unless ``image_size`` is given.
         labelled: whether the images have labels. Without them the data have no classes, and a
             folder may hold images in any subfolders, the splits ``train``, ``val`` and ``test``
             among them.
@@ -81,18 +83,41 @@ def load(
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error was given as {on_error!r}; give stop or skip.")
-    if image_size is not None and not 1 <= image_size <= _LARGEST:
+    size = sides(image_size)
+    own = None if recorded is None else (recorded[-2], recorded[-1])
+    rgb = recorded is not None and recorded[0] == 3
+    data = _loaded(source, seed, Reading(on_error, size or own, labelled, rgb), Store(memory))
+    if size and data.shape[-2:] != size:
         raise ValueError(
-            f"image_size was given as {image_size}; give a side from 1 to {_LARGEST:,} pixels."
+            f"image_size was given as {' × '.join(map(str, size))} for {data.name}, whose images "
+            f"are arrays of {' × '.join(map(str, data.shape))}; leave it out, or resize the arrays."
         )
-    square = None if image_size is None else (image_size, image_size)
-    data = _loaded(source, seed, Reading(on_error, square, labelled), Store(memory))
-    if square and data.shape[-2:] != square:
-        raise ValueError(
-            f"image_size was given as {image_size} for {data.name}, whose images are arrays of "
-            f"{' × '.join(map(str, data.shape))}; leave it out, or resize the arrays."
-        )
+    if not _is_arrays(source):
+        data = _prepared(data, size, own)
     return data if labelled else data.unlabelled()
+
+
+def _is_arrays(source: Given) -> bool:
+    """Whether a source surely holds no encoded images, so that nothing was resized."""
+    if isinstance(source, Data) or source == "digits":
+        return True
+    return isinstance(source, str | Path) and Path(source).suffix == ".npz"
+
+
+def _prepared(data: Data, size: Size | None, own: Size | None) -> Data:
+    """The data with the rule by which they were resized; a note if a file's own size mattered."""
+    found = data.shape[-2:]
+    if found not in (size, own):
+        return data
+    notes = data.notes
+    if size is None:
+        notes += (f"{data.name}: images are {shown(COVER, data.shape)}, as the file records.",)
+    elif own and own != size:
+        notes += (
+            f"{data.name}: images are {shown(COVER, data.shape)}, and the file records "
+            f"{' × '.join(map(str, own))}.",
+        )
+    return replace(data, resize=COVER, notes=notes)
 
 
 def _loaded(source: Given, seed: int, reading: Reading, store: Store) -> Data:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from hauberk.data.decode import Reading, left_out
-from hauberk.data.holdout import SPLITS, TEST, TRAIN, VALIDATION
+from hauberk.data.holdout import TEST, TRAIN, VALIDATION, split_named
 from hauberk.data.splits import Part, assemble
 from hauberk.data.stack import Pile
 from hauberk.data.store import Store
@@ -65,13 +65,13 @@ def load_objects(source: Any, name: str, *, seed: int, reading: Reading, store: 
 
 def _splits(source: Any, name: str) -> dict[str, Any]:
     if isinstance(source, Mapping):
-        odd = [str(key) for key in source if key not in SPLITS]
-        if odd or not source:
+        found = {str(split_named(key)): split for key, split in source.items()}
+        if "None" in found or len(found) < len(source) or not source:
             raise ValueError(
                 f"The splits of {name} are {', '.join(map(str, source)) or 'empty'}; give train, "
                 "validation and test."
             )
-        return {SPLITS[key]: split for key, split in source.items()}
+        return found
     if not isinstance(source, tuple) or _is_pair(source):
         return {TRAIN: source}
     if len(source) not in (2, 3):

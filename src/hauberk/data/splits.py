@@ -164,7 +164,7 @@ def _one_shape(
     if len(shapes) > 1:
         raise ValueError(
             f"{where} have images of the shapes {' and '.join(map(str, shapes))}: "
-            "give images of one shape."
+            "give images of one shape, or bring encoded images to one with --image-size."
         )
     return found
 

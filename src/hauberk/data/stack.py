@@ -50,6 +50,11 @@ class Pile:
         self._x[self.count] = image
         self.count += 1
 
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """Height and width of the images; None while there are none."""
+        return None if self._held is None else tuple(self._held.shape[2:])
+
     def tensor(self) -> Tensor:
         """All images, (count, channel, height, width).
 
@@ -84,7 +89,8 @@ class Pile:
         if image.shape != x.shape[1:]:
             raise ValueError(
                 f"{self.where} has images of different shapes, {x.shape[1:]} and {image.shape} "
-                f"{place}: give images of one shape, or bring them to one with --image-size."
+                f"{place}: give images of one shape; pillow images are brought to one by "
+                "--image-size, such as --image-size 64 (in Python image_size=64), arrays are not."
             )
         if image.dtype != x.dtype:
             raise ValueError(

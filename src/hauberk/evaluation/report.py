@@ -37,6 +37,7 @@ class Row:
         warnings: what limits the figures, such as points with zero gradient in AutoAttack.
         in_file: whether ``bytes`` are a file's; else they are those of a float32 state dict.
         white_box: whether the attacks got the gradient; else they were Square and transfer.
+        images: how photographs were brought to one size; empty if images were taken as they are.
     """
 
     file: str
@@ -56,6 +57,7 @@ class Row:
     warnings: Sequence[str] = ()
     in_file: bool = True
     white_box: bool = True
+    images: str = ""
 
     @property
     def ratio(self) -> float:
@@ -71,6 +73,7 @@ class Row:
         """The object that ``evaluate --json`` prints, without what was not measured."""
         optional = {
             "name": self.name,
+            "images": self.images,
             "clean_split": self.clean_split and self.clean_split.json(),
             "macs": self.macs and self.macs.json(),
             "warnings": list(self.warnings),
@@ -124,6 +127,7 @@ class Row:
             warnings=found.get("warnings", ()),
             in_file=found.get("bytes_of", "file") == "file",
             white_box=found.get("white_box", True),
+            images=found.get("images", ""),
         )
 
     def cells(self, brief: bool = False) -> tuple[str, ...]:
@@ -180,7 +184,8 @@ class Report(RowReport[Row]):
         threats = " and ".join(dict.fromkeys(row.threat for row in self.rows))
         counts = {result.n for row in self.rows for result in (row.robust, *row.attacks.values())}
         span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
-        return f"threat {threats}; {span} examples attacked."
+        images = "".join(f" Images {how}." for how in {row.images for row in self.rows} - {""})
+        return f"threat {threats}; {span} examples attacked.{images}"
 
 
 def _proportions(found: Mapping[str, Any]) -> dict[str, Proportion]:

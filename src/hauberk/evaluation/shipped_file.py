@@ -23,6 +23,7 @@ from hauberk.onnx.file import OnnxFile, content_of, is_ours
 from hauberk.onnx.foreign import ForeignFile
 from hauberk.onnx.session import Session
 from hauberk.parametrize.plain import copied
+from hauberk.preparation import shown
 from hauberk.runtime.packages import gist
 from hauberk.threats.reach import check_reach
 from hauberk.training.run import Run
@@ -41,6 +42,8 @@ class Opened:
         classes: outputs, if the file says so; 0 for an image-to-image network.
         int8: whether it computes in 8 bits.
         foreign: whether it is an ``.onnx`` that hauberk did not write.
+        photographs: the input shape that photographs were brought to for its training, if the file
+            records one.
     """
 
     shipped: Shipped
@@ -50,6 +53,7 @@ class Opened:
     classes: int | None = None
     int8: bool = False
     foreign: bool = False
+    photographs: tuple[int, ...] | None = None
 
 
 def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened:
@@ -107,7 +111,7 @@ def _artifact(path: Path, model: nn.Module | None) -> Opened:
     dense = _full_size(empty)  # before the file resizes it
     net, about = artifact.fill(empty), artifact.about
     shipped = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
-    return Opened(shipped, dense, None, about.labels, about.classes)
+    return Opened(shipped, dense, None, about.labels, about.classes, photographs=about.photographs)
 
 
 def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
@@ -123,6 +127,7 @@ def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
         file.about.labels,
         file.about.classes,
         file.int8,
+        photographs=file.about.photographs,
     )
 
 
@@ -189,7 +194,7 @@ def evaluate_file(
     dense = opened.dense
     if dense is not None and opened.shipped.session is not None:
         dense = Session(trace(dense, data.shape).SerializeToString())
-    return evaluation(
+    row = evaluation(
         classifier,
         examples,
         dense=dense and dense.to(place),
@@ -197,6 +202,7 @@ def evaluate_file(
         name=name,
         progress=progress,
     )
+    return replace(row, images=shown(data.resize, data.shape))
 
 
 def on(shipped: Shipped, place: torch.device) -> Shipped:

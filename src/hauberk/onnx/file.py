@@ -27,10 +27,11 @@ from hauberk.onnx.compact import compact
 from hauberk.onnx.export import BATCH, IMAGES_OUT, INPUT, OUTPUT, trace
 from hauberk.onnx.guards import complaint, facts
 from hauberk.onnx.int8 import quantize, ranges
-from hauberk.onnx.metadata import CHECKSUM, OURS, ImageSize, about_of, described, digest, sign
+from hauberk.onnx.metadata import CHECKSUM, OURS, about_of, described, digest, sign
 from hauberk.onnx.replay import Replay
 from hauberk.onnx.session import Session
 from hauberk.ops.random import generator
+from hauberk.preparation import Size
 from hauberk.runtime import files
 from hauberk.runtime.packages import need
 from hauberk.slimming.slim import slim
@@ -70,7 +71,7 @@ class OnnxFile:
 
     @classmethod
     def encode(
-        cls, artifact: Artifact, model: nn.Module, *, image_size: ImageSize | None = None
+        cls, artifact: Artifact, model: nn.Module, *, image_size: Size | None = None
     ) -> OnnxFile:
         """Export a network as ONNX, so that ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``.
 
@@ -102,7 +103,7 @@ class OnnxFile:
         model: nn.Module,
         images: Images,
         *,
-        image_size: ImageSize | None = None,
+        image_size: Size | None = None,
     ) -> OnnxFile:
         """Export a network in eight bits (see `hauberk.onnx.int8`).
 

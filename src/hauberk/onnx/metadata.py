@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from hauberk.artifact import format
 from hauberk.artifact.artifact import Artifact
 from hauberk.artifact.format import About, ArtifactError
+from hauberk.preparation import Size
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-ImageSize: TypeAlias = tuple[int, int]
-"""Height and width of images."""
 VERSION = "2"
 _PREFIX = "hauberk."
 CHECKSUM = f"{_PREFIX}checksum"
@@ -24,7 +23,7 @@ OURS = "give an .onnx file that hauberk export wrote"
 """Advice at the end of errors."""
 
 
-def described(artifact: Artifact, image_size: ImageSize | None) -> About:
+def described(artifact: Artifact, image_size: Size | None) -> About:
     """The description of an artifact for its graph.
 
     Args:

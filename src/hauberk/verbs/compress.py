@@ -22,6 +22,7 @@ from hauberk.methods import ATMC
 from hauberk.networks import check_fit, module, needs_model
 from hauberk.objectives import Teacher
 from hauberk.parametrize import state
+from hauberk.preparation import Preparation
 from hauberk.runtime import files
 from hauberk.slimming.slim import slim
 from hauberk.threat import Threat
@@ -148,6 +149,7 @@ class _Course:
             self.data.train.first(SAMPLE),
             names=self.data.labels,
             classes=self.data.classes,
+            resize=self.data.resize,
             held_out=self.data.validation,
         )
         return self.method.stages(model, self.threat, sample)
@@ -187,6 +189,7 @@ def encode(
         classes=data.classes,
         dense_bytes=whole,
         labels=data.labels,
+        preparation=Preparation.of(model, data.resize),
     )
 
 

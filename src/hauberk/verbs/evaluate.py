@@ -72,7 +72,8 @@ def evaluate(
     opened = read(what, model)
     if isinstance(dense, str | Path):
         dense = load(dense, None if model is None else copied(model))
-    data, place = load_data(data), Run().place() if device is None else torch.device(device)
+    data = load_data(data, recorded=opened.photographs)
+    place = Run().place() if device is None else torch.device(device)
     row = evaluate_file(opened, data, evaluation, source=dense, device=place)
     command = f'hauberk.evaluate("{row.file}", "{data.name}", threat={threat}, attack="{attack}")'
     origin = provenance(command=command, seed=seed, data=data.name, device=str(place))

@@ -15,6 +15,7 @@ from hauberk.evaluation.images import Truth
 from hauberk.evaluation.provenance import IMAGES
 from hauberk.evaluation.shipped_file import read
 from hauberk.parametrize.plain import copied
+from hauberk.preparation import Size, shown
 from hauberk.training.run import Run
 from hauberk.verbs.load import load
 
@@ -28,7 +29,7 @@ def evaluate_images(
     truth: Truth | None = None,
     features: str | Path | nn.Module | Features | None = None,
     limit: int | None = None,
-    image_size: int | None = None,
+    image_size: int | Size | None = None,
     cost_size: int | None = None,
     seed: int = 0,
     batch_size: int = 16,
@@ -48,7 +49,8 @@ def evaluate_images(
         features: of the perceptual and the Fréchet distance: the ``.hbk`` of a classifier, or
             ``FILE:layer``; a classifier; or `Features`. Without them both are left out.
         limit: measure only the first so many images; all by default.
-        image_size: side of the square in pixels that encoded images are brought to.
+        image_size: side of the square, or height and width, that photographs are brought to; by
+            default what the file records.
         cost_size: side of the square that multiplications and latency are for; by default the size
             of the images.
         seed: of the bootstrap.
@@ -68,7 +70,7 @@ def evaluate_images(
         cost_size=cost_size,
     )
     opened = read(what, model)
-    images = load_data(data, image_size=image_size, labelled=False)
+    images = load_data(data, image_size=image_size, recorded=opened.photographs, labelled=False)
     place = Run().place() if device is None else torch.device(device)
     row = evaluate_image_file(
         opened, images, evaluation, dense=_loaded(dense, model), truth=truth, device=place
@@ -78,7 +80,8 @@ def evaluate_images(
     origin = provenance(
         command=command, seed=seed, data=images.name, device=str(place), packages=IMAGES
     )
-    return ImageReport([row], {**origin, "dense": source})
+    how = {"images": shown(images.resize, images.shape)} if images.resize else {}
+    return ImageReport([row], {**origin, **how, "dense": source})
 
 
 def _loaded(dense: str | Path | nn.Module, model: nn.Module | None) -> nn.Module:

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from hauberk.artifact import Artifact
+from hauberk.artifact import About, Artifact
 from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.networks import module
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.metadata import described
+from hauberk.preparation import Size, sides
 from hauberk.types import Images
 
 FORMATS = ("onnx", "onnx-int8")
@@ -65,7 +66,7 @@ def export(
     out: str | Path | None = None,
     data: Given | None = None,
     model: nn.Module | None = None,
-    image_size: int | None = None,
+    image_size: int | Size | None = None,
 ) -> Exported:
     """Write the network in a file as ONNX: any batch size, weights inside, standard operators only.
 
@@ -89,8 +90,9 @@ def export(
             ``model.onnx`` or ``model-int8.onnx`` for ``model.hbk``.
         data: the data that the network was trained on; ``onnx-int8`` needs it.
         model: a module to fill, where the file names no architecture.
-        image_size: for a generator, side of the square in pixels that the graph takes; by default
-            the size of its training. Encoded calibration images are brought to it.
+        image_size: for a generator, side of the square in pixels that the graph takes, or height
+            and width; by default the size of its training. Photographs for the calibration are
+            brought to it, and those of a classifier to the size that its file records.
 
     Raises:
         ValueError: an unknown format, a damaged or foreign file, missing data or data that do not
@@ -108,10 +110,10 @@ def export(
     target = _target(Path(path), out, format)
     artifact = Artifact.load(path)
     net = module(artifact, path, model)
-    size = None if image_size is None else (image_size, image_size)
-    shape = described(artifact, size).input_shape
+    size = sides(image_size)
+    about = described(artifact, size)
     if data and format == "onnx-int8":
-        images = _calibration(data, shape, classifies=artifact.about.classes > 0)
+        images = _calibration(data, about)
         file = OnnxFile.encode_int8(artifact, net, images, image_size=size)
     else:
         file = OnnxFile.encode(artifact, net, image_size=size)
@@ -119,12 +121,12 @@ def export(
     return Exported(target, format, Path(path), file)
 
 
-def _calibration(data: Given, shape: tuple[int, ...], *, classifies: bool) -> Images:
-    """The first training images; those of a generator are brought to its square, if it is one."""
-    if classifies:
-        return load_data(data).train.first(_CALIBRATION).images().cpu()
-    side = shape[1] if shape[1:] == shape[1:][::-1] else None
-    loaded = load_data(data, image_size=side, labelled=False)
+def _calibration(data: Given, about: About) -> Images:
+    """The first training images, prepared as the file records; a generator's have its size."""
+    if about.classes:
+        loaded = load_data(data, recorded=about.photographs)
+        return loaded.train.first(_CALIBRATION).images().cpu()
+    loaded = load_data(data, recorded=about.input_shape, labelled=False)
     return loaded.train.first(_GENERATOR_CALIBRATION).images().cpu()
 
 
