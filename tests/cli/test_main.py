@@ -14,6 +14,7 @@ from tests.helpers.command import FAST, refused, run
 
 import hauberk as hb
 from hauberk.cli.flags import number
+from hauberk.cli.help import example
 from hauberk.cli.run_spec import RunSpec
 
 
@@ -35,6 +36,20 @@ def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]
     run(verb, "--help")
     text = capsys.readouterr().out
     assert f"hauberk {verb}" in text and "--json" in text
+    assert example(verb) in text
+
+
+@pytest.mark.parametrize("width", [70, 100])
+def test_help_names_what_is_needed_first_at_the_terminals_width(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    run("compress", "--help")
+    text = capsys.readouterr().out
+    places = [text.index(f"\n  --{name} ") for name in ("data", "model", "from", "threat", "size")]
+    assert places == sorted(places) and places[-1] < text.index("\nmethod atmc:")
+    assert "It chooses --method size-target" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_method_s_fields_are_its_flags(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hauberk.cli import main
 from hauberk.cli.commands import Evaluate, Export, Inspect, Show
+from hauberk.cli.help import example
 from hauberk.cli.parsing import parse
 from hauberk.cli.run_spec import RunSpec
 from hauberk.cli.sweep.sweep_spec import SweepSpec
@@ -112,6 +113,12 @@ def test_every_command_is_understood(page: str, folder: Path) -> None:
         (folder / "run.toml").write_text(text)
     for verb, *words in commands(page):
         assert understood(verb, words), verb
+
+
+@pytest.mark.parametrize("verb", ["train", "compress", "sweep", *COMMANDS])
+def test_the_example_of_each_help_is_understood(verb: str) -> None:
+    _, named, *words = shlex.split(example(verb).replace("\\\n", " "))
+    assert named == verb and understood(verb, words)
 
 
 @pytest.mark.slow

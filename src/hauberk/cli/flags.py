@@ -107,6 +107,12 @@ class Flag:
         return functools.reduce(getattr, self.path, owner)
 
 
+def spellings(flag: Flag) -> tuple[str, str]:
+    """``--atmc.half`` and ``--atmc.no-half``."""
+    method, dot, name = flag.name.rpartition(".")
+    return f"--{method}{dot}{name}", f"--{method}{dot}no-{name}"
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value that was given for a flag.

@@ -1,25 +1,34 @@
-"""A command line as settings by flag, and the help that lists the flags.
+"""A command line as settings by flag.
 
-argparse splits the words and lays out the help. It knows no types: `hauberk.cli.flags` reads
-values, so that a file and a command line are read in the same way.
+argparse splits the words. It knows no types: `hauberk.cli.flags` reads values, so that a file and a
+command line are read in the same way.
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import NoReturn, TypeVar
 
-from hauberk.cli.flags import Flag, Setting, Settings, Value, build, flags_of, near, wanted
+from hauberk.cli.flags import (
+    Flag,
+    Setting,
+    Settings,
+    Value,
+    build,
+    flags_of,
+    near,
+    spellings,
+    wanted,
+)
+from hauberk.cli.help import explain, summary
 from hauberk.cli.tasks import of_task, refuse_other_task, task_of
 
 T = TypeVar("T")
 _HELP = "help"
-_PLACEHOLDERS: dict[object, str] = {int: "N", float: "X", Path: "PATH"}
 
 
 @dataclass(frozen=True)
@@ -174,11 +183,6 @@ def _example(flag: Flag) -> str:
     return flag.example if flag.positional else f"--{flag.name} {flag.example}"
 
 
-def summary(cls: type[object]) -> str:
-    """The docstring of a class down to its attributes."""
-    return inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[0].strip()
-
-
 def _joined(words: Sequence[str]) -> list[str]:
     """``--memory -1GB`` as ``--memory=-1GB``: argparse takes a leading minus sign for a flag."""
     found: list[str] = []
@@ -200,7 +204,7 @@ def _splitter(flags: Iterable[Flag]) -> argparse.ArgumentParser:
     )
     made.add_argument("-h", "--help", dest=_HELP, action="store_true")
     for flag in flags:
-        on, off = _spellings(flag)
+        on, off = spellings(flag)
         if flag.kind is bool:
             made.add_argument(on, dest=flag.name, action="store_true")
             made.add_argument(off, dest=flag.name, action="store_false")
@@ -213,15 +217,9 @@ def _splitter(flags: Iterable[Flag]) -> argparse.ArgumentParser:
     return made
 
 
-def _spellings(flag: Flag) -> tuple[str, str]:
-    """``--atmc.half`` and ``--atmc.no-half``."""
-    method, dot, name = flag.name.rpartition(".")
-    return f"--{method}{dot}{name}", f"--{method}{dot}no-{name}"
-
-
 def spelled(flag: Flag, value: object) -> list[str]:
     """The words that give a flag this value."""
-    on, off = _spellings(flag)
+    on, off = spellings(flag)
     if isinstance(value, bool):
         return [on if value else off]
     if isinstance(value, tuple):
@@ -233,71 +231,6 @@ def _refuse_arity(verb: str, spelled: str, flags: Mapping[str, Flag]) -> NoRetur
     """argparse refuses a flag for one reason only: a value that is missing, or one too many."""
     flag = flags.get(spelled.removeprefix("--"))
     if flag is None or flag.kind is bool:
-        allowed = " or ".join(_spellings(flag)) if flag else "the flag alone"
+        allowed = " or ".join(spellings(flag)) if flag else "the flag alone"
         raise ValueError(f"{spelled} takes no value; give {allowed}{see(verb)}")
     raise ValueError(f"{spelled} was given no value; give {wanted(flag.kind)}{see(verb)}")
-
-
-def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") -> NoReturn:
-    """Print the help of a verb and exit.
-
-    Args:
-        verb: of the command.
-        about: what it does.
-        flags: in the order of their groups.
-        places: what may stand before the flags.
-
-    Raises:
-        SystemExit: always, with code 0.
-    """
-    names = " ".join([f.name.upper() for f in flags.values() if f.positional] + places.split())
-    shown = argparse.ArgumentParser(
-        prog=f"hauberk {verb}",
-        usage=" ".join(f"hauberk {verb} {names} [flags]".split()),
-        description=about,
-        add_help=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for title in dict.fromkeys(flag.group for flag in flags.values()):
-        into = shown.add_argument_group(title or "flags")
-        for flag in flags.values():
-            if flag.group == title:
-                _describe(into, flag)
-    print(shown.format_help(), end="")
-    raise SystemExit(0)
-
-
-def _describe(into: argparse._ArgumentGroup, flag: Flag) -> None:
-    text = f"{flag.help} {_default(flag)}".strip().replace("%", "%%")
-    if flag.positional:
-        into.add_argument(flag.name, metavar=flag.name.upper(), help=text)
-    elif flag.kind is bool:
-        into.add_argument(*_spellings(flag), action="store_true", help=text)
-    else:
-        into.add_argument(
-            f"--{flag.name}",
-            metavar=_placeholder(flag.kind),
-            nargs="*" if flag.several else "?" if flag.alone else None,
-            help=text,
-        )
-
-
-def _default(flag: Flag) -> str:
-    if flag.default is MISSING:
-        return "(required)"
-    if flag.default in ("", None, ()):
-        return ""
-    shown = flag.default
-    if isinstance(shown, tuple):
-        shown = ",".join(map(str, shown))
-    if isinstance(shown, bool):
-        shown = "on" if shown else "off"
-    return f"(default: {shown})"
-
-
-def _placeholder(kind: object) -> str:
-    if get_origin(kind) is Literal:
-        return f"{{{','.join(get_args(kind))}}}"
-    if get_origin(kind) is tuple:
-        kind = get_args(kind)[0]
-    return _PLACEHOLDERS.get(kind, "TEXT")

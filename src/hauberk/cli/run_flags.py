@@ -15,7 +15,7 @@ Verb: TypeAlias = Literal["train", "compress"]
 TRAINING = ("da", "boost")
 """The methods of ``train``; the first is its default."""
 DEFAULT_METHOD, IMAGE_METHOD = "atmc", "gan-slimming"
-_CHOOSES = {"size": "size-target", "robust-at-least": "robustness-target"}
+CHOOSES = {"size": "size-target", "robust-at-least": "robustness-target"}
 """Flags that choose their method when ``--method`` is not given."""
 
 
@@ -44,7 +44,7 @@ def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag
         about = f"{' or '.join(TRAINING)}. Its own flags are listed below."
         return {"method": Flag("method", str, TRAINING[0], about), **found}
     methods = ", ".join(resolve.methods())
-    chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in _CHOOSES.items())
+    chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in CHOOSES.items())
     about = f"one of {methods}; {chosen}. Its own flags are listed below."
     default = IMAGE_METHOD if task == IMAGE else DEFAULT_METHOD
     return {"method": Flag("method", str, default, about), **found}
@@ -57,7 +57,7 @@ def method_name(verb: Verb, settings: Settings) -> str:
         ValueError: flags that choose different methods, or a method that the task or the verb does
             not have.
     """
-    chosen = [name for flag, name in _CHOOSES.items() if flag in settings]
+    chosen = [name for flag, name in CHOOSES.items() if flag in settings]
     if len(chosen) > 1:
         raise ValueError(
             "--size and --robust-at-least were both given; one says how large the file is, the "

@@ -18,9 +18,11 @@ from typing import Literal
 from hauberk.cli import resolve, run_file
 from hauberk.cli.console import Bars, say
 from hauberk.cli.flags import Flag, Settings, build, flag_name, flags_of, near
-from hauberk.cli.parsing import CommandLine, explain, refuse_missing, spelled, values
+from hauberk.cli.help import explain
+from hauberk.cli.parsing import CommandLine, refuse_missing, spelled, values
 from hauberk.cli.resolve import NamedThreat
 from hauberk.cli.run_flags import (
+    CHOOSES,
     TRAINING,
     Verb,
     method_flags,
@@ -36,7 +38,7 @@ from hauberk.cli.settings import (
     Start,
     TrainingSettings,
 )
-from hauberk.cli.tasks import refuse_other_task, task_of
+from hauberk.cli.tasks import CLASSES, refuse_other_task, task_of
 from hauberk.evaluation import Evaluation, ImageEvaluation
 from hauberk.method import Method
 from hauberk.nested import replaced
@@ -149,8 +151,7 @@ class RunSpec:
         settings = {**found, **line.settings}
         if line.help:
             name = method_name(verb, settings)
-            flags = _flags(verb, task_of(settings)) | method_flags(name)
-            explain(verb, _ABOUT[verb], flags, "[RUN.TOML]")
+            explain(verb, _ABOUT[verb], _shown(verb, task_of(settings), name), "[RUN.TOML]")
         line.refuse_unknown(every)
         line.placed(every)
         run_file.refuse_unknown(found, every)
@@ -303,6 +304,18 @@ class RunSpec:
 
 def _flags(verb: Verb, task: str) -> dict[str, Flag]:
     return selected(flags_of(RunSpec), verb, task)
+
+
+def _shown(verb: Verb, task: str, method: str) -> dict[str, Flag]:
+    """The flags that a help lists: the run's, and those that choose a method of their own."""
+    mine = _flags(verb, task) | method_flags(method)
+    others = CHOOSES if verb == "compress" and task == CLASSES else {}
+    chosen = {name: method_flags(which)[name] for name, which in others.items()}
+    return mine | {
+        name: replace(flag, default="", help=f"{flag.help} It chooses --method {others[name]}.")
+        for name, flag in chosen.items()
+        if name not in mine
+    }
 
 
 def _every_flag(verb: Verb) -> dict[str, Flag]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hauberk.cli import resolve, run_file
 from hauberk.cli.flags import Flag, Settings, Value, build, flags_of, near
-from hauberk.cli.parsing import CommandLine, explain, summary, values
+from hauberk.cli.help import explain, summary
+from hauberk.cli.parsing import CommandLine, values
 from hauberk.cli.resolve import NamedThreat
 from hauberk.cli.settings import (
     DataSource,
