@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,3 +159,13 @@ def test_every_setting_of_a_method_is_explained() -> None:
     for cls in resolve.methods().values():
         assert not [flag.name for flag in flags_of(cls).values() if not flag.help]
     assert isinstance(attributes(Outer), Mapping)
+
+
+@pytest.mark.slow
+def test_help_without_docstrings() -> None:
+    words = ["-m", "hauberk", "compress", "--method", "size-target", "--help"]
+    found = [
+        subprocess.run([sys.executable, *flags, *words], capture_output=True, text=True).stdout
+        for flags in ([], ["-OO"])
+    ]
+    assert found[0] == found[1] and "--size" in found[0]

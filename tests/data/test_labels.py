@@ -137,3 +137,32 @@ def test_names_that_are_numbers_meet_indices() -> None:
     assert named.under((), 12).test.y.tolist() == y.tolist()
     with pytest.warns(Note, match=r"classes of the file are ant, bee.* are 0, 1.*same order"):
         assert plain.under(("ant", "bee", *"cdefghijkl"), 12) is plain
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_a_column_of_labels(tmp_path: Path, kind: type) -> None:
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "a.npz", x=X, y=y.astype(kind)[:, None])
+    assert load(tmp_path / "a.npz").classes == 3
+
+
+def test_scores_as_labels_name_the_way_out() -> None:
+    y = np.arange(60) % 3
+    with pytest.raises(ValueError, match=r"shape \(60, 3\).*argmax"):
+        load((X, np.eye(3)[y]))
+    with pytest.raises(ValueError, match=r"float64.*y\.astype\(int\)"):
+        load((X, y.astype(float)))
+
+
+def test_labels_from_one_are_noted() -> None:
+    data = load((X, np.arange(60) % 3 + 1))
+    assert data.classes == 4
+    assert "4 classes, of which 0 without an image; subtract 1" in data.notes[0]
+
+
+def test_gaps_are_noted_and_many_are_refused() -> None:
+    y = np.arange(60) % 3
+    assert "2, 3, 4, 5, 6 and 1 more" in load((X, np.where(y == 2, 8, y))).notes[0]
+    for ignored in (255, 9000):
+        with pytest.raises(ValueError, match=rf"the label {ignored} but only 3 different ones"):
+            load((X, np.where(y == 2, ignored, y)))

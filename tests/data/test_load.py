@@ -109,7 +109,7 @@ BAD = {
     "empty": (X[:0], Y[:0]),
     "no pixel": (np.zeros((6, 0, 4), np.uint8), Y),
     "pickled": (np.array([None] * 6, dtype=object), Y),
-    "words and axes": (X, np.array(list("abcabc"))[:, None]),
+    "words and axes": (X, np.array(list("abcabc"))[:, None].repeat(2, 1)),
     "no text": (X, np.array([b"\xff"] * 6)),
     "control": (X, np.array(["a\n", "b"] * 3)),
     "long name": (X, np.array(["a" * 257, "b"] * 3)),

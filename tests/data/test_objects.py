@@ -225,3 +225,9 @@ def test_compress_takes_a_dataset_as_it_is() -> None:
         pretrained=True,
     )
     assert made.artifact.about.classes == 3 and made.artifact.about.input_shape == (1, 5, 4)
+
+
+def test_messages_name_arrays_and_not_their_tuple() -> None:
+    assert load((X, Y)).name == "arrays"
+    assert load(((X, Y), (X, Y))).name == "arrays"
+    assert load({"train": TensorDataset(X, Y)}).name == ("TensorDataset")

@@ -56,3 +56,11 @@ def test_ready_leaves_no_trace(tmp_path: Path) -> None:
         files.ready(tmp_path / "file" / "b")
     files.ready(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "file"]
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file is a file; choose the name of a folder\.$"):
+        files.ready(tmp_path / "file")
+    with pytest.raises(OSError, match=r"file/b could not be written \(Not a directory\)"):
+        files.ready(tmp_path / "file" / "b")

@@ -219,3 +219,10 @@ def test_a_resnet_is_rehearsed_in_two_seconds() -> None:
     start = time.process_time()
     rehearsed(net, data, True)
     assert time.process_time() - start < 2
+
+
+def test_a_batch_of_one_image_that_batch_norm_cannot_take() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    rehearsed(net, toy(), attacked=True)
+    with pytest.raises(ValueError, match=r"step of one image .*batch size of 2 or more"):
+        rehearsed(net, toy(), attacked=True, rows=1)

@@ -8,11 +8,13 @@ help is the text under ``Attributes:`` in the docstring.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
@@ -266,11 +268,22 @@ def _title(cls: type[object]) -> str:
     return words.removesuffix(" settings")
 
 
+def docstring(cls: type[object]) -> str:
+    """The docstring of a class; from its source under ``python -OO``, which drops docstrings."""
+    if sys.flags.optimize < 2:
+        return inspect.cleandoc(cls.__doc__ or "")
+    try:
+        [node] = ast.parse(inspect.cleandoc(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError):  # its source is not here
+        return ""
+    return (ast.get_docstring(node) or "") if isinstance(node, ast.ClassDef) else ""
+
+
 def attributes(cls: type[object]) -> dict[str, str]:
     """The texts under ``Attributes:`` in the docstrings of a class and its base classes."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        below = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        below = docstring(base).partition("Attributes:\n")[2]
         for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", below, re.MULTILINE):
             found[name] = " ".join(text.split()).replace("``", "")
     return found

@@ -6,7 +6,6 @@ argparse lays it out, at the width of the terminal.
 from __future__ import annotations
 
 import argparse
-import inspect
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Literal, NoReturn, get_args, get_origin
 
-from hauberk.cli.flags import Flag, spellings
+from hauberk.cli.flags import Flag, docstring, spellings
 
 _PLACEHOLDERS: dict[object, str] = {int: "N", float: "X", Path: "PATH"}
 _FIRST, _REST = "needed first", "other"
@@ -97,7 +96,7 @@ def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") 
 
 def summary(cls: type[object]) -> str:
     """The docstring of a class down to its attributes."""
-    return inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[0].strip()
+    return docstring(cls).partition("Attributes:\n")[0].strip()
 
 
 def _wrapped(about: str, shown: str) -> str:

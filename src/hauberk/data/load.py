@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hauberk.data.decode import OnError, Reading
@@ -124,8 +126,7 @@ def _loaded(source: Given, seed: int, reading: Reading, store: Store) -> Data:
     if isinstance(source, Data):
         return source
     if not isinstance(source, str | Path):
-        name = getattr(source, "__name__", type(source).__name__)
-        return _from_object(source, name, seed, reading, store)
+        return _from_object(source, _name(source), seed, reading, store)
     if str(source) == "digits":
         return load_digits()
     if str(source).startswith(PREFIX):
@@ -133,6 +134,17 @@ def _loaded(source: Given, seed: int, reading: Reading, store: Store) -> Data:
     if isinstance(source, str) and is_place(source) and not Path(source).exists():
         return _from_object(find(source), source, seed, reading, store)
     return _from_file(Path(source), str(source), seed, reading, store)
+
+
+def _name(source: Any) -> str:
+    """The name of a user's object in messages: of a function, or of the class of its splits."""
+    if hasattr(source, "__name__"):
+        return str(source.__name__)
+    if isinstance(source, Mapping):
+        return _name(next(iter(source.values()), "no splits"))
+    if isinstance(source, tuple | list):
+        return _name(source[0]) if source else "no splits"
+    return "arrays" if isinstance(source, np.ndarray | Tensor) else type(source).__name__
 
 
 def _from_object(source: Any, name: str, seed: int, reading: Reading, store: Store) -> Data:

@@ -5,7 +5,7 @@ Every loader ends here, so that all of them number classes and split in the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hauberk.class_names import few
 from hauberk.data.holdout import TRAIN, split
 from hauberk.data.store import Store
-from hauberk.data.validate import class_count, examples
+from hauberk.data.validate import class_count, column, examples
 from hauberk.dataset import Data, Examples
 
 
@@ -72,7 +73,7 @@ def assemble(
     classes = _classes(parts, found, len(names), where) if labelled else 0
     data = split(name, found, classes, seed, partial(store.arranged, own=TRAIN in own))
     held = (data.train.x, data.validation.x, data.test.x)
-    notes = (*_notes(parts, found, names), *store.notes(held))
+    notes = (*_notes(parts, found, names), *_gaps(found, classes, where), *store.notes(held))
     return replace(data, labels=_worth_keeping(names), notes=notes)
 
 
@@ -102,7 +103,7 @@ def _indices(parts: Mapping[str, Part]) -> tuple[tuple[str, ...], dict[str, NDAr
             f"{_first(parts, text, True).where} has names as labels and "
             f"{_first(parts, text, False).where} has numbers: give one kind in all splits."
         )
-    words = {key: _words(part) for key, part in parts.items()}
+    words = {key: _words(replace(part, y=column(part.y))) for key, part in parts.items()}
     names = declared or tuple(sorted({word for some in words.values() for word in some}))
     place = {name: index for index, name in enumerate(names)}
     for key, some in words.items():
@@ -167,6 +168,16 @@ def _one_shape(
             "give images of one shape, or bring encoded images to one with --image-size."
         )
     return found
+
+
+def _gaps(parts: Mapping[str, Examples], classes: int, where: str) -> Iterator[str]:
+    """A note if the class indices have gaps: they may not count from 0."""
+    seen = set().union(*(set(part.y.tolist()) for part in parts.values()))
+    empty = [k for k in range(classes) if k not in seen]
+    if empty:
+        listed = few([*map(str, empty)])
+        first = "; subtract 1 from the labels if they count from 1" if empty == [0] else ""
+        yield f"{where}: {classes} classes, of which {listed} without an image{first}."
 
 
 def _notes(

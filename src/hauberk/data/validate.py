@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hauberk.dataset import Examples
 
+_MANY = 255  # the label that often means "ignore"; from here on gaps are taken for a mistake
 _CLASSES = 65536  # a larger label is an identifier or damage; tables by class would fill memory
 
 
@@ -23,12 +24,13 @@ def examples(x: NDArray[Any] | Tensor, y: NDArray[Any], where: str) -> Examples:
 
     Args:
         x: uint8, or float in [0, 1]; (count, height, width) or (count, channel, height, width).
-        y: one integer label of at least 0 for each image.
+        y: one integer label of at least 0 for each image; (count,) or (count, 1).
         where: name of the data, for errors.
 
     Raises:
         ValueError: invalid labels or pixels, or different numbers of them.
     """
+    y = column(y)
     _check_labels(y, where)
     if len(x) != len(y):
         raise ValueError(
@@ -48,13 +50,19 @@ def class_count(parts: Sequence[Examples], declared: int | None, where: str) -> 
         where: name of the data, for errors.
 
     Raises:
-        ValueError: fewer than two classes occur, or a label exceeds the declared number.
+        ValueError: fewer than two classes occur, a label exceeds the declared number, or most of
+            many classes have no image.
     """
     seen = np.unique(np.concatenate([part.y.numpy() for part in parts]))
     highest = int(seen[-1])
     if len(seen) < 2:
         raise ValueError(
             f"{where} has examples of class {highest} only: give at least two classes."
+        )
+    if declared is None and highest >= _MANY and 2 * len(seen) <= highest:
+        raise ValueError(
+            f"{where} has the label {highest} but only {len(seen)} different ones: number classes "
+            "from 0 without gaps, or leave out images of an ignored class."
         )
     if declared is not None and highest >= declared:
         raise ValueError(
@@ -64,12 +72,23 @@ def class_count(parts: Sequence[Examples], declared: int | None, where: str) -> 
     return highest + 1 if declared is None else declared
 
 
+def column(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels of shape (count, 1), a table's column, as (count,); others as they are."""
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
 def _check_labels(y: NDArray[Any], where: str) -> None:
     if y.ndim != 1:
-        raise ValueError(f"{where} has labels of shape {y.shape}: give one label for each image.")
-    if y.dtype.kind not in "iu":
+        scores = " (argmax(1) of scores or one-hot rows)" if y.ndim == 2 else ""
         raise ValueError(
-            f"{where} has labels of type {y.dtype}: give class indices from 0, or names as text."
+            f"{where} has labels of shape {y.shape}: give one label for each image{scores}."
+        )
+    if y.dtype.kind not in "iu":
+        whole = y.dtype.kind == "f" and y.size and bool((y == np.floor(y)).all())
+        more = ", y.astype(int) here" if whole else ""
+        raise ValueError(
+            f"{where} has labels of type {y.dtype}: give class indices from 0{more}, or names as "
+            "text."
         )
     if y.size and (y.min() < 0 or y.max() >= _CLASSES):
         bad = y.min() if y.min() < 0 else y.max()

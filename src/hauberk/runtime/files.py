@@ -69,18 +69,25 @@ def ready(folder: Path) -> None:
     """
     try:
         new = not folder.is_dir()
+        if new and folder.exists():
+            raise NotADirectoryError(f"{folder} is a file; choose the name of a folder.")
+    except NotADirectoryError:
+        raise
     except OSError as error:
         raise _unwritable(folder, error) from error
     probe = folder / ".probe"
-    write(probe, b"hauberk")
-    probe.unlink()
+    try:
+        write(probe, b"hauberk")
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(folder, error.__cause__ or error) from error
     if new:
         with suppress(OSError):  # it is no longer empty
             folder.rmdir()
 
 
-def _unwritable(path: Path, error: OSError) -> OSError:
-    why = error.strerror or str(error)
+def _unwritable(path: Path, error: BaseException) -> OSError:
+    why = getattr(error, "strerror", None) or str(error)
     return OSError(
         f"{path} could not be written ({why}); choose a writable folder with free space."
     )

@@ -88,7 +88,8 @@ def compress(
     run = replace(run or Run(), out=Path(out) if out else None)
     _check_labels(method, data, pretrained)
     check_reach(threat, data.shape, data.name)
-    model = rehearsed(model, data, not isinstance(threat, NoThreat))
+    rows = min(method.optimisation.batch_size, len(data.train))
+    model = rehearsed(model, data, not isinstance(threat, NoThreat), rows)
     if method.distillation.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
             f"teacher was given as self to {type(method).__name__}, whose network is not trained "

@@ -20,7 +20,7 @@ _CLOSE_HALF = 3e-2  # the same in half precision
 _FEW = 3  # names that a line lists
 
 
-def rehearsed(model: nn.Module, data: Data, attacked: bool) -> nn.Module:
+def rehearsed(model: nn.Module, data: Data, attacked: bool, rows: int = 2) -> nn.Module:
     """A copy of ``model`` that can be trained and written, after one step of two examples.
 
     Lazy layers are built, and parametrisations are replaced by the weights that they compute. If
@@ -30,6 +30,7 @@ def rehearsed(model: nn.Module, data: Data, attacked: bool) -> nn.Module:
         model: the network; it is not changed.
         data: what it will be trained on.
         attacked: whether the training needs gradients of the images.
+        rows: images in a batch of the training; no more than two are tried.
 
     Raises:
         ValueError: the model cannot be copied, trained or written, or its outputs are no function
@@ -45,7 +46,7 @@ def rehearsed(model: nn.Module, data: Data, attacked: bool) -> nn.Module:
     x = torch.rand(2, *data.shape, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.random.fork_rng(devices=[]):
         _check_function(copied(net).eval(), x)
-        several = _check_step(copied(net).train(), x, attacked)
+        several = _check_step(copied(net).train(), x[:rows], attacked)
     if several:
         note(f"The model gives {several} outputs in training mode; the first of them is trained.")
         net.register_forward_hook(_first)
@@ -140,9 +141,12 @@ def _check_step(net: nn.Module, x: Images, attacked: bool) -> int:
             wanted = [x, *weights] if attacked else weights
             moved = torch.autograd.grad(loss, wanted, allow_unused=True)
     except Exception as error:  # a user's module may fail in any way
+        one = "one image", "give a batch size of 2 or more, as batch norm needs"
+        many = "two images", "mend its forward for training mode (model.train())"
+        images, advice = one if len(x) == 1 else many
         raise ValueError(
-            f"The model fails in a training step of two images ({type(error).__name__}: "
-            f"{gist(error)}); mend its forward for training mode (model.train())."
+            f"The model fails in a training step of {images} ({type(error).__name__}: "
+            f"{gist(error)}); {advice}."
         ) from error
     if not isinstance(out, Tensor):
         raise ValueError(
