@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from torch import nn
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
 from hauberk.dataset import Data, Examples
+from hauberk.models import build
 from hauberk.objectives import Adversarial, Natural
 from hauberk.problem import Problem
 from hauberk.runtime.signals import Interrupted
@@ -262,8 +264,9 @@ def test_a_compiled_network_learns_the_same() -> None:
     def trained(compiled: bool) -> nn.Module:
         model = conv()
         model[3] = nn.Identity()  # dropout draws other masks inside of a kernel
-        problem = Problem(Adversarial(Linf(0.1), PGD(2)))
-        stage = Stage("dense", problem, ProjectedGradient(Descent(lr=1e-2)), 1, batch_size=64)
+        problem = Problem(Adversarial(Linf(0.1), PGD.soft(2)))
+        descent = Descent(lr=1e-2, adaptive=False)  # Adam takes rounding for a direction
+        stage = Stage("dense", problem, ProjectedGradient(descent), 1, batch_size=64)
         solve(stage, model, toy(), Run(compiled=compiled))
         return model
 
@@ -273,6 +276,25 @@ def test_a_compiled_network_learns_the_same() -> None:
         torch.testing.assert_close(fast.state_dict()[name], value, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_residual_network_is_compiled_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks share their code: compiled apart, they exceed dynamo's recompilations."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    eager = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", eager)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randint(256, (16, 3, 32, 32), dtype=torch.uint8, generator=rng)
+    some = Examples(x, torch.arange(16) % 10)
+    problem = Problem(Adversarial(Linf(0.03), PGD(1)))
+    stage = Stage("dense", problem, ProjectedGradient(Descent()), 1, batch_size=8)
+    solve(stage, build("resnet18:1"), Data("random", some, some, some, 10), Run(compiled=True))
+    assert 0 < counters["frames"]["ok"] == counters["frames"]["total"] <= 4
+    assert not counters["graph_break"]
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._dynamo.exc import TorchDynamoException
@@ -280,9 +302,7 @@ def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_: object) -> None:
         raise TorchDynamoException("no C++ compiler was found")
 
-    monkeypatch.setattr(
-        nn.Module, "compile", lambda m, **_: setattr(m, "_compiled_call_impl", fail)
-    )
+    monkeypatch.setattr(torch, "compile", lambda _, **__: fail)
     stage = Stage("dense", Problem(Natural()), ProjectedGradient(Descent()), 1, batch_size=64)
     model = conv()
     with pytest.raises(ValueError, match=r"no C.. compiler was found.; leave compiled out"):

@@ -29,6 +29,11 @@ def laid_out(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
+_GRAPHS = 64
+"""Most graphs of one process: four a network (training or not, with gradients of images or of
+weights), for the networks of a sweep."""
+
+
 @contextmanager
 def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
     """Compile the network's ``__call__`` inside; its names, hooks and state do not change.
@@ -39,11 +44,18 @@ def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
+    import torch._dynamo.config
     from torch._dynamo.exc import TorchDynamoException
 
-    model.compile(dynamic=False)  # all batches have one size
+    def whole(*inputs: Tensor) -> Tensor:
+        """One graph: of torch's own ``Sequential``, dynamo would compile each child apart."""
+        found: Tensor = model._call_impl(*inputs)  # type: ignore[no-untyped-call]
+        return found
+
+    model._compiled_call_impl = torch.compile(whole, dynamic=False)  # all batches have one size
     try:
-        yield
+        with torch._dynamo.config.patch(recompile_limit=_GRAPHS):
+            yield
     except TorchDynamoException as error:
         raise ValueError(
             f"torch.compile cannot compile this network here ({gist(error)}); leave compiled out."
