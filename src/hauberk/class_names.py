@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
+
+from hauberk.printable import UNPRINTED
 
 _MOST_LABEL = 256  # characters
 _MOST_LABELS_BYTES = 1 << 18
-_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, changes of writing direction, and unpaired surrogates."""
 
 
 def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
@@ -24,7 +23,7 @@ def labels_complaint(labels: Sequence[str], classes: int) -> str | None:
             f"there are {different:,} different names for {classes:,} classes; give one for each."
         )
     for name in labels:
-        if not 0 < len(name) <= _MOST_LABEL or _UNPRINTED.search(name):
+        if not 0 < len(name) <= _MOST_LABEL or UNPRINTED.search(name):
             return (
                 f"one is {ascii(name)[:60]}; give 1 to {_MOST_LABEL} characters without control "
                 "characters."

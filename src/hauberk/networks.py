@@ -14,6 +14,7 @@ from hauberk.class_names import few
 from hauberk.dataset import Data
 from hauberk.models import Ensemble, ensemble
 from hauberk.parametrize.plain import copied, made_plain
+from hauberk.printable import refuse_names
 from hauberk.runtime.packages import gist
 
 
@@ -102,9 +103,10 @@ def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
         who: the name of the model in errors.
 
     Raises:
-        ValueError: the model rejects the images, has fewer outputs than there are classes, or
-            gives no images for data without classes.
+        ValueError: the model has a tensor whose name no file can hold, rejects the images, has
+            fewer outputs than there are classes, or gives no images for data without classes.
     """
+    refuse_names(model.state_dict(), f"The {who}")
     shape = " × ".join(map(str, data.shape))
     example = torch.zeros(2, *data.shape)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -16,6 +16,7 @@ import numpy as np
 
 from hauberk.artifact.ans import DamagedStream
 from hauberk.artifact.bit_patterns import NUMBERS, Number
+from hauberk.printable import refuse_names
 
 _LARGEST_TABLE = 1 << 24
 _MOST_ENTRIES = 1 << 16
@@ -86,8 +87,9 @@ def pack(entries: Sequence[Entry]) -> bytes:
     """The table as bytes.
 
     Raises:
-        ValueError: too many entries, or names too long.
+        ValueError: too many entries, names too long, or control characters in one.
     """
+    refuse_names((entry.name for entry in entries), "The state")
     names = [entry.name.encode() for entry in entries]
     if len(entries) > _MOST_ENTRIES or sum(map(len, names)) > _LARGEST_NAMES:
         raise ValueError(
@@ -210,9 +212,11 @@ def _kind(byte: int) -> tuple[Stored, int]:
 
 def _text(name: bytes) -> str:
     try:
-        return name.decode()
-    except UnicodeDecodeError as error:
+        text = name.decode()
+        refuse_names([text], "The file")
+    except ValueError as error:
         raise DamagedStream from error
+    return text
 
 
 def _entry(

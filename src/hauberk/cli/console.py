@@ -19,9 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hauberk.printable import printable
 from hauberk.training.run import Watcher
 
-stderr = Console(stderr=True, highlight=False)
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class Bars(Watcher):
@@ -45,7 +46,7 @@ class Bars(Watcher):
             done: steps made before a resumed run stopped.
         """
         self.close()
-        title = f"{self.label} {name}".strip()
+        title = printable(f"{self.label} {name}".strip())
         self.task = self.progress.add_task(title, total=max(1, steps), completed=done, note="")
 
     def step(self, metrics: Mapping[str, float] | None) -> None:
@@ -59,7 +60,7 @@ class Bars(Watcher):
         if not stderr.is_terminal:
             numbers = {k: v for k, v in row.items() if isinstance(v, float)}
             where = f"{self.label} {row['stage']} epoch {row['epoch']}".strip()
-            stderr.print(f"{where}: {_line(numbers)}", soft_wrap=True)
+            say(f"{where}: {_line(numbers)}")
 
     def note(self, text: str) -> None:
         """Print the line."""
@@ -80,8 +81,8 @@ class Bars(Watcher):
             note: what runs, in a few words.
         """
         if self.task is None:
-            self.task = self.progress.add_task(self.label, total=total, note="")
-        title = f"{self.label} {note}".strip()
+            self.task = self.progress.add_task(printable(self.label), total=total, note="")
+        title = printable(f"{self.label} {note}".strip())
         self.progress.update(self.task, completed=done, total=max(1, total), description=title)
 
 
@@ -144,20 +145,20 @@ def bars(label: str = "") -> Iterator[Bars]:
 
 def _progress() -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     return Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
 
 
 def say(text: str) -> None:
-    """Print one line on stderr."""
-    stderr.print(text, soft_wrap=True)
+    """Print one line on stderr, escaped."""
+    stderr.print(printable(text), soft_wrap=True)
 
 
 def _span(seconds: float) -> str:

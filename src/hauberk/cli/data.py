@@ -8,6 +8,7 @@ import torch
 
 from hauberk.dataset import Data, Examples
 from hauberk.plots.contact_sheet import class_name
+from hauberk.printable import cell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +39,12 @@ def table(data: Data) -> Table:
     size = " × ".join(map(str, data.shape[1:]))
     kind = str(data.test.x.dtype).removeprefix("torch.")
     about = f"{data.name}: {data.classes} classes, {size} pixels, {channels}, {kind}"
-    view = Table(title=about, box=box.SIMPLE_HEAD, title_justify="left", show_footer=True)
+    view = Table(
+        title=cell(about, "table.title"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        show_footer=True,
+    )
     view.add_column("class", "all")
     for name, part in _splits(data).items():
         view.add_column(name, f"{len(part):,}", justify="right")
@@ -46,7 +52,9 @@ def table(data: Data) -> Table:
     whole = sum(len(part) for part in _splits(data).values())
     for k, counts in enumerate(_counts(data)):
         fraction = sum(counts.values()) / whole
-        view.add_row(class_name(data, k), *(f"{n:,}" for n in counts.values()), f"{fraction:.1%}")
+        view.add_row(
+            cell(class_name(data, k)), *(f"{n:,}" for n in counts.values()), f"{fraction:.1%}"
+        )
     return view
 
 

@@ -8,6 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from hauberk.cli.streams import drop_output
+from hauberk.printable import printable
+
 
 def exit_code(call: Callable[[], None]) -> int:
     """Run the command; 2 for what the user can fix, 130 and 143 after a signal."""
@@ -15,7 +18,7 @@ def exit_code(call: Callable[[], None]) -> int:
         call()
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()
+        drop_output()
         return 1
     except KeyboardInterrupt as stop:
         if not _rank():
@@ -23,6 +26,7 @@ def exit_code(call: Callable[[], None]) -> int:
         return 128 + int(getattr(stop, "signum", signal.SIGINT))
     except (ValueError, OSError) as error:
         _print_once(error)
+        _flush()
         return 2
     return 0
 
@@ -49,10 +53,18 @@ def _print_once(error: ValueError | OSError) -> None:
         _print(f"process {rank}: {one_line(error)}" if rank else one_line(error))
 
 
+def _flush() -> None:
+    """End the output; it may be the output itself that failed."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        drop_output()
+
+
 def _rank() -> int:
     """The rank of this process in its run; 0 if it is alone."""
     return int(os.environ.get("RANK", "0"))
 
 
 def _print(line: str) -> None:
-    print(f"hauberk: {line}", file=sys.stderr)
+    print(f"hauberk: {printable(line)}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hauberk.artifact import About, Artifact
 from hauberk.preparation import shown
+from hauberk.printable import cell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,13 +45,13 @@ def table(artifact: Artifact, path: str) -> Table:
 
     fraction = artifact.nbytes / artifact.dense_bytes
     about = f"{path}: {artifact.nbytes:,} bytes, {fraction:.2%} of the dense float32 net"
-    view = Table(title=about, box=box.SIMPLE_HEAD, title_justify="left")
+    view = Table(title=cell(about, "table.title"), box=box.SIMPLE_HEAD, title_justify="left")
     view.add_column("layer")
     for head in ("shape", "rank", "weights", "kept", "bits", "bytes", "share", "over entropy"):
         view.add_column(head, justify="right")
     for layer in artifact.layers():
         view.add_row(
-            layer.name,
+            cell(layer.name),
             "×".join(map(str, layer.shape)) or "scalar",
             "" if layer.rank is None else str(layer.rank),
             f"{layer.weights:,}",
@@ -61,7 +62,8 @@ def table(artifact: Artifact, path: str) -> Table:
             f"{layer.over_entropy:+.1%}",
         )
     rest = artifact.nbytes - sum(layer.nbytes for layer in artifact.layers())
-    view.caption, view.caption_justify = "\n".join(_facts(artifact.about)) or None, "left"
+    if facts := "\n".join(_facts(artifact.about)):
+        view.caption, view.caption_justify = cell(facts, "table.caption"), "left"
     view.add_row("header and table", *[""] * 5, f"{rest:,}", f"{rest / artifact.nbytes:.1%}")
     return view
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hauberk.cli.errors import exit_code
+from hauberk.cli.streams import columns, prepare, refuse_bytes, refuse_closed
 from hauberk.runtime.notes import printed
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ hauberk VERB --help lists the flags of a verb.
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; the process ends with 0, or with 2 and a one-line error for a bad input."""
     words = list(sys.argv[1:] if argv is None else argv)
+    prepare()
     if not words or words[0] in ("-h", "--help"):
         print(USAGE, end="")
         return
@@ -58,10 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"hauberk {__version__}")
         return
     with printed(quiet=os.environ.get("RANK", "0") != "0"):
-        sys.exit(exit_code(lambda: _verb(words[0])(words[1:])))
+        sys.exit(exit_code(lambda: _verb(words)(words[1:])))
 
 
-def _verb(name: str) -> Callable[[list[str]], None]:
+def _verb(words: Sequence[str]) -> Callable[[list[str]], None]:
+    name = words[0]
+    refuse_bytes(words)
     verbs: dict[str, Callable[[list[str]], None]] = {
         "demo": _demo,
         "train": _train,
@@ -76,6 +79,8 @@ def _verb(name: str) -> Callable[[list[str]], None]:
         raise ValueError(
             f"There is no verb {name!r}; the verbs are {', '.join(verbs)}: see hauberk --help."
         )
+    if name in ("evaluate", "inspect", "data") and not {"-h", "--help"} & set(words):
+        refuse_closed(name)
     return verbs[name]
 
 
@@ -162,7 +167,7 @@ def _evaluate(words: list[str]) -> None:
     if spec.json:
         print(json.dumps(report.rows[0].json()))
     else:
-        _print(report.table(_width(100)), report.findings())
+        _print(report.table(columns(100)), report.findings())
 
 
 def _inspect(words: list[str]) -> None:
@@ -199,7 +204,7 @@ def _export(words: list[str]) -> None:
         model=own,
         image_size=spec.image_size.size if spec.image_size else None,
     )
-    print(json.dumps(made.json()) if spec.json else made.text())
+    _say(json.dumps(made.json()) if spec.json else made.text())
 
 
 def _data(words: list[str]) -> None:
@@ -228,19 +233,23 @@ def _show(
     if as_json:
         print(json.dumps(report.json()))
     else:
-        _print(report.table(_width(100)), report.findings())
+        _print(report.table(columns(100)), report.findings())
     say(f"{out}/model.hbk is the file that ships; report.md and {picture} are next to it.")
 
 
-def _width(otherwise: int) -> int:
-    """The columns of the terminal; another number where stdout is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else otherwise
+def _say(text: str) -> None:
+    """The lines on stdout, escaped."""
+    from hauberk.printable import printable
+
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def _print(table: Table, findings: Sequence[str] = (), otherwise: int = 110) -> None:
     from rich.console import Console
 
-    console = Console(width=_width(otherwise))
+    from hauberk.printable import cell
+
+    console = Console(width=columns(otherwise), highlight=False)
     console.print(table)
     for finding in findings:
-        console.print(f"! {finding}")
+        console.print(cell(f"! {finding}"))

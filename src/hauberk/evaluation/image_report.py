@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from hauberk.evaluation.cost import Macs, Timing
 from hauberk.evaluation.estimate import Estimate
 from hauberk.evaluation.row_report import RowReport
+from hauberk.printable import printable
 
 _SHOWN = {
     "mse": ("MSE", ".3g"),
@@ -126,7 +127,7 @@ class ImageRow:
             found.text(style) for each in (shown, truth) for (_, style), found in each.items()
         ]
         return (
-            self.name or Path(self.file).name,
+            printable(self.name or Path(self.file).name),
             f"{self.bytes:,}",
             f"{self.ratio:.2%}",
             "\n".join(names),

@@ -11,6 +11,7 @@ from hauberk.evaluation.cost import Macs, Timing
 from hauberk.evaluation.gradient_masking import Check
 from hauberk.evaluation.proportion import Proportion
 from hauberk.evaluation.row_report import RowReport
+from hauberk.printable import printable
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,12 @@ class Row:
         every = {self.attack: self.robust, **self.attacks, **self._in_members()}
         ran = [check for check in self.checks if check.passed is not None]
         return (
-            self.name or Path(self.file).name,
+            printable(self.name or Path(self.file).name),
             f"{self.bytes:,}",
             f"{self.ratio:.2%}",
             _percent(self.clean_whole, digits),
             "\n".join(_percent(result, digits) for result in every.values()),
-            "\n".join(every),
+            "\n".join(map(printable, every)),
             " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),
             f"{sum(check.passed is True for check in ran)}/{len(ran)}" if ran else "",
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import (
     runtime_checkable,
 )
 
+from hauberk.printable import cell, dumps, markdown
 from hauberk.runtime.files import write
 
 if TYPE_CHECKING:
@@ -84,10 +84,13 @@ class RowReport(ABC, Generic[Row]):
         """The table, the findings and the provenance, as Markdown."""
         rule = ["---" if head in self.left else "---:" for head in self.heads]
         lines = [_line(self.heads), _line(rule)]
-        lines += [_line([c.replace("\n", "<br>") for c in row.cells()]) for row in self.rows]
-        lines += ["", f"{self.note} {self.caption()}", ""]
-        lines += [f"- {finding}" for finding in self.findings()]
-        lines += ["", *(f"- {key}: {value}" for key, value in self.provenance.items())]
+        lines += [_line(map(_marked, row.cells())) for row in self.rows]
+        lines += ["", f"{self.note} {markdown(self.caption())}", ""]
+        lines += [f"- {markdown(finding)}" for finding in self.findings()]
+        lines += [
+            "",
+            *(f"- {markdown(key)}: {markdown(value)}" for key, value in self.provenance.items()),
+        ]
         return "\n".join(lines).rstrip() + "\n"
 
     def table(self, width: int = 100) -> Table:
@@ -103,12 +106,16 @@ class RowReport(ABC, Generic[Row]):
         count = _fitting([self.heads, *rows], width)
         hidden = ", ".join(self.heads[count:])
         more = f" A wider terminal also shows: {hidden}." if hidden else ""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self.caption() + more)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            caption=cell(self.caption() + more, "table.caption"),
+        )
         for head in self.heads[:count]:
             justify: Literal["left", "right"] = "left" if head in self.left else "right"
             table.add_column(head, justify=justify, no_wrap=head != "", overflow="fold")
         for cells in rows:
-            table.add_row(*cells[:count])
+            table.add_row(*map(cell, cells[:count]))
         return table
 
     def findings(self) -> list[str]:
@@ -125,8 +132,7 @@ class RowReport(ABC, Generic[Row]):
         Raises:
             OSError: the folder cannot be written.
         """
-        text = json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n"
-        write(folder / "report.json", text.encode())
+        write(folder / "report.json", dumps(self.json()))
         write(folder / "report.md", self.markdown().encode())
 
 
@@ -138,5 +144,10 @@ def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:
     return max(1, sum(end + _EDGES <= width for end in ends))
 
 
-def _line(cells: Sequence[str]) -> str:
+def _marked(text: str) -> str:
+    """A cell of Markdown from one whose lines are ours."""
+    return "<br>".join(map(markdown, text.split("\n")))
+
+
+def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"

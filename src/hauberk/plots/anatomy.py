@@ -91,7 +91,7 @@ def _png(bars: Sequence[_Bar], title: str) -> bytes:
     axes = figure.add_subplot()
     _frame(axes, bars)
     _draw(axes, bars)
-    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=30)
+    axes.set_title(style.text(title), loc="left", fontsize=12, color=INK, pad=30)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -112,7 +112,7 @@ def _frame(axes: Axes, bars: Sequence[_Bar]) -> None:
 
     axes.set_xlim(0, 1.6 * max(bar.total for bar in bars))  # room for the text right of the bars
     axes.set_ylim(len(bars) - 0.4, -0.6)
-    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes.set_yticks(range(len(bars)), [style.text(bar.name) for bar in bars])
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("bytes", color=INK, loc="left")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hauberk.dataset import Data
 from hauberk.plots.tiles import FONT, Caption, cell, check_path, page, scaled, width
+from hauberk.printable import printable
 from hauberk.runtime.files import write
 
 _MOST_ROWS = 50
@@ -78,6 +79,7 @@ def _title(data: Data, rows: int) -> str:
 
 def _written(name: str, otherwise: str) -> str:
     """The name, shortened if it is long; ``otherwise`` if the font lacks one of its letters."""
+    name = printable(name)
     from matplotlib.font_manager import findfont, get_font
 
     known = get_font(findfont(FONT)).get_charmap()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Literal
 
+from hauberk.printable import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -36,6 +38,11 @@ def figure(wide: float, high: float, dpi: int = 160, fitted: bool = True) -> Fig
     made = Figure(figsize=(wide, high), dpi=dpi, layout="constrained" if fitted else None)
     FigureCanvasAgg(made)
     return made
+
+
+def text(words: object) -> str:
+    """The words for a picture, escaped; a dollar sign starts no formula."""
+    return printable(words).replace("$", r"\$")
 
 
 def quiet(axes: Axes, grid: Literal["x", "y"], ticks: float = 2) -> None:

@@ -60,7 +60,13 @@ def _png(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> bytes:
         _frame(axes, rows)
     _name_stages(robust, rows)
     handles = robust.get_lines()[: len(names)]
-    figure.legend(handles, names, loc="outside right upper", frameon=False, labelcolor=INK)
+    figure.legend(
+        handles,
+        [style.text(name) for name in names],
+        loc="outside right upper",
+        frameon=False,
+        labelcolor=INK,
+    )
     return style.png(figure)
 
 
@@ -82,7 +88,7 @@ def _name_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
         if stage != before:
             at = number + 0.5 if number else 1
             axes.annotate(
-                stage,
+                style.text(stage),
                 (at, 100),
                 textcoords="offset points",
                 xytext=(3, -3),

@@ -75,7 +75,7 @@ def _png(rows: Sequence[Row], curves: Sequence[Sequence[Published]], title: str)
     places = apart(sizes, _APART * log(_span(sizes)))
     _frame(axes, [*sizes, *(point.ratio * dense for curve in curves for point in curve)], dense)
     _legend(axes, rows)
-    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=12)
+    axes.set_title(style.text(title), loc="left", fontsize=12, color=INK, pad=12)
     for curve in curves:
         _draw_published(axes, curve, dense)
     for row, x in zip(rows, places, strict=True):
@@ -106,8 +106,8 @@ def _legend(axes: Axes, rows: Sequence[Row]) -> None:
     [attack, *others] = dict.fromkeys(row.attack for row in rows)
     clean = _counted("clean", [row.clean_whole for row in rows])
     robust = _counted("under attack" if others else attack, [row.robust for row in rows])
-    axes.plot([], [], "o", mfc="white", mec=_CLEAN, mew=1.6, label=clean)
-    axes.plot([], [], "o", color=_ROBUST, label=robust)
+    axes.plot([], [], "o", mfc="white", mec=_CLEAN, mew=1.6, label=style.text(clean))
+    axes.plot([], [], "o", color=_ROBUST, label=style.text(robust))
     axes.legend(loc="lower right", frameon=False, labelcolor=[_CLEAN, _ROBUST], handletextpad=0.2)
 
 
@@ -204,7 +204,7 @@ def _name(axes: Axes, name: str, point: tuple[float, float], color: str, size: f
     from matplotlib.patheffects import withStroke
 
     return axes.annotate(
-        name,
+        style.text(name),
         point,
         textcoords="offset points",
         xytext=(0, 0),

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hauberk.printable import printable
+
 RUN_ID = "hauberk"
 
 
@@ -98,8 +100,8 @@ def _report(codes: dict[int, int], count: int, out: Path) -> int:
         return failed[0]
     print(
         f"hauberk: Process {rank} of {count} was ended by {signal.Signals(signum).name}; the "
-        f"checkpoint of the last complete epoch is in {out}: run the same command with --resume, "
-        "on any number of processes.",
+        f"checkpoint of the last complete epoch is in {printable(out)}: run the same command "
+        "with --resume, on any number of processes.",
         file=sys.stderr,
     )
     return 128 + signum

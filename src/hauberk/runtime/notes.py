@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from hauberk.printable import printable
+
 
 class Note(UserWarning):
     """How an input was understood, such as weights whose names carried a prefix."""
@@ -34,7 +36,7 @@ def printed(quiet: bool = False) -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, Note):
-                print(f"hauberk: {message}", file=sys.stderr)
+                print(f"hauberk: {printable(message)}", file=sys.stderr)
             else:
                 others(message, category, filename, lineno, file, line)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hauberk.printable import sheet
 from hauberk.runtime.files import write
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class Log:
             return
         columns = list(dict.fromkeys(name for row in self.history for name in row))
         text = io.StringIO()
-        table = csv.DictWriter(text, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(self.history)
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(map(sheet, columns))
+        table.writerows([sheet(row.get(name, "")) for name in columns] for row in self.history)
         write(self.out / "metrics.csv", text.getvalue().encode())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hauberk.evaluation import Proportion, Row, spread
+from hauberk.printable import cell, dumps, sheet
 from hauberk.runtime import files
 from hauberk.runtime.files import write
 
@@ -148,15 +149,14 @@ class Outcomes:
         Raises:
             OSError: the folder cannot be written.
         """
-        text = json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n"
-        write(folder / JSON, text.encode())
+        write(folder / JSON, dumps(self.json()))
         lines = [row.flat() for row in self.rows]
         columns = list(dict.fromkeys(name for line in lines for name in line))
         columns.sort(key=lambda name: name == "error")  # text comes last
         out = io.StringIO()
-        sheet = csv.DictWriter(out, columns, lineterminator="\n")
-        sheet.writeheader()
-        sheet.writerows(lines)
+        table = csv.DictWriter(out, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows({key: sheet(v) for key, v in line.items()} for line in lines)
         write(folder / CSV, out.getvalue().encode())
 
     def table(self) -> Shown:
@@ -165,16 +165,18 @@ class Outcomes:
         from rich.table import Table
 
         means = {group["name"]: group for group in self.groups()}
-        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self._about())
+        shown = Table(
+            box=box.SIMPLE_HEAD, pad_edge=False, caption=cell(self._about(), "table.caption")
+        )
         for head in ("", "bytes", "of dense", "clean", "robust", "seconds"):
             shown.add_column(head, justify="right" if head else "left", no_wrap=bool(head))
         for start in self.start():
-            shown.add_row(*_cells(start), "", style="dim")
+            shown.add_row(*map(cell, _cells(start)), "", style="dim")
         for name, group in itertools.groupby(self.rows, lambda row: row.group):
             for outcome in group:
-                shown.add_row(*_line(outcome))
+                shown.add_row(*map(cell, _line(outcome)))
             if name in means:
-                shown.add_row(*_mean(means[name]), style="bold", end_section=True)
+                shown.add_row(*map(cell, _mean(means[name])), style="bold", end_section=True)
         return shown
 
     def failures(self) -> list[str]:
