@@ -26,6 +26,7 @@ from hauberk.evaluation import Evaluation, Report, Row
 from hauberk.method import Method
 from hauberk.methods import AL0, AP, ATMC, DA
 from hauberk.runtime import files
+from hauberk.runtime.lock import locked
 from hauberk.runtime.signals import raised
 from hauberk.threats import Linf
 from hauberk.training.run import Run
@@ -54,6 +55,12 @@ def demo(out: Path, seed: int = 0) -> Report:
         out: folder for ``model.hbk``, ``rows/``, the report and the picture.
         seed: random seed of every shuffle and random start.
     """
+    with locked(out):
+        return _made(out, seed)
+
+
+def _made(out: Path, seed: int) -> Report:
+    """The same, in a folder that is this run's."""
     files.ready(out)
     say(f"A dense net, trained on digits against {THREAT} …")
     _dense(out, seed)

@@ -13,7 +13,7 @@ from hauberk.printable import printable
 
 
 def exit_code(call: Callable[[], None]) -> int:
-    """Run the command; 2 for what the user can fix, 130 and 143 after a signal."""
+    """Run the command; 2 for what the user can fix, 129, 130 and 143 after a signal."""
     try:
         call()
         sys.stdout.flush()

@@ -25,6 +25,7 @@ from hauberk.evaluation.shipped_file import Opened, read
 from hauberk.parametrize.plain import copied
 from hauberk.plots import image_sheet
 from hauberk.preparation import shown
+from hauberk.runtime.lock import locked
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs.compress import FILE, Compressed, compress, encode
 from hauberk.verbs.load import load
@@ -42,8 +43,14 @@ def make_images(spec: RunSpec, group: Group = ALONE) -> ImageReport | None:
 
     Raises:
         ValueError: a setting makes no sense, the data do not fit, training failed.
-        OSError: a file that cannot be read or written.
+        OSError: a file that cannot be read or written, or a folder that another run writes into.
     """
+    with locked(spec.out, group):
+        return _made(spec, group)
+
+
+def _made(spec: RunSpec, group: Group) -> ImageReport | None:
+    """The same, in a folder that is this run's."""
     given, evaluation = Given.read(spec), spec.measured()
     teacher = _teacher(spec, given)
     _rehearse(given, evaluation, teacher or given.net)

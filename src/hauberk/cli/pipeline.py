@@ -22,6 +22,7 @@ from hauberk.dataset import Data
 from hauberk.evaluation import Report, Row
 from hauberk.methods import DA
 from hauberk.plots import threat_weights
+from hauberk.runtime.lock import locked
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs.compress import Compressed, encode
 from hauberk.verbs.load import load
@@ -97,9 +98,14 @@ def make(
 
     Raises:
         ValueError: a setting makes no sense, the data do not fit, training failed.
-        OSError: a file that cannot be read or written.
+        OSError: a file that cannot be read or written, or a folder that another run writes into.
     """
-    given = given or Given.read(spec)
+    with locked(spec.out, group):
+        return _made(spec, given or Given.read(spec), shown, command, group)
+
+
+def _made(spec: RunSpec, given: Given, shown: Shown, command: str, group: Group) -> Report | None:
+    """The same, in a folder that is this run's."""
     with shown() as bar:
         run = replace(spec.run(group, bar), out=spec.out)
         pipeline = Pipeline(given.data, spec.attacked(), given.own, run.place())

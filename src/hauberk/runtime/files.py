@@ -19,7 +19,7 @@ def write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -28,7 +28,7 @@ def write(path: Path, content: bytes) -> None:
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -74,19 +74,20 @@ def ready(folder: Path) -> None:
     except NotADirectoryError:
         raise
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     probe = folder / ".probe"
     try:
         write(probe, b"hauberk")
         probe.unlink()
     except OSError as error:
-        raise _unwritable(folder, error.__cause__ or error) from error
+        raise unwritable(folder, error.__cause__ or error) from error
     if new:
         with suppress(OSError):  # it is no longer empty
             folder.rmdir()
 
 
-def _unwritable(path: Path, error: BaseException) -> OSError:
+def unwritable(path: Path, error: BaseException) -> OSError:
+    """The one-line error for a file or folder that cannot be written."""
     why = getattr(error, "strerror", None) or str(error)
     return OSError(
         f"{path} could not be written ({why}); choose a writable folder with free space."

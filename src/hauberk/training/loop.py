@@ -50,7 +50,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
     Raises:
         ValueError: the data cannot be trained on, or a checkpoint is damaged or of another run.
         TrainingFailed: a stage diverged, collapsed or cannot meet a bound.
-        Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP, once the checkpoint is written.
     """
     log = Log(run.folder, run.tensorboard)
     if run.folder and not run.resume:
@@ -96,7 +96,7 @@ def solve(
 
     Raises:
         ValueError: the data cannot be trained on, or a checkpoint is damaged or of another run.
-        Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP, once the checkpoint is written.
     """
     with closing(Batches(stage, number, data, run, perturbations)) as batches:
         return _Training(stage, model, data, run, log or Log(None, False), batches).solve()

@@ -24,6 +24,7 @@ from hauberk.objectives import Teacher
 from hauberk.parametrize import state
 from hauberk.preparation import Preparation
 from hauberk.runtime import files
+from hauberk.runtime.lock import locked
 from hauberk.slimming.slim import slim
 from hauberk.threat import Threat
 from hauberk.threats import NoThreat
@@ -82,7 +83,7 @@ def compress(
     Raises:
         ValueError: data that do not fit the model, a model that cannot be trained or written (see
             `hauberk.verbs.rehearsal`), invalid settings, or a failed training.
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or another run writes into it.
     """
     data, method, threat = load_data(data), method or ATMC(), threat or NoThreat()
     run = replace(run or Run(), out=Path(out) if out else None)
@@ -100,6 +101,20 @@ def compress(
         run = replace(run, identity=f"{run.identity} teacher={teacher.digest()}")
     if method.packaging.slim:
         _rehearse_slim(model, data)
+    with locked(run.out, run.group):
+        return _made(model, data, threat, method, teacher, pretrained, run)
+
+
+def _made(
+    model: nn.Module,
+    data: Data,
+    threat: Threat,
+    method: Method,
+    teacher: Teacher | None,
+    pretrained: bool,
+    run: Run,
+) -> Compressed:
+    """The stages, and the file, in a folder that is this run's."""
     if run.folder:
         files.ready(run.folder)
     working, dense = (method.network(copy.deepcopy(model)) for _ in range(2))

@@ -28,6 +28,7 @@ from hauberk.cli.sweep.sweep_spec import SweepSpec
 from hauberk.cli.sweep.table import CSV, Outcome, Outcomes, load
 from hauberk.plots.tradeoff import tradeoff
 from hauberk.runtime import files, signals
+from hauberk.runtime.lock import locked
 from hauberk.runtime.signals import Interrupted
 from hauberk.verbs import compress
 from hauberk.verbs.pipeline import PICTURE
@@ -46,19 +47,20 @@ def sweep(plan: Plan, command: str) -> Outcomes:
     Raises:
         ValueError: data or network that no run could use, or a folder with another sweep's runs.
         OSError: a file that cannot be read or written.
-        Interrupted: after SIGINT or SIGTERM; the run under way has saved what it did.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP; the run under way has saved what it did.
     """
     spec = plan.spec
     if spec.ray:
         _ready(spec)
-    given = pipeline.Given.read(plan.runs[0].spec)
-    networks.check_fit(given.net, given.data)
-    for note in plan.notes:
-        say(note)
-    with ray.joined(spec.ray) if spec.ray else nullcontext():
-        table = _done(plan, replace(_begun(plan), command=command), given)
-    if table.done:
-        tradeoff([*table.start(), *table.labelled()], spec.out / PICTURE)
+    with locked(spec.out):
+        given = pipeline.Given.read(plan.runs[0].spec)
+        networks.check_fit(given.net, given.data)
+        for note in plan.notes:
+            say(note)
+        with ray.joined(spec.ray) if spec.ray else nullcontext():
+            table = _done(plan, replace(_begun(plan), command=command), given)
+        if table.done:
+            tradeoff([*table.start(), *table.labelled()], spec.out / PICTURE)
     return table
 
 
@@ -111,8 +113,9 @@ def _begun(plan: Plan) -> Outcomes:
             _same(known[row.name], row, out)
     files.ready(out)
     if not plan.spec.resume:
-        for row in fresh:
-            _clear(out / row.name)
+        for folder in (out / row.name for row in fresh):
+            with locked(folder):
+                _clear(folder)
     kept = (known.get(row.name, row) for row in fresh)
     return Outcomes(tuple(k if _stands(k, out) else f for k, f in zip(kept, fresh, strict=True)))
 

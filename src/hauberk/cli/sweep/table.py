@@ -154,9 +154,9 @@ class Outcomes:
         columns = list(dict.fromkeys(name for line in lines for name in line))
         columns.sort(key=lambda name: name == "error")  # text comes last
         out = io.StringIO()
-        table = csv.DictWriter(out, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows({key: sheet(v) for key, v in line.items()} for line in lines)
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(map(sheet, columns))
+        table.writerows([sheet(line.get(name, "")) for name in columns] for line in lines)
         write(folder / CSV, out.getvalue().encode())
 
     def table(self) -> Shown:
