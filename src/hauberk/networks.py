@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from hauberk import models
 from hauberk.artifact import About, Artifact
+from hauberk.artifact.answer import agree, answer
 from hauberk.class_names import few
 from hauberk.dataset import Data
-from hauberk.models import Ensemble, ensemble
+from hauberk.models import Ensemble, Normalized, ensemble
 from hauberk.parametrize.plain import copied, made_plain
 from hauberk.printable import refuse_names
+from hauberk.runtime.notes import note
 from hauberk.runtime.packages import gist
 
 
@@ -30,7 +32,31 @@ def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None)
     Raises:
         ValueError: the file names no architecture, or does not fit the model.
     """
-    return artifact.fill(blank(artifact.about, path, model))
+    return filled(artifact, path, blank(artifact.about, path, model))
+
+
+def filled(artifact: Artifact, path: str | Path, empty: nn.Module) -> nn.Module:
+    """The network of `blank`, filled from the file in place, in eval mode.
+
+    Args:
+        artifact: the content of the file.
+        path: the file, for errors.
+        empty: the network to fill.
+
+    Raises:
+        ValueError: the file does not fit it, or it gives other outputs than the network that was
+            written, so that its code is other code.
+    """
+    net, about = artifact.fill(empty), artifact.about
+    found = answer(net, about.input_shape) if about.answer else ""
+    if not agree(found, about.answer):
+        raise ValueError(
+            f"{path} gives other outputs in this module than in the one that was trained (of size "
+            f"{' and '.join(found.split())} for two known images, and then "
+            f"{' and '.join(about.answer.split())}); give the same code: the same constants, such "
+            "as mean and std of the images, and the same activations."
+        )
+    return net
 
 
 def needs_model(about: About) -> bool:
@@ -54,14 +80,38 @@ def blank(about: About, path: str | Path, model: nn.Module | None = None) -> nn.
     """
     if model is not None:
         made_plain(model, about.input_shape)
-        return _members(about, model)
+        return _members(about, _normalised(about, path, model))
     if about.architecture is None or needs_model(about):
         raise ValueError(
             f"{path} names no architecture, because it contains a user's own module; give that "
             "module (--model package.module:function, in Python model=MyNet())."
         )
     named = about.architecture
-    return models.build_named(named.name, _exact(named.arguments, path))
+    return _normalised(about, path, models.build_named(named.name, _exact(named.arguments, path)))
+
+
+def _normalised(about: About, path: str | Path, model: nn.Module) -> nn.Module:
+    """The model with the mean and standard deviation that the file records, if it does."""
+    mean, std = about.preparation.mean, about.preparation.std
+    if not mean:
+        return model
+    if isinstance(model, Ensemble):
+        model.members = nn.ModuleList([_normalised(about, path, m) for m in model.members])
+        return model
+    if not isinstance(model, Normalized):
+        return Normalized(model, mean, std)
+    if model.normalization != (mean, std):
+        own = model.normalization
+        note(
+            f"{path} was trained with mean {_numbers(mean)} and std {_numbers(std)}; these are "
+            f"used in place of the model's own, mean {_numbers(own[0])} and std {_numbers(own[1])}."
+        )
+        model.set(mean, std)
+    return model
+
+
+def _numbers(found: Sequence[float]) -> str:
+    return ", ".join(f"{n:g}" for n in found)
 
 
 def _members(about: About, model: nn.Module) -> nn.Module:

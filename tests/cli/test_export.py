@@ -169,9 +169,9 @@ def test_a_generator_is_exported_at_a_size(
         run(*words, *album, *more, "--json")
         made = json.loads(capsys.readouterr().out)
         assert made["computes"] == "int8" and made["inputs"][0]["shape"][2:] == [size, size]
-    assert "give a height and a width" in refused(capsys, *words, "--image-size", "-3")
+    assert "give the side of a square" in refused(capsys, *words, "--image-size", "-3")
     digits = ["--data", "digits", "--format", "onnx-int8"]
-    assert "are arrays of 1 × 8 × 8" in refused(capsys, *words, *digits)
+    assert "calibration images have the shape" in refused(capsys, *words, *digits)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hauberk.allocation.byte_budget import Codec
 from hauberk.artifact import Architecture, Artifact, dense_bytes, positions
 from hauberk.artifact.ans import histogram_bits
+from hauberk.artifact.answer import BLANK
 from hauberk.artifact.lengths import bits, price
 from hauberk.constraints import Float16
 from hauberk.dataset import Examples
@@ -56,9 +57,11 @@ class FileCosts:
         """
         tensors = dict(model.state_dict())
         shipped = {n: t if t.ndim == 0 else as_shipped(t, half) for n, t in tensors.items()}
+        named = Architecture.of(model)
         file = Artifact.encode(
             shipped,
-            architecture=Architecture.of(model),
+            architecture=named,
+            answer="" if named else BLANK,
             input_shape=sample.shape,
             classes=sample.classes or int(sample.y.max()) + 1,
             dense_bytes=whole,

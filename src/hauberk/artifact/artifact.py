@@ -7,11 +7,12 @@ are included.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from hauberk.artifact import answer as answers
 from hauberk.artifact import codec, format, table
 from hauberk.artifact.ans import DamagedStream, Reader, Writer
 from hauberk.artifact.bit_patterns import place_of
@@ -49,6 +50,7 @@ class Artifact:
         dense_bytes: int | None = None,
         labels: Sequence[str] = (),
         preparation: Preparation = AS_IS,
+        answer: str = "",
     ) -> Artifact:
         """The smallest file that represents ``state`` exactly.
 
@@ -64,15 +66,15 @@ class Artifact:
                 if it has the dense net's shapes.
             labels: class names by index; empty if unknown.
             preparation: how images were prepared for the network.
+            answer: of the network, see `answered`, or a blank one, to price a file.
 
         Raises:
             ValueError: the weights are NaN or infinite, an element type is not supported, a reader
                 would refuse a state this large in so few bytes, ``dense_bytes`` is smaller than
                 the state, or the number of labels is not the number of classes.
         """
-        about = About(
-            architecture, tuple(input_shape), classes, dense_bytes, tuple(labels), preparation
-        )
+        shape, names = tuple(input_shape), tuple(labels)
+        about = About(architecture, shape, classes, dense_bytes, names, preparation, answer)
         complaint = format.complaint(about)
         if complaint:
             raise ValueError(complaint)
@@ -91,6 +93,16 @@ class Artifact:
                 "a reader refuses as implausible; keep more weights."
             )
         return cls(format.pack(about, packed, stream), about, entries, stream)
+
+    def answered(self, model: nn.Module) -> Artifact:
+        """The same file with the answer of its network, by which other code is told apart.
+
+        Args:
+            model: the network decoded from the file.
+        """
+        about = replace(self.about, answer=answers.answer(model, self.about.input_shape))
+        content = format.pack(about, table.pack(self._entries), self._stream)
+        return replace(self, content=content, about=about)
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "The file") -> Artifact:

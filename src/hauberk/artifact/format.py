@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import nn
 
+from hauberk.artifact.answer import well_formed
 from hauberk.class_names import labels_complaint
 from hauberk.preparation import AS_IS, Preparation
 
@@ -63,6 +64,8 @@ class About:
         dense_bytes: float32 bytes of the dense net if this one is structurally shrunk; else None.
         labels: class names by index; empty if unknown.
         preparation: how images were prepared: resized, and normalised by the network.
+        answer: what the network gives for two known images, see `hauberk.artifact.answer`; empty if
+            the architecture tells its code.
     """
 
     architecture: Architecture | None
@@ -71,6 +74,7 @@ class About:
     dense_bytes: int | None = None
     labels: tuple[str, ...] = ()
     preparation: Preparation = AS_IS
+    answer: str = ""
 
     @property
     def photographs(self) -> tuple[int, ...] | None:
@@ -169,6 +173,7 @@ def facts(about: About) -> dict[str, str]:
         **named_classes,
         **resized,
         **{key: _compact(value) for key, value in moments.items()},
+        **({"answer": about.answer} if about.answer else {}),
     }
 
 
@@ -243,7 +248,15 @@ def about_of(meta: Mapping[str, Any]) -> About:
         raise odd from error
     if not isinstance(shape, list) or not isinstance(labels, list):
         raise odd
-    about = About(architecture or None, tuple(shape), classes, dense_bytes, tuple(labels), prepared)
+    about = About(
+        architecture or None,
+        tuple(shape),
+        classes,
+        dense_bytes,
+        tuple(labels),
+        prepared,
+        str(meta.get("answer", "")),
+    )
     if complaint(about):
         raise odd
     return about
@@ -272,6 +285,8 @@ def complaint(about: About) -> str | None:
     dense = about.dense_bytes
     if dense is not None and not (type(dense) is int and 0 < dense < _LARGEST_NET):
         return f"dense_bytes was given as {dense!r}; give a whole number from 1 to 2^48 - 1."
+    if about.answer and not well_formed(about.answer):
+        return f"The answer was given as {about.answer!r}; give one that a network gave."
     odd = labels_complaint(about.labels, about.classes)
     return f"The class names cannot be stored: {odd}" if odd else about.preparation.complaint()
 

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from hauberk.cli.resolve import Bytes, ImageSize, NamedDevice, NamedThreat
-from hauberk.cli.settings import DataSource, EvaluationSettings, ImageSettings
+from hauberk.cli.settings import (
+    DataSource,
+    EvaluationSettings,
+    ImageSettings,
+    refuse_moments,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,9 @@ class Evaluate:
             it, the net whose images are the targets.
         model: the network that plain weights are of, such as resnet18:8, or your own,
             package.module:function; an .hbk that names its architecture needs none.
+        mean: mean of each channel in [0, 1] that plain weights were trained with, as for train; an
+            .hbk and an .onnx know their own.
+        std: standard deviation of each channel, likewise.
         checks: look for gradient masking, on up to 200 examples.
         images: what --task image measures besides.
         seed: random seed of every random start and resample.
@@ -68,11 +76,17 @@ class Evaluate:
     restarts: int = 1
     dense: str = field(default="", metadata={"example": "dense.hbk"})
     model: str = ""
+    mean: tuple[float, ...] = field(default=(), metadata={"commas": True})
+    std: tuple[float, ...] = field(default=(), metadata={"commas": True})
     checks: bool = True
     images: ImageSettings = field(default_factory=ImageSettings)
     seed: int = 0
     device: NamedDevice | None = None
     json: bool = False
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        refuse_moments(self.model, self.mean, self.std)
 
 
 @dataclass(frozen=True, kw_only=True)

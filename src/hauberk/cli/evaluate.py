@@ -28,7 +28,7 @@ def evaluate(spec: Evaluate) -> Report | ImageReport:
         ValueError: a file, data or settings that cannot be used.
         OSError: a file that cannot be read or written.
     """
-    own = network(spec.model, spec.seed)
+    own = network(spec.model, spec.seed, spec.mean, spec.std)
     opened = read(spec.file, own)  # a bad file is named before the data are read
     dense = load(spec.dense, own and copied(own)) if spec.dense else None
     if dense is not None and spec.task == "image":

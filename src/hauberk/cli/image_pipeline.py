@@ -27,7 +27,7 @@ from hauberk.plots import image_sheet
 from hauberk.preparation import shown
 from hauberk.runtime.lock import locked
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
-from hauberk.verbs.compress import FILE, Compressed, compress, encode
+from hauberk.verbs.compress import FILE, Compressed, compress, shipped
 from hauberk.verbs.load import load
 
 SHEET = "sheet.png"
@@ -120,7 +120,7 @@ def _rows(
 ) -> Iterator[ImageRow]:
     """The dense net, which is written too; then the file that ships."""
     dense, named = spec.out / "rows" / "dense.hbk", Architecture.of(made.dense)
-    encode(made.dense, given.data, named).save(dense)
+    shipped(made.dense, given.data).save(dense)
     opened = {
         "dense": read(dense, None if named else given.own),
         type(spec.method).__name__: small,

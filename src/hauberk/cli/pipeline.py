@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from hauberk import networks
-from hauberk.artifact import Architecture, Artifact
+from hauberk.artifact import Artifact
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.cli.console import Bars, bars
 from hauberk.cli.run_spec import RunSpec
@@ -24,7 +24,7 @@ from hauberk.methods import DA
 from hauberk.plots import threat_weights
 from hauberk.runtime.lock import locked
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
-from hauberk.verbs.compress import Compressed, encode
+from hauberk.verbs.compress import Compressed, shipped
 from hauberk.verbs.load import load
 from hauberk.verbs.pipeline import Pipeline
 
@@ -137,7 +137,7 @@ def _dense_row(
 ) -> Row:
     """The row of the dense net, which is written, too; an earlier run's for an equal file."""
     path = spec.out / "rows" / f"{_DENSE}.hbk"
-    artifact = encode(made.dense, given.data, Architecture.of(made.dense))
+    artifact = shipped(made.dense, given.data)
     artifact.save(path)
     key = f"{hashlib.sha256(artifact.content).hexdigest()} {pipeline.evaluation}"
     if key not in given.evaluated:

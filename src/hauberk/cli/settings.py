@@ -6,6 +6,7 @@ Each is a frozen dataclass whose fields are flags. Torch is imported when one is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -89,10 +90,20 @@ class Start:
         checkpoint: the trained net to start from: an .hbk file, or plain weights of --model, as
             .safetensors or as a state_dict in .pt, .pth, .bin, .ckpt or .pth.tar; without it a
             dense net is trained first.
+        mean: mean of each channel in [0, 1] that --model was trained with, such as
+            0.485,0.456,0.406, or one number for all: the network that ships subtracts it from
+            images in [0, 1], and the file records it.
+        std: standard deviation of each channel, likewise.
     """
 
     model: str = ""
     checkpoint: str = field(default="", metadata={"flag": "from"})
+    mean: tuple[float, ...] = field(default=(), metadata={"commas": True})
+    std: tuple[float, ...] = field(default=(), metadata={"commas": True})
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        refuse_moments(self.model, self.mean, self.std)
 
     def network(self, seed: int = 0) -> nn.Module | None:
         """The network of ``model``, untrained; ``None`` if none is named.
@@ -100,18 +111,50 @@ class Start:
         Raises:
             ValueError: no network has this name.
         """
-        return network(self.model, seed)
+        return network(self.model, seed, self.mean, self.std)
 
 
-def network(model: str, seed: int = 0) -> nn.Module | None:
+def network(
+    model: str, seed: int = 0, mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> nn.Module | None:
     """The network that ``--model`` names, untrained; ``None`` for an empty name.
 
+    Args:
+        model: the name.
+        seed: of the initial weights.
+        mean: mean of each channel that the network subtracts; empty if it subtracts none.
+        std: standard deviation of each channel that it then divides by.
+
     Raises:
-        ValueError: no network has this name.
+        ValueError: no network has this name, or it normalises its images already.
     """
     from hauberk import models
 
-    return models.network(model, seed=seed) if model else None
+    net = models.network(model, seed=seed) if model else None
+    if net is None or not mean:
+        return net
+    if isinstance(net, models.Normalized):
+        raise ValueError(f"--mean was given, and {model} is hb.Normalized already; leave it out.")
+    return models.Normalized(net, mean, std)
+
+
+def refuse_moments(model: str, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Check that ``--mean`` and ``--std`` fit each other and a ``--model``.
+
+    Args:
+        model: the name.
+        mean: of each channel.
+        std: of each channel.
+
+    Raises:
+        ValueError: one without the other, or without a model.
+    """
+    if bool(mean) != bool(std) or (mean and not model):
+        raise ValueError(
+            "--mean and --std belong together and to --model; give one number for each channel for "
+            "both, such as --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 (an .hbk and an .onnx "
+            "know their own)."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

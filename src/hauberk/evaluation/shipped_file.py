@@ -109,7 +109,7 @@ def _artifact(path: Path, model: nn.Module | None) -> Opened:
     artifact = Artifact.load(path)
     empty = networks.blank(artifact.about, path, model)
     dense = _full_size(empty)  # before the file resizes it
-    net, about = artifact.fill(empty), artifact.about
+    net, about = networks.filled(artifact, path, empty), artifact.about
     shipped = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
     return Opened(shipped, dense, None, about.labels, about.classes, photographs=about.photographs)
 

@@ -94,6 +94,12 @@ class Ensemble(nn.Module):
         named: dict[str, int | str] = {"of": of.pop(), "members": len(self.members)}
         return NAME, named if self.spread is None else {**named, "limited": 1}
 
+    @property
+    def normalization(self) -> object:
+        """That of every member, which a file records; None if they differ or have none."""
+        kinds = {getattr(member, "normalization", None) for member in self.members}
+        return kinds.pop() if len(kinds) == 1 else None
+
     def forward(self, x: Images) -> Tensor:
         """The weighted sum of the members' logits, (batch, class).
 

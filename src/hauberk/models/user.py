@@ -1,11 +1,13 @@
 """A network by name, or a user's own: ``package.module:function``.
 
 A user's network takes images in [0, 1], the units of every threat. `Normalized` moves the
-normalisation that a network was trained with inside it, so that eps stays in pixel units.
+normalisation that a network was trained with inside it, so that eps stays in pixel units; the file
+records it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,13 +21,17 @@ from hauberk.types import Images
 class Normalized(nn.Module):
     """``net((x − mean) / std)``, for a network that was trained on normalised images.
 
+    Its tensors are those of ``net``. Mean and deviation are recorded in the header of an ``.hbk``,
+    and are those of the file once it is loaded.
+
     Args:
         net: a network for normalised images.
-        mean: mean of each channel, in pixel units of [0, 1].
-        std: standard deviation of each channel, positive, in the same units.
+        mean: mean of each channel, or one for all, in pixel units of [0, 1].
+        std: standard deviation of each channel, or one for all, positive, in the same units.
 
     Raises:
-        ValueError: different numbers of means and deviations, or a deviation not above 0.
+        ValueError: different numbers of means and deviations, a number that is not finite, or a
+            deviation not above 0.
     """
 
     mean: Tensor
@@ -33,14 +39,38 @@ class Normalized(nn.Module):
 
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if len(mean) != len(std) or not mean or not all(s > 0 for s in std):
+        self.net = net
+        self.set(mean, std)
+
+    def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replace mean and standard deviation.
+
+        Raises:
+            ValueError: see the class.
+        """
+        known = len(mean) == len(std) > 0 and all(map(math.isfinite, (*mean, *std)))
+        if not known or not all(s > 0 for s in std):
             raise ValueError(
                 f"mean was given as {tuple(mean)} and std as {tuple(std)}; give one number for "
-                "each channel for both, and positive ones for std."
+                "each channel for both, finite ones, and positive ones for std."
             )
-        self.net = net
-        self.register_buffer("mean", torch.tensor(mean), persistent=False)
-        self.register_buffer("std", torch.tensor(std), persistent=False)
+        place = next((p.device for p in self.net.parameters()), None)
+        for name, given in (("mean", mean), ("std", std)):
+            numbers = torch.tensor(list(given), dtype=torch.float32, device=place)
+            self.register_buffer(name, numbers, persistent=False)
+
+    @property
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation, as short as float32 can tell them; a file records them."""
+        mean, std = (
+            tuple(float(str(n)) for n in each.cpu().numpy()) for each in (self.mean, self.std)
+        )
+        return mean, std
+
+    @property
+    def architecture(self) -> object:
+        """That of ``net``, if it was built by name."""
+        return getattr(self.net, "architecture", None)
 
     def forward(self, x: Images) -> Tensor:
         """Logits for images in [0, 1], (batch, channel, …)."""

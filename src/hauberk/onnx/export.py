@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def trace(
                 opset_version=_OPSET,
                 optimize=False,
             )
+            _distinct(program.model.graph)
             graph = _simplified(program.model_proto, fold)
     except Exception as error:  # the exporter and its libraries raise errors of many classes
         raise ValueError(
@@ -75,6 +77,19 @@ def trace(
         ) from error
     _tidy(graph)
     return graph
+
+
+def _distinct(graph: Any) -> None:
+    """Rename weights that the exporter gave the name of another value: a buffer called ``mean``."""
+    ports = (value.name for value in graph.inputs)
+    taken = {*ports, *(value.name for node in graph for value in node.outputs)}
+    weights = list(graph.initializers.values())
+    used = taken | {weight.name for weight in weights}
+    for weight in weights:
+        if weight.name in taken:
+            names = (f"{weight.name}.{number}" for number in itertools.count(1))
+            weight.name = next(name for name in names if name not in used)
+            used.add(weight.name)
 
 
 def _simplified(model: ModelProto, fold: bool) -> ModelProto:

@@ -33,7 +33,7 @@ def described(artifact: Artifact, image_size: Size | None) -> About:
     Raises:
         ValueError: a size for a classifier, or no size.
     """
-    about = replace(artifact.about, dense_bytes=artifact.dense_bytes)
+    about = replace(artifact.about, dense_bytes=artifact.dense_bytes, answer="")  # its own graph
     if image_size is None:
         return about
     if about.classes:

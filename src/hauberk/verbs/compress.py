@@ -121,11 +121,13 @@ def _made(
     course = _Course(method, threat, data, working, dense.cpu())
     history = follow(course.stages(pretrained, teacher, run), working, data, run)
     artifact = course.shipped(Architecture.of(working))
+    net = module(artifact, FILE, copy.deepcopy(model).cpu())
+    if artifact.about.architecture is None:
+        artifact = artifact.answered(net)
     path = run.out / FILE if run.out else None
     if path and run.group.first:
         artifact.save(path)
     run.group.barrier()
-    net = module(artifact, FILE, copy.deepcopy(model).cpu())
     return Compressed(artifact, net, course.dense.eval(), path, history)
 
 
@@ -207,6 +209,17 @@ def encode(
         labels=data.labels,
         preparation=Preparation.of(model, data.resize),
     )
+
+
+def shipped(net: nn.Module, data: Data) -> Artifact:
+    """The file of a network of plain layers, in eval mode, with its answer if it is a user's own.
+
+    Raises:
+        ValueError: weights that no file can hold, such as NaN.
+    """
+    named = Architecture.of(net)
+    artifact = encode(net, data, named)
+    return artifact if named else artifact.answered(net)
 
 
 def _check_labels(method: Method, data: Data, pretrained: bool) -> None:
