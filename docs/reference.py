@@ -14,6 +14,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "methods": ("methods/*",),
     "threats": ("threat", "threats/*"),
     "attacks": ("attack", "attacks/*"),
+    "bounds": (
+        "bounds/margin_bound",
+        "bounds/interval",
+        "bounds/crown",
+        "bounds/certify",
+        "bounds/network",
+    ),
     "objectives": ("objectives/*",),
     "constraints": ("constraints/*",),
     "penalties": ("penalties/*",),

@@ -10,6 +10,7 @@ from torch import nn
 
 from hauberk.allocation.distortion import Curve, Distortion
 from hauberk.attacks import FGSM, PGD, MinMaxPGD
+from hauberk.bounds import Crown, Interval, MarginBound
 from hauberk.constraints import (
     Annealed,
     Block,
@@ -339,3 +340,6 @@ UNDER_A_UNION = [  # the same under a union of threats
     (ATMC(keep=0.3, bits=3, codebook_epochs=1).with_(**_QUICK), 234),
     (Int8().with_(threat_weights="average", **_QUICK), 780),
 ]
+
+BOUNDS: list[MarginBound] = [Interval(), Crown(), Crown(slopes=3), Crown(full=True)]
+"""From the loosest; each must be sound."""

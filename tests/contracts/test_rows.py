@@ -10,12 +10,14 @@ from collections.abc import Iterable
 import pytest
 
 from hauberk.attack import Attack
+from hauberk.bounds import MarginBound
 from hauberk.method import Method
 from hauberk.problem import Constraint, Objective, Penalty
 from hauberk.solver import Solver
 from hauberk.threat import Threat
 from tests.contracts.rows import (
     ATTACKS,
+    BOUNDS,
     CONSTRAINTS,
     METHODS,
     OBJECTIVES,
@@ -30,6 +32,7 @@ ROWS: list[tuple[type[object], str, Iterable[object]]] = [
     (Penalty, "penalties", (row.make(random_tree(0)) for row in PENALTIES)),
     (Threat, "threats", THREATS),
     (Attack, "attacks", ATTACKS),
+    (MarginBound, "bounds", BOUNDS),
     (Objective, "objectives", OBJECTIVES),
     (Solver, "solvers", SOLVERS),
     (Method, "methods", (method for method, _ in METHODS)),
