@@ -68,7 +68,8 @@ def test_tables_fit_and_name_what_failed(tmp_path: Path) -> None:
     text = out.getvalue()
     assert "ATMC 1%" in text and "84.0 (76–90)" in text and "…" not in text
     assert max(map(len, text.splitlines())) <= 100
-    assert report.findings() == ["AP 1%: Square fools 9%."]
+    first, last = report.findings()
+    assert first == "AP 1%: Square fools 9%." and last.startswith("AP 1%: NOT ROBUST: 0.0%")
     report.save(tmp_path / "new")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["report.json", "report.md"]
     saved = json.loads((tmp_path / "new" / "report.json").read_text())

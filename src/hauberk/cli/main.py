@@ -166,6 +166,7 @@ def _evaluate(words: list[str]) -> None:
     report = evaluate(spec)
     if spec.json:
         print(json.dumps(report.rows[0].json()))
+        _say_weakness(report)
     else:
         _print(report.table(columns(100)), report.findings())
 
@@ -235,6 +236,16 @@ def _show(
     else:
         _print(report.table(columns(100)), report.findings())
     say(f"{out}/model.hbk is the file that ships; report.md and {picture} are next to it.")
+    _say_weakness(report)
+
+
+def _say_weakness(report: Report | ImageReport) -> None:
+    """Print, as the last line, that the file that ships is not robust, if so."""
+    from hauberk.cli.console import say
+    from hauberk.evaluation import Report
+
+    if isinstance(report, Report) and report.rows[-1].weakness:
+        say(report.rows[-1].weakness)
 
 
 def _say(text: str) -> None:

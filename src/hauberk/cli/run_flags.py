@@ -28,6 +28,13 @@ def method_flags(name: str) -> dict[str, Flag]:
     return flags_of(resolve.method(name), f"method {name.lower()}")
 
 
+_FINE_TUNED = (
+    "trained weights to go on from, robust or not: an .hbk file, or plain weights of --model, as "
+    ".safetensors or as a state_dict in .pt, .pth, .bin, .ckpt or .pth.tar; what is not robust is "
+    "said before the training."
+)
+
+
 def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag]:
     """The flags of a run with a task, its method's left out.
 
@@ -40,7 +47,8 @@ def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag
     found["out"] = replace(found["out"], default=Path("runs") / verb)
     found.pop("picture", None)  # every run draws one
     if verb == "train":
-        del found["from"], found["task"]
+        del found["task"]
+        found["from"] = replace(found["from"], help=_FINE_TUNED)
         about = f"{' or '.join(TRAINING)}. Its own flags are listed below."
         return {"method": Flag("method", str, TRAINING[0], about), **found}
     methods = ", ".join(resolve.methods())

@@ -103,8 +103,11 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        if self.verb == "train" and not self.start.model:
-            raise ValueError("train was given no --model; give one, such as --model digits-cnn.")
+        if self.verb == "train" and not (self.start.model or self.start.checkpoint):
+            raise ValueError(
+                "train was given no --model; give one, such as --model digits-cnn, or the file of "
+                "a trained network to go on from, such as --from model.hbk."
+            )
         if self.verb == "train":
             refuse_size(self.method)
         if not self.start.checkpoint and not self.start.model:

@@ -39,6 +39,7 @@ class Row:
         in_file: whether ``bytes`` are a file's; else they are those of a float32 state dict.
         white_box: whether the attacks got the gradient; else they were Square and transfer.
         images: how photographs were brought to one size; empty if images were taken as they are.
+        classes: of the data; 0 if unknown.
     """
 
     file: str
@@ -59,6 +60,19 @@ class Row:
     in_file: bool = True
     white_box: bool = True
     images: str = ""
+    classes: int = 0
+
+    @property
+    def weakness(self) -> str:
+        """A sentence if the robust accuracy is 0% or below chance; else empty."""
+        found, chance = self.robust.accuracy, 1 / self.classes if self.classes else 0.0
+        if found > 0 and found >= chance:
+            return ""
+        guess = f", where a guess is right on {chance:.1%}" if chance else ""
+        return (
+            f"NOT ROBUST: {found:.1%} under {self.attack}{guess}, whatever the checks say; start "
+            "from an adversarially trained network (hauberk train), or give a smaller threat."
+        )
 
     @property
     def ratio(self) -> float:
@@ -75,6 +89,7 @@ class Row:
         optional = {
             "name": self.name,
             "images": self.images,
+            "classes": self.classes,
             "clean_split": self.clean_split and self.clean_split.json(),
             "macs": self.macs and self.macs.json(),
             "warnings": list(self.warnings),
@@ -129,6 +144,7 @@ class Row:
             in_file=found.get("bytes_of", "file") == "file",
             white_box=found.get("white_box", True),
             images=found.get("images", ""),
+            classes=found.get("classes", 0),
         )
 
     def cells(self, brief: bool = False) -> tuple[str, ...]:
@@ -150,7 +166,7 @@ class Row:
     def remarks(self) -> list[str]:
         """The sentence of each failed check, and the warnings."""
         failed = [check.sentence for check in self.checks if check.passed is False]
-        return [*failed, *self.warnings]
+        return [*failed, *self.warnings, *([self.weakness] if self.weakness else [])]
 
     def _in_members(self) -> dict[str, Proportion]:
         """``pgd:40 in l2:2``."""

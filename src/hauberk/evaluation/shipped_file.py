@@ -202,7 +202,7 @@ def evaluate_file(
         name=name,
         progress=progress,
     )
-    return replace(row, images=shown(data.resize, data.shape))
+    return replace(row, images=shown(data.resize, data.shape), classes=data.classes)
 
 
 def on(shipped: Shipped, place: torch.device) -> Shipped:

@@ -17,7 +17,7 @@ from hauberk.artifact.state_dicts import is_plain
 from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.dataset import Data
-from hauberk.method import Method
+from hauberk.method import Compression, Method
 from hauberk.methods import ATMC
 from hauberk.networks import check_fit, module, needs_model
 from hauberk.objectives import Teacher
@@ -25,6 +25,7 @@ from hauberk.parametrize import state
 from hauberk.preparation import Preparation
 from hauberk.runtime import files
 from hauberk.runtime.lock import locked
+from hauberk.runtime.notes import note
 from hauberk.slimming.slim import slim
 from hauberk.threat import Threat
 from hauberk.threats import NoThreat
@@ -33,6 +34,7 @@ from hauberk.training.loop import follow
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
 from hauberk.verbs.rehearsal import rehearsed
+from hauberk.verbs.start import StartingPoint
 
 FILE = "model.hbk"
 SAMPLE = 512
@@ -117,6 +119,8 @@ def _made(
     """The stages, and the file, in a folder that is this run's."""
     if run.folder:
         files.ready(run.folder)
+    if pretrained and not run.resume:
+        _say_start(model, data, threat, method, run)
     working, dense = (method.network(copy.deepcopy(model)) for _ in range(2))
     course = _Course(method, threat, data, working, dense.cpu())
     history = follow(course.stages(pretrained, teacher, run), working, data, run)
@@ -184,6 +188,19 @@ class _Course:
             round_half(net)
         whole = dense_bytes(self.dense.state_dict()) if slimmed else None
         return encode(net, self.data, named, whole)
+
+
+def _say_start(model: nn.Module, data: Data, threat: Threat, method: Method, run: Run) -> None:
+    """Report how robust the trained weights are; a note if they surely are not."""
+    attacked = not (isinstance(threat, NoThreat) or method.training_loss.natural)
+    if not attacked or not data.classes or not len(data.validation) or not run.group.first:
+        return
+    found = StartingPoint.of(copy.deepcopy(model), data, threat, run.place())
+    line = found.line(isinstance(method, Compression))
+    if found.natural:
+        note(line)
+    else:
+        run.watcher.note(line)
 
 
 def encode(
