@@ -14,6 +14,8 @@ import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.bounds import Crown, Interval, MarginBound, Network, certify
 from hauberk.bounds.backward import forward
+from hauberk.bounds.boxes import Box
+from hauberk.bounds.live import live
 from hauberk.bounds.region import Region
 from hauberk.dataset import Examples
 from hauberk.models import Ensemble, Normalized, build
@@ -21,6 +23,7 @@ from hauberk.ops.random import generator
 from hauberk.threat import Threat
 from hauberk.threats.none import NoThreat
 from tests.contracts.rows import BOUNDS
+from tests.helpers.nets import mlp, toy
 
 SHAPE = (2, 6, 6)
 
@@ -181,6 +184,56 @@ def test_rounding_of_float32_is_inside() -> None:
     x = torch.full((1, *SHAPE), 0.3)
     low = Interval()(Network.of(model, SHAPE), x, torch.tensor([0]), hb.Linf(0.0))
     assert low[0, 1] < -1e-3  # a sum of 72 products of 3,000 may round by as much
+
+
+@pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
+def test_bounds_of_a_network_that_trains_are_those_of_intervals(
+    make: Callable[[], nn.Module],
+) -> None:
+    model, x = net(make, 2), images(2)
+    y, threat = model(x).argmax(1), hb.Linf(0.03)
+    box = Region.of(x, threat).box
+    found = live(model, Box(box.low.float(), box.high.float())).margins(y)
+    wanted = Interval()(Network.of(model, SHAPE), x, y, threat).float()
+    if make is summed:  # two last layers: the margins are not taken through both
+        assert (found <= wanted + 1e-4).all()
+    else:
+        torch.testing.assert_close(found, wanted, atol=2e-4, rtol=1e-3)
+    found.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (torch.sigmoid, "no bound of sigmoid"),
+        (lambda x: x * x, "product of two activations"),
+        (lambda x: x[:, :2], "cannot follow .* not subscriptable"),
+    ],
+)
+def test_training_names_what_has_no_bound(
+    act: Callable[[torch.Tensor], torch.Tensor], says: str
+) -> None:
+    class Acts(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return act(x)
+
+    model = nn.Sequential(nn.Flatten(), Acts(), nn.Linear(72, 4))
+    with pytest.raises(ValueError, match=says):
+        live(model, Region.of(images(0), hb.Linf(0.1)).box)
+
+
+@pytest.mark.slow
+def test_certified_training_certifies() -> None:
+    method = hb.DA().with_(epochs=12, batch_size=32, lr=0.01, certified=1.0, clean=0.3)
+    data, threat = toy(), hb.Linf(0.05)
+    trained = hb.train(mlp(), data, threat=threat, method=method).model
+    plain_one = hb.train(mlp(), data, threat=threat, method=hb.DA().with_(epochs=12)).model
+    ours, theirs = (
+        float(certify(m, data.test, threat, [Interval()]).certified.float().mean())
+        for m in (trained, plain_one)
+    )
+    assert ours > theirs and ours > 0.5
 
 
 def test_certified_images_withstand_attacks() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hauberk.objectives import Adversarial, Natural, Supervised, Trades, WeightPerturbed
+from hauberk.objectives import Adversarial, Certified, Natural, Supervised, Trades, WeightPerturbed
 from hauberk.objectives.weight_perturbation import refuse_perturbation
 from hauberk.problem import Objective
 from hauberk.recipe.threat_weighting import ThreatWeighting
@@ -26,6 +26,9 @@ class TrainingLoss:
         awp: adversarial weight perturbation: train at the worst weights within this fraction of
             each tensor's norm (0.005 is usual); 0 is off.
         natural: train on clean images, without an adversary.
+        certified: weight of the loss at the worst logits that interval bounds allow, in [0, 1]; the
+            adversarial loss has the rest. 1 is IBP, which makes no attack and mixes in ``clean``;
+            0 is off.
 
     Raises:
         ValueError: a setting outside its range.
@@ -36,6 +39,7 @@ class TrainingLoss:
     trades: float = 0.0
     awp: float = 0.0
     natural: bool = False
+    certified: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.clean < 1:
@@ -48,6 +52,13 @@ class TrainingLoss:
             raise ValueError(
                 "trades was given with clean, q or natural, each of which chooses another loss; "
                 "give one of them."
+            )
+        if not 0 <= self.certified <= 1:
+            raise ValueError(f"certified was given as {self.certified}; give a weight in [0, 1].")
+        if self.certified and (self.q or self.trades or self.natural):
+            raise ValueError(
+                "certified was given with q, trades or natural, each of which chooses another "
+                "loss; give one of them."
             )
         if self.awp:
             refuse_perturbation(self.awp)
@@ -75,4 +86,6 @@ class TrainingLoss:
     ) -> Supervised:
         several = weighting.of(threat)
         robust = Adversarial(threat, attack.search(), self.clean, warmup, self.q, *several)
+        if self.certified:
+            return Certified(robust, self.certified)
         return Trades(robust, self.trades) if self.trades else robust
