@@ -28,6 +28,12 @@ from hauberk.runtime.packages import gist
 from hauberk.threats.reach import check_reach
 from hauberk.training.run import Run
 
+_WHOLE, _FLOAT_BITS = 0.9, 16
+"""A matrix is stored dense if more than this fraction is not zero, in no codebook."""
+_LARGE = 0.05
+"""Fraction of the file from which such a matrix is named."""
+_FEW = 5
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -44,6 +50,7 @@ class Opened:
         foreign: whether it is an ``.onnx`` that hauberk did not write.
         photographs: the input shape that photographs were brought to for its training, if the file
             records one.
+        remark: a sentence about the file for its report.
     """
 
     shipped: Shipped
@@ -54,6 +61,7 @@ class Opened:
     int8: bool = False
     foreign: bool = False
     photographs: tuple[int, ...] | None = None
+    remark: str = ""
 
 
 def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened:
@@ -111,7 +119,26 @@ def _artifact(path: Path, model: nn.Module | None) -> Opened:
     dense = _full_size(empty)  # before the file resizes it
     net, about = networks.filled(artifact, path, empty), artifact.about
     shipped = Shipped(str(path), artifact.nbytes, artifact.dense_bytes, net)
-    return Opened(shipped, dense, None, about.labels, about.classes, photographs=about.photographs)
+    return Opened(
+        shipped,
+        dense,
+        None,
+        about.labels,
+        about.classes,
+        photographs=about.photographs,
+        remark=_left_dense(artifact),
+    )
+
+
+def _left_dense(artifact: Artifact) -> str:
+    """A sentence about large matrices that are stored dense beside compressed ones."""
+    matrices = [part for part in artifact.layers() if sum(size > 1 for size in part.shape) > 1]
+    whole = [p for p in matrices if p.kept > _WHOLE * p.weights and p.bits >= _FLOAT_BITS]
+    large = sorted((p for p in whole if p.share >= _LARGE), key=lambda p: -p.share)
+    if not large or len(whole) == len(matrices):
+        return ""
+    named = ", ".join(f"{part.name} ({part.share:.0%})" for part in large[:_FEW])
+    return f"These stay dense, with their fraction of the file: {named}."
 
 
 def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
@@ -202,7 +229,10 @@ def evaluate_file(
         name=name,
         progress=progress,
     )
-    return replace(row, images=shown(data.resize, data.shape), classes=data.classes)
+    warnings = (*row.warnings, *filter(None, [opened.remark]))
+    return replace(
+        row, images=shown(data.resize, data.shape), classes=data.classes, warnings=warnings
+    )
 
 
 def on(shipped: Shipped, place: torch.device) -> Shipped:

@@ -24,7 +24,7 @@ from hauberk.artifact import dense_bytes
 from hauberk.dataset import Examples
 from hauberk.method import Method
 from hauberk.ops.sizes import size_bytes
-from hauberk.parametrize import Selection, coded
+from hauberk.parametrize import Selection, coded, dense_line, dense_parts
 from hauberk.problem import Constraint, Objective, Problem
 from hauberk.slimming.slim import shrink, slim
 from hauberk.solvers import ProjectedGradient
@@ -119,9 +119,11 @@ class FileSize:
         limit = size_bytes(self.size, costs.dense_bytes)
         taken = costs.rest_bytes
         if limit <= taken + len(costs.names):
+            dense = dense_line(dense_parts(self.model, costs.names))
+            rest = f"biases, norms and what stays dense, {dense}," if dense else "biases and norms"
             raise ValueError(
-                f"size was given as {self.size}, {limit:,} bytes, and header, biases and norms "
-                f"alone take {taken:,}; give a size well above that."
+                f"size was given as {self.size}, {limit:,} bytes, and header, {rest} alone take "
+                f"{taken:,}; give a size well above that."
             )
         return int(8 * (multiple * limit - taken))
 

@@ -26,7 +26,7 @@ class AL0(Compression):
     """Gradient steps, each projected onto one global ℓ0 budget.
 
     Attributes:
-        keep: fraction of the weights of Conv and Linear layers that is kept, in (0, 1].
+        keep: fraction of the weights of all matrices and kernels that is kept, in (0, 1].
         anneal: let the budget fall to ``keep`` over the first 60% of the epochs, let pruned
             weights return, and balance the layers by LAMP; off is the paper's plain form, whose
             support soon freezes and which may empty a layer.

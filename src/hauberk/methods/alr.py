@@ -23,7 +23,7 @@ from hauberk.training.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class ALR(Compression):
-    """Every Conv and Linear weight as U V, trained as such; the rank holds by construction.
+    """Every matrix and kernel as U V, trained as such; the rank holds by construction.
 
     Attributes:
         rank: number of columns of U in every layer, 1 or more.

@@ -30,7 +30,7 @@ class _OneShot(Compression):
     The epochs are those of the retraining; with 0 the pruned net ships as it is.
 
     Attributes:
-        keep: fraction of the weights of Conv and Linear layers that is kept, in (0, 1].
+        keep: fraction of the weights of all matrices and kernels that is kept, in (0, 1].
     """
 
     keep: float = 0.02

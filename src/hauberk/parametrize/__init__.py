@@ -2,7 +2,14 @@
 
 from hauberk.parametrize.factored import Factored, LowRank, collapse, factorise, state
 from hauberk.parametrize.quantized import Rounded, quantise, unquantise
-from hauberk.parametrize.selection import Selection, coded, layers, matrices
+from hauberk.parametrize.selection import (
+    Selection,
+    coded,
+    dense_line,
+    dense_parts,
+    layers,
+    matrices,
+)
 
 __all__ = [
     "Factored",
@@ -11,6 +18,8 @@ __all__ = [
     "Selection",
     "coded",
     "collapse",
+    "dense_line",
+    "dense_parts",
     "factorise",
     "layers",
     "matrices",

@@ -120,10 +120,26 @@ def factorise(
     for name, layer, tensor in list(tensors(model)):
         weight = getattr(layer, tensor)
         plain = f"{name}.{tensor}".removeprefix(".") in chosen and weight not in shared
+        plain = plain and len(weight) > 1  # one row has no rank to lower
         if plain and not parametrize.is_parametrized(layer, tensor):
             chain = Factored(weight.shape) if rank is None else LowRank(weight.shape, rank)
             parametrize.register_parametrization(layer, tensor, chain)
+            if isinstance(layer, nn.RNNBase):
+                _follow_factors(layer)
     return model
+
+
+def _follow_factors(layer: nn.RNNBase) -> None:
+    """Let a recurrent layer compute its list of weights from the factors, at every use.
+
+    Torch keeps that list as an attribute: it would hold the weights of an earlier step, and with
+    them a graph, which no copy may hold.
+    """
+    vars(layer).pop("_flat_weights", None)
+    type(layer)._flat_weights = property(  # type: ignore[assignment]  # a class of this layer alone
+        lambda own: [getattr(own, name, None) for name in own._flat_weights_names],
+        lambda own, weights: None,
+    )
 
 
 def _shared(model: nn.Module) -> set[Tensor]:
@@ -139,6 +155,8 @@ def collapse(model: nn.Module) -> nn.Module:
     for _, layer, tensor in list(tensors(model)):
         if parametrize.is_parametrized(layer, tensor):
             parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
+        if isinstance(layer, nn.RNNBase) and not parametrize.is_parametrized(layer):
+            layer._init_flat_weights()
     return model
 
 

@@ -21,7 +21,7 @@ from hauberk.method import Compression, Method
 from hauberk.methods import ATMC
 from hauberk.networks import check_fit, module, needs_model
 from hauberk.objectives import Teacher
-from hauberk.parametrize import state
+from hauberk.parametrize import dense_line, dense_parts, matrices, state
 from hauberk.preparation import Preparation
 from hauberk.runtime import files
 from hauberk.runtime.lock import locked
@@ -103,6 +103,8 @@ def compress(
         run = replace(run, identity=f"{run.identity} teacher={teacher.digest()}")
     if method.packaging.slim:
         _rehearse_slim(model, data)
+    if isinstance(method, Compression):
+        _note_dense(model)
     with locked(run.out, run.group):
         return _made(model, data, threat, method, teacher, pretrained, run)
 
@@ -282,6 +284,15 @@ def _teacher(named: str, model: nn.Module, data: Data, place: torch.device) -> T
             "of the same classes."
         )
     return Teacher(net, place)
+
+
+def _note_dense(model: nn.Module) -> None:
+    """Note what no method compresses; frozen weights have a note of their own."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    parts = dense_parts(model, matrices(model))
+    line = dense_line({name: part for name, part in parts.items() if name not in frozen})
+    if line:
+        note(f"These stay dense, with their fraction of the dense bytes: {line}.")
 
 
 @torch.no_grad()
