@@ -34,8 +34,8 @@ def made() -> dict[str, object]:
 
 
 def test_each_example_is_about_forty_lines() -> None:
-    assert len(BLOCKS) == 4
-    assert all(20 <= block.count("\n") <= 50 for block in BLOCKS)
+    assert len(BLOCKS) == 8
+    assert all(15 <= block.count("\n") <= 50 for block in BLOCKS)
 
 
 def test_the_constraint(made: dict[str, object]) -> None:
@@ -58,6 +58,41 @@ def test_the_attack(made: dict[str, object]) -> None:
     x_adv = made["Noise"]()(loss, x, hb.Linf(0.1), torch.Generator().manual_seed(0))
     assert hb.Linf(0.1).contains(x_adv, x)
     assert (loss(x_adv) >= loss(x) - 1e-6).all() and loss(x_adv).mean() > loss(x).mean()
+
+
+def test_the_threat(made: dict[str, object]) -> None:
+    threat, x = made["TopRows"](0.2), toy().test.images()
+    x_adv = threat.sample(x, torch.Generator().manual_seed(0))
+    assert threat.contains(x_adv, x) and not torch.equal(x_adv, x)
+    assert torch.equal(threat.project(x_adv, x), x_adv)
+    below = torch.cat([x[:, :, :2], 1 - x[:, :, 2:]], 2)
+    assert not threat.inside(below, x).any() and torch.equal(threat.project(below, x), x)
+    net = mlp().eval()
+
+    def loss(z: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(net(z), toy().test.y, reduction="none")
+
+    found = hb.PGD(5)(loss, x, threat, torch.Generator().manual_seed(0))
+    assert threat.contains(found, x) and loss(found).mean() > loss(x).mean()
+
+
+def test_the_penalty(made: dict[str, object]) -> None:
+    penalty, w = made["Ridge"](0.7), {"a": torch.tensor([1.0, -2.0])}
+    near = penalty.prox(w, 0.5)
+
+    def cost(v: torch.Tensor) -> float:
+        return float(0.5 * penalty.value({"a": v}) + 0.5 * (v - w["a"]).square().sum())
+
+    for shift in (0.01, -0.01):
+        assert cost(near["a"]) < cost(near["a"] + shift)
+
+
+def test_the_objective_trains_on_data_and_a_model_of_ones_own(made: dict[str, object]) -> None:
+    data = hb.data.load(made["splits"])
+    objective = made["Consistent"](hb.Linf(0.05))
+    stage = Stage("dense", Problem(objective), hb.solvers.ProjectedGradient(), 3, 32)
+    solution = solve(stage, made["net"](), data, Run())
+    assert solution.ok and solution.history[-1]["clean"] > 0.5
 
 
 def test_the_solver(made: dict[str, object]) -> None:

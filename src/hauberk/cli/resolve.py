@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING
 
 from hauberk.cli.flags import Text, near
 from hauberk.preparation import Size, sides
+from hauberk.runtime.packages import find, gist, is_place
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +45,19 @@ def methods() -> dict[str, type[Method]]:
     }
 
 
+def canonical(name: str) -> str:
+    """The name of a method in lower case; one of the user's own, ``module:Name``, as it is."""
+    return name if is_place(name) else name.lower()
+
+
 def method(name: str) -> type[Method]:
-    """``atmc`` as a class, whose fields are its flags.
+    """``atmc`` as a class, whose fields are its flags; or the user's own, ``module:Name``.
 
     Raises:
-        ValueError: no method has this name.
+        ValueError: no method has this name, or what has it is no method.
     """
+    if is_place(name):
+        return _own_method(name)
     known = methods()
     if name.lower() == "min-max":
         raise ValueError(
@@ -65,18 +73,23 @@ def method(name: str) -> type[Method]:
     return known[name.lower()]
 
 
-def method_name(of: Method) -> str:
-    """The name of a method on the command line.
+def _own_method(place: str) -> type[Method]:
+    from hauberk.method import Method
 
-    Raises:
-        ValueError: it is none of hauberk's own methods.
-    """
-    names = [name for name, cls in methods().items() if cls is type(of)]
-    if not names:
+    found = find(place)
+    if not (isinstance(found, type) and issubclass(found, Method) and is_dataclass(found)):
         raise ValueError(
-            f"{type(of).__name__} is no method of the command; give one of {', '.join(methods())}."
+            f"{place} is no method; give a frozen dataclass that derives from "
+            "hauberk.method.Method, see CONTRIBUTING.md."
         )
-    return names[0]
+    return found
+
+
+def method_name(of: Method) -> str:
+    """The name of a method on the command line, ``module:Name`` for the user's own."""
+    cls = type(of)
+    names = [name for name, known in methods().items() if known is cls]
+    return names[0] if names else f"{cls.__module__}:{cls.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -191,7 +204,7 @@ def place(device: NamedDevice | None, group: Group) -> torch.device:
 
 
 def threat(text: str) -> Threat:
-    """``linf:8/255`` as a threat; ``linf:0.3+l2:2`` as the union of two.
+    """``linf:8/255`` as a threat; ``linf:0.3+l2:2`` as the union of two; or one's own.
 
     Raises:
         ValueError: the text is no threat.
@@ -202,7 +215,29 @@ def threat(text: str) -> Threat:
     return members[0] if len(members) == 1 else Union(members)
 
 
+def _own_threat(place: str) -> Threat:
+    """The user's own threat: an object, or a function or class that takes no arguments."""
+    from hauberk.threat import Threat
+
+    found = find(place)
+    try:
+        made = found if isinstance(found, Threat) else found()
+    except Exception as error:  # a user's function may fail in any way
+        raise ValueError(
+            f"The threat {place} could not be made ({type(error).__name__}: {gist(error)}); give a "
+            "hauberk.threat.Threat, or a function that takes no arguments and returns one."
+        ) from error
+    if not isinstance(made, Threat):
+        raise ValueError(
+            f"{place} gave an object of type {type(made).__name__}; give a hauberk.threat.Threat, "
+            "or a function that takes no arguments and returns one."
+        )
+    return made
+
+
 def _ball(part: str, text: str) -> Threat:
+    if is_place(part):
+        return _own_threat(part)
     from hauberk.threats import L1, L2, Linf
 
     known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1}
@@ -213,7 +248,7 @@ def _ball(part: str, text: str) -> Threat:
         raise ValueError(
             f"The threat {text!r} could not be read; write a norm ({', '.join(known)}), a colon "
             "and a radius in pixel units of [0, 1], such as linf:8/255 or l2:0.5; a plus joins "
-            "several, such as linf:0.3+l2:2."
+            "several, such as linf:0.3+l2:2. One of your own is package.module:name."
         )
     radius = float(number[1]) / divisor
     if not radius:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from hauberk.cli import resolve
 from hauberk.cli.flags import Flag, Settings, flags_of
 from hauberk.cli.tasks import IMAGE, of_task, task_of
+from hauberk.runtime.packages import is_place
 
 Verb: TypeAlias = Literal["train", "compress"]
 TRAINING = ("da", "boost")
@@ -25,7 +26,7 @@ def method_flags(name: str) -> dict[str, Flag]:
     Raises:
         ValueError: there is no such method.
     """
-    return flags_of(resolve.method(name), f"method {name.lower()}")
+    return flags_of(resolve.method(name), f"method {resolve.canonical(name)}")
 
 
 _FINE_TUNED = (
@@ -53,7 +54,10 @@ def selected(flags: Mapping[str, Flag], verb: Verb, task: str) -> dict[str, Flag
         return {"method": Flag("method", str, TRAINING[0], about), **found}
     methods = ", ".join(resolve.methods())
     chosen = " and ".join(f"--{flag} chooses {name}" for flag, name in CHOOSES.items())
-    about = f"one of {methods}; {chosen}. Its own flags are listed below."
+    about = (
+        f"one of {methods}; {chosen}; or your own, package.module:Name. Its own flags are listed "
+        "below."
+    )
     default = IMAGE_METHOD if task == IMAGE else DEFAULT_METHOD
     return {"method": Flag("method", str, default, about), **found}
 
@@ -73,9 +77,9 @@ def method_name(verb: Verb, settings: Settings) -> str:
         )
     named = [str(settings["method"].value)] if "method" in settings else []
     if verb == "train":
-        return _training((*named, TRAINING[0])[0].lower())
+        return _training(resolve.canonical((*named, TRAINING[0])[0]))
     default = IMAGE_METHOD if task_of(settings) == IMAGE else DEFAULT_METHOD
-    return (*named, *chosen, default)[0].lower()
+    return resolve.canonical((*named, *chosen, default)[0])
 
 
 def _training(name: str) -> str:
@@ -84,12 +88,19 @@ def _training(name: str) -> str:
     Raises:
         ValueError: the method compresses, or there is none of this name.
     """
-    if name not in TRAINING and resolve.method(name):
+    if name not in TRAINING and (not is_place(name) or _compresses(name)):
+        resolve.method(name)  # a name that there is not is refused as such
         raise ValueError(
             f"train was given the method {name}, which compresses; give {' or '.join(TRAINING)}, "
             f"or use hauberk compress --method {name}."
         )
     return name
+
+
+def _compresses(name: str) -> bool:
+    from hauberk.method import Compression
+
+    return issubclass(resolve.method(name), Compression)
 
 
 def refuse_foreign(settings: Settings, known: dict[str, Flag], method: str) -> None:

@@ -43,6 +43,7 @@ from hauberk.evaluation import Evaluation, ImageEvaluation
 from hauberk.method import Method
 from hauberk.nested import replaced
 from hauberk.runtime import device, files
+from hauberk.runtime.packages import is_place
 from hauberk.runtime.processes import Group
 from hauberk.training.run import Run, Watcher
 from hauberk.verbs.train import refuse_size
@@ -148,9 +149,7 @@ class RunSpec:
             SystemExit: ``--help`` was given; the help is printed.
         """
         verb: Verb = "train" if argv[0] == "train" else "compress"
-        every = _every_flag(verb)
-        line, path = CommandLine.split(verb, argv[1:], every).run_file()
-        found: Settings = {} if path is None else run_file.read(path, verb)
+        line, found, every = _split(verb, argv[1:])
         settings = {**found, **line.settings}
         if line.help:
             name = method_name(verb, settings)
@@ -174,7 +173,7 @@ class RunSpec:
         wanted, found = run_file.parse(text.encode(), name)
         verb: Verb = "train" if wanted == "train" else "compress"
         run_file.refuse_verb(wanted, verb, name)
-        run_file.refuse_unknown(found, _every_flag(verb))
+        run_file.refuse_unknown(found, _every_flag(verb) | _own_flags(found))
         return cls._read(verb, found)
 
     @classmethod
@@ -319,6 +318,28 @@ def _shown(verb: Verb, task: str, method: str) -> dict[str, Flag]:
         for name, flag in chosen.items()
         if name not in mine
     }
+
+
+def _split(verb: Verb, words: Sequence[str]) -> tuple[CommandLine, Settings, dict[str, Flag]]:
+    """The command line, what its file says, and the flags that both may have.
+
+    It is split a second time if the words or the file name a method of the user's own.
+    """
+    every = _every_flag(verb)
+    for _ in range(2):
+        line, path = CommandLine.split(verb, words, every).run_file()
+        found: Settings = {} if path is None else run_file.read(path, verb)
+        own = _own_flags({**found, **line.settings})
+        if not own:
+            break
+        every |= own
+    return line, found, every
+
+
+def _own_flags(settings: Settings) -> dict[str, Flag]:
+    """The flags of a method of the user's own, if the settings name one."""
+    name = str(settings["method"].value) if "method" in settings else ""
+    return method_flags(name) if is_place(name) else {}
 
 
 def _every_flag(verb: Verb) -> dict[str, Flag]:

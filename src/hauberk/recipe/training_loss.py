@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hauberk.objectives import Adversarial, Certified, Natural, Supervised, Trades, WeightPerturbed
 from hauberk.objectives.weight_perturbation import refuse_perturbation
 from hauberk.problem import Objective
 from hauberk.recipe.threat_weighting import ThreatWeighting
 from hauberk.recipe.training_attack import TrainingAttack
+from hauberk.runtime.packages import find, gist
 from hauberk.threat import Threat
 from hauberk.threats import NoThreat
 
@@ -29,6 +30,8 @@ class TrainingLoss:
         certified: weight of the loss at the worst logits that interval bounds allow, in [0, 1]; the
             adversarial loss has the rest. 1 is IBP, which makes no attack and mixes in ``clean``;
             0 is off.
+        custom: an objective of your own in place of these losses, package.module:Name, which is
+            called with the threat.
 
     Raises:
         ValueError: a setting outside its range.
@@ -40,6 +43,7 @@ class TrainingLoss:
     awp: float = 0.0
     natural: bool = False
     certified: float = 0.0
+    custom: str = field(default="", metadata={"flag": "objective", "example": "mine:Margin"})
 
     def __post_init__(self) -> None:
         if not 0 <= self.clean < 1:
@@ -60,6 +64,11 @@ class TrainingLoss:
                 "certified was given with q, trades or natural, each of which chooses another "
                 "loss; give one of them."
             )
+        if self.custom and (self.certified or self.clean or self.q or self.trades):
+            raise ValueError(
+                "objective was given with certified, clean, q or trades, which are settings of "
+                "hauberk's own losses; leave them out."
+            )
         if self.awp:
             refuse_perturbation(self.awp)
 
@@ -77,8 +86,12 @@ class TrainingLoss:
         Raises:
             ValueError: settings of several threats for a single one.
         """
-        natural = self.natural or isinstance(threat, NoThreat)
-        base = Natural() if natural else self._adversarial(threat, attack, weighting, warmup)
+        if self.custom:
+            base = custom(self.custom, threat)
+        elif self.natural or isinstance(threat, NoThreat):
+            base = Natural()
+        else:
+            base = self._adversarial(threat, attack, weighting, warmup)
         return WeightPerturbed(base, self.awp) if self.awp else base
 
     def _adversarial(
@@ -89,3 +102,29 @@ class TrainingLoss:
         if self.certified:
             return Certified(robust, self.certified)
         return Trades(robust, self.trades) if self.trades else robust
+
+
+def custom(place: str, threat: Threat) -> Supervised:
+    """The user's own objective.
+
+    Args:
+        place: ``package.module:Name`` of a function or class.
+        threat: what it is called with.
+
+    Raises:
+        ValueError: it cannot be imported, fails, or gives no supervised objective.
+    """
+    make = find(place)
+    try:
+        made = make(threat)
+    except Exception as error:  # a user's function may fail in any way
+        raise ValueError(
+            f"The objective {place} failed ({type(error).__name__}: {gist(error)}); give a "
+            "function that takes a threat."
+        ) from error
+    if not isinstance(made, Supervised):
+        raise ValueError(
+            f"{place} gave an object of type {type(made).__name__}; give one that returns a "
+            "hauberk.objectives.Supervised."
+        )
+    return made

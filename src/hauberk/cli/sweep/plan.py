@@ -164,7 +164,8 @@ def _runs(method: str, axes: _Axes, spec: SweepSpec) -> Iterator[PlannedRun]:
     base = _base(method, spec)
     for values in itertools.product(*axes.several.values()):
         chosen = dict(zip(axes.several, values, strict=True))
-        group = "-".join([method, *(_part(name, chosen[name]) for name in axes.named())])
+        folder = re.sub(r"[^\w.%+-]", "_", method)
+        group = "-".join([folder, *(_part(name, chosen[name]) for name in axes.named())])
         varied = {flag: str(chosen[flag]) for flag in axes.varied()}
         for seed in dict.fromkeys(spec.seeds):
             name = f"{group}-seed{seed}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hauberk.cli import resolve, run_file
-from hauberk.cli.flags import Flag, Settings, Value, build, flags_of, near
+from hauberk.cli.flags import Flag, Settings, Value, build, flags_of, near, split
 from hauberk.cli.help import explain, summary
 from hauberk.cli.parsing import CommandLine, values
 from hauberk.cli.resolve import NamedThreat
@@ -18,6 +18,7 @@ from hauberk.cli.settings import (
     Start,
     TrainingSettings,
 )
+from hauberk.runtime.packages import is_place
 
 VERB = "sweep"
 
@@ -104,9 +105,13 @@ class SweepSpec:
         own = flags_of(cls)
         if {"-h", "--help"} & set(words):
             explain(VERB, summary(cls), own, "[RUN.TOML]")
-        line, path = CommandLine.split(VERB, words, own | _method_flags()).run_file()
-        found: Settings = {} if path is None else run_file.read(path, VERB, tables=True)
-        settings = {**found, **line.settings}
+        places: tuple[str, ...] = ()
+        for _ in range(2):  # again, if words or file name methods of the user's own
+            line, path = CommandLine.split(VERB, words, own | _method_flags(places)).run_file()
+            found: Settings = {} if path is None else run_file.read(path, VERB, tables=True)
+            settings = {**found, **line.settings}
+            if not (places := _places(settings)):
+                break
         mine = {name: setting for name, setting in settings.items() if name in own}
         given = {name: setting.value for name, setting in settings.items() if name not in own}
         unknown = [name.removeprefix("--") for name in line.unknown]
@@ -118,7 +123,7 @@ class SweepSpec:
     @property
     def method_names(self) -> list[str]:
         """The methods, each once."""
-        return list(dict.fromkeys(name.lower() for name in self.methods))
+        return list(dict.fromkeys(map(resolve.canonical, self.methods)))
 
     def to_toml(self) -> str:
         """The content of a TOML file that makes the same sweep."""
@@ -137,10 +142,18 @@ class SweepSpec:
         return run_file.write(VERB, found | tables)
 
 
-def _method_flags() -> dict[str, Flag]:
+def _places(settings: Settings) -> tuple[str, ...]:
+    """The methods of the user's own, ``module:Name``."""
+    if "methods" not in settings:
+        return ()
+    return tuple(name for name in map(str, split(settings["methods"].value)) if is_place(name))
+
+
+def _method_flags(places: Iterable[str]) -> dict[str, Flag]:
     """The flags of every method: ``keep`` for all that have it, ``atmc.keep`` for one."""
     every: dict[str, Flag] = {}
-    for method, cls in resolve.methods().items():
+    own = {place: resolve.method(place) for place in places}
+    for method, cls in {**resolve.methods(), **own}.items():
         for name, flag in flags_of(cls).items():
             several = replace(flag, commas=flag.kind is not bool)
             every[name] = replace(several, name=name)
