@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from torch import nn
 
@@ -27,6 +28,7 @@ from hauberk.runtime.processes import ALONE, Group, destroy_process_group
 from hauberk.verbs.compress import Compressed, shipped
 from hauberk.verbs.load import load
 from hauberk.verbs.pipeline import Pipeline
+from hauberk.verbs.run_inputs import run_inputs
 
 Shown = Callable[..., AbstractContextManager[Bars]]
 """Opens progress bars under a label."""
@@ -50,6 +52,11 @@ class Given:
     own: nn.Module | None
     trained: bool
     evaluated: dict[str, Row] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Digests of what the runs are made of."""
+        return run_inputs(self.net, self.data, self.trained)
 
     @classmethod
     def read(cls, spec: RunSpec) -> Given:

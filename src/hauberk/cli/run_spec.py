@@ -45,7 +45,9 @@ from hauberk.nested import replaced
 from hauberk.runtime import device, files
 from hauberk.runtime.packages import is_place
 from hauberk.runtime.processes import Group
+from hauberk.runtime.source_code import digest_of_place
 from hauberk.training.run import Run, Watcher
+from hauberk.verbs.run_inputs import CODE
 from hauberk.verbs.train import refuse_size
 
 _TASKS = ("classes", "image")
@@ -259,6 +261,13 @@ class RunSpec:
             f"precision={self.training.precision}"
         )
 
+    @property
+    def code(self) -> dict[str, str]:
+        """The digest of the code of a user's own --model, as an input of the run."""
+        place = self.start.model
+        digest = digest_of_place(place) if is_place(place) else ""
+        return {CODE: digest} if digest else {}
+
     def attacked(self) -> Evaluation:
         """The evaluation of the classifier that ships."""
         assert self.threat is not None
@@ -299,6 +308,7 @@ class RunSpec:
             compiled=self.training.compiled,
             tensorboard=self.training.tensorboard,
             identity=self.identity,
+            inputs=self.code,
             watcher=bar if group.first else Watcher(),
             group=group,
         )

@@ -61,7 +61,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
         if done is not None:
             # what a method computes between stages must round as it did in the first run
             placed(model, run.place(), len(data.shape) == 3)
-            model.load_state_dict(done["model"])
+            snapshot.load_weights(model, done["model"], run)
             log.load(done["log"])
             perturbations = done["batches"]["perturbations"]
             continue

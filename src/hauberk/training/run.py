@@ -49,6 +49,8 @@ class Run:
             faster on a GPU; rounding differs.
         tensorboard: also write TensorBoard events to the folder.
         identity: text that identifies the settings; a checkpoint with another one is refused.
+        inputs: digests of data, start weights, network code and teacher by what they are of; a
+            checkpoint with another of them is refused by name.
         watcher: progress callbacks.
         group: the processes that share the run, see `hauberk.runtime.processes.joined`; the
             first of them reads and writes the folder.
@@ -62,6 +64,7 @@ class Run:
     compiled: bool = False
     tensorboard: bool = False
     identity: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
     watcher: Watcher = field(default_factory=Watcher)
     group: Group = ALONE
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
+from hauberk.runtime.packages import gist
 from hauberk.training import checkpoint
 from hauberk.training.run import Run
 
@@ -53,7 +54,7 @@ class Snapshot:
         """
         tree = _read(self.run, _CHECKPOINT)
         if tree and tree["stage"] == self.number:
-            self.model.load_state_dict(tree["model"])
+            load_weights(self.model, tree["model"], self.run)
             for name, part in self.parts.items():
                 part.load(tree[name])
             self._remember()
@@ -80,6 +81,7 @@ class Snapshot:
         """The first process writes what all have agreed on."""
         tree = {
             "identity": self.run.identity,
+            "inputs": dict(self.run.inputs),
             "stage": self.number,
             "model": dict(self.model.state_dict()),
             **{key: part.tree() for key, part in self.parts.items()},
@@ -98,6 +100,26 @@ def finished(run: Run, number: int) -> dict[str, Any] | None:
     return _read(run, _finished(number))
 
 
+def load_weights(model: nn.Module, state: Mapping[str, Any], run: Run) -> None:
+    """Put the weights of a snapshot into the model.
+
+    Args:
+        model: the network that is trained.
+        state: of the snapshot.
+        run: whose folder holds it.
+
+    Raises:
+        ValueError: they are those of another network.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:  # names or shapes differ
+        raise ValueError(
+            f"{run.out} holds the checkpoint of another network ({gist(error)}); give the network "
+            "of that run, or another --out, or leave --resume out to start anew."
+        ) from error
+
+
 def clear(folder: Path) -> None:
     """Delete the snapshots of an earlier run."""
     for path in (folder / _CHECKPOINT, *folder.glob(_finished("*"))):
@@ -114,5 +136,13 @@ def _read(run: Run, name: str) -> dict[str, Any] | None:
         raise ValueError(
             f"{run.out} holds the checkpoint of a run with other settings; give the settings "
             "of that run, or another --out, or leave --resume out to start anew."
+        )
+    was = tree.get("inputs", {}) if tree else {}
+    changed = [name for name, digest in was.items() if run.inputs.get(name, digest) != digest]
+    if changed:
+        raise ValueError(
+            f"{run.out} holds the checkpoint of a run with other {' and other '.join(changed)} "
+            "(the names are the same, the content has changed since); give those of that run, or "
+            "another --out, or leave --resume out to start anew."
         )
     return tree

@@ -34,6 +34,7 @@ from hauberk.training.loop import follow
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
 from hauberk.verbs.rehearsal import rehearsed
+from hauberk.verbs.run_inputs import TEACHER, merged, run_inputs
 from hauberk.verbs.start import StartingPoint
 
 FILE = "model.hbk"
@@ -92,6 +93,7 @@ def compress(
     _check_labels(method, data, pretrained)
     check_reach(threat, data.shape, data.name)
     rows = min(method.optimisation.batch_size, len(data.train))
+    given = model
     model = rehearsed(model, data, not isinstance(threat, NoThreat), rows)
     if method.distillation.teacher == "self" and not pretrained and not any(method.dense(threat)):
         raise ValueError(
@@ -99,8 +101,10 @@ def compress(
             "before it starts; give the file of a trained one, or start from one (--from)."
         )
     teacher = _teacher(method.distillation.teacher, model, data, run.place())
-    if teacher:
-        run = replace(run, identity=f"{run.identity} teacher={teacher.digest()}")
+    if run.out:
+        taught = {TEACHER: teacher.digest()} if teacher else {}
+        made_of = run_inputs(given, data, pretrained) | taught
+        run = replace(run, inputs=merged(run.inputs, made_of))
     if method.packaging.slim:
         _rehearse_slim(model, data)
     if isinstance(method, Compression):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -32,6 +32,7 @@ from hauberk.runtime.lock import locked
 from hauberk.runtime.signals import Interrupted
 from hauberk.verbs import compress
 from hauberk.verbs.pipeline import PICTURE
+from hauberk.verbs.run_inputs import TEACHER, changes, file_digest, merged
 
 _LEFT = (compress.FILE, run_file.NAME, PICTURE, "metrics.csv", "report.json", "report.md")
 """Files that a run leaves, other than its checkpoints."""
@@ -58,7 +59,7 @@ def sweep(plan: Plan, command: str) -> Outcomes:
         for note in plan.notes:
             say(note)
         with ray.joined(spec.ray) if spec.ray else nullcontext():
-            table = _done(plan, replace(_begun(plan), command=command), given)
+            table = _done(plan, replace(_begun(plan, given), command=command), given)
         if table.done:
             tradeoff([*table.start(), *table.labelled()], spec.out / PICTURE)
     return table
@@ -102,12 +103,12 @@ def _stopped(stop: KeyboardInterrupt, table: Outcomes, out: Path) -> Interrupted
     )
 
 
-def _begun(plan: Plan) -> Outcomes:
+def _begun(plan: Plan, given: pipeline.Given) -> Outcomes:
     """The table at the start: of the sweep that this one resumes, else with nothing done."""
     out = plan.spec.out
     earlier = load(out).rows if plan.spec.resume else ()
     known = {row.name: row for row in earlier}
-    fresh = [_to_do(run) for run in plan.runs]
+    fresh = [_to_do(run, inputs_of(run, given)) for run in plan.runs]
     for row in fresh:
         if row.name in known:
             _same(known[row.name], row, out)
@@ -126,7 +127,19 @@ def _clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _to_do(run: PlannedRun) -> Outcome:
+def inputs_of(run: PlannedRun, given: pipeline.Given) -> dict[str, str]:
+    """The digests of what a run is made of.
+
+    Args:
+        run: settings and name.
+        given: the data and the network.
+    """
+    teacher = run.spec.method.distillation.teacher
+    taught = {TEACHER: file_digest(Path(teacher))} if teacher not in ("", "self") else {}
+    return merged(run.spec.code, given.inputs) | taught
+
+
+def _to_do(run: PlannedRun, inputs: Mapping[str, str]) -> Outcome:
     return Outcome(
         name=run.name,
         group=run.group,
@@ -135,6 +148,7 @@ def _to_do(run: PlannedRun) -> Outcome:
         seed=run.spec.seed,
         varied=run.varied,
         settings=run.settings(),
+        inputs=inputs,
     )
 
 
@@ -147,6 +161,13 @@ def _same(old: Outcome, new: Outcome, out: Path) -> None:
                 f"{out / old.name} was made with {key} = {was}, and {now} is requested; give the "
                 "settings of that sweep, or another --out, or leave --resume out to start anew."
             )
+    changed = changes(old.inputs, new.inputs)
+    if changed:
+        raise ValueError(
+            f"{out / old.name} was made with other {' and other '.join(changed)} (the names are "
+            "the same, the content has changed since); give those of that sweep, or another --out, "
+            "or leave --resume out to start anew."
+        )
 
 
 def _stands(row: Outcome, out: Path) -> bool:
@@ -179,7 +200,7 @@ def perform(run: PlannedRun, given: pipeline.Given, shown: pipeline.Shown) -> Ou
         given: the data and the network, read already.
         shown: opens the progress bars.
     """
-    began, outcome, spec = time.monotonic(), _to_do(run), run.spec
+    began, outcome, spec = time.monotonic(), _to_do(run, inputs_of(run, given)), run.spec
     try:
         report = pipeline.make(spec, given.seeded(spec), shown, spec.command)
         assert report is not None
@@ -205,7 +226,7 @@ def _on_ray(spec: SweepSpec, left: Sequence[PlannedRun]) -> Iterator[Outcome]:
     gpu = device == "cuda" if device else None
     for place, got in ray.spread(_remotely, calls, cpus=cpus, gpu=gpu):
         if isinstance(got, ray.Lost):
-            yield replace(_to_do(left[place]), state="lost", error=_lost(got))
+            yield replace(_to_do(left[place], {}), state="lost", error=_lost(got))
         else:
             yield got
 

@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -36,6 +36,7 @@ class Outcome:
         seed: random seed of every shuffle and random start.
         varied: the other flags that tell it from the runs next to it.
         settings: all of the run's.
+        inputs: digests of data, start weights, network code and teacher.
         state: how far it got.
         seconds: since it was last started, its evaluation included.
         error: why it failed.
@@ -50,6 +51,7 @@ class Outcome:
     seed: int
     varied: Mapping[str, str]
     settings: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
     state: State = "to do"
     seconds: float = 0.0
     error: str = ""
@@ -218,7 +220,8 @@ def load(folder: Path) -> Outcomes:
 def _outcome(found: Mapping[str, Any]) -> Outcome:
     known = {f.name for f in fields(Outcome)}
     outcome = Outcome(**{key: value for key, value in found.items() if key in known})
-    if outcome.state not in get_args(State) or not isinstance(outcome.settings, dict):
+    both = outcome.settings, outcome.inputs
+    if outcome.state not in get_args(State) or not all(isinstance(each, dict) for each in both):
         raise ValueError
     if (outcome.row is None) == (outcome.state == "done"):
         raise ValueError
