@@ -14,10 +14,11 @@ from hauberk.artifact.answer import agree, answer
 from hauberk.class_names import few
 from hauberk.dataset import Data
 from hauberk.models import Ensemble, Normalized, ensemble
-from hauberk.parametrize.plain import copied, made_plain
+from hauberk.parametrize.plain import copied, made_plain, unwrapped
 from hauberk.printable import refuse_names
 from hauberk.runtime.notes import note
 from hauberk.runtime.packages import gist
+from hauberk.types import Images
 
 
 def module(artifact: Artifact, path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -79,6 +80,7 @@ def blank(about: About, path: str | Path, model: nn.Module | None = None) -> nn.
         ValueError: the file names no architecture, or one that cannot be built.
     """
     if model is not None:
+        model = unwrapped(model)
         made_plain(model, about.input_shape)
         return _members(about, _normalised(about, path, model))
     if about.architecture is None or needs_model(about):
@@ -156,15 +158,29 @@ def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
         ValueError: the model has a tensor whose name no file can hold, rejects the images, has
             fewer outputs than there are classes, or gives no images for data without classes.
     """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    example = torch.zeros(2, *data.shape, device=device)
+    return int(fitting(copied(model, who).eval(), data, example, who).shape[1])
+
+
+def fitting(model: nn.Module, data: Data, x: Images, who: str = "model") -> Tensor:
+    """The outputs of a model that fits the data.
+
+    Args:
+        model: in eval mode.
+        data: see `check_fit`.
+        x: images of its shape, on the model's device.
+        who: the name of the model in errors.
+
+    Raises:
+        ValueError: see `check_fit`.
+    """
     refuse_names(model.state_dict(), f"The {who}")
     shape = " × ".join(map(str, data.shape))
-    example = torch.zeros(2, *data.shape)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    copy = copied(model, who).eval()
     try:
         with torch.no_grad():
-            found = copy(example.to(device))
-    except Exception as error:  # a user's module may fail in any way
+            found = model(x)
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         raise ValueError(
             f"The {who} cannot take the images of {data.name}, which are {shape} "
             f"({gist(error)}); {_advice(model, who)}."
@@ -174,6 +190,10 @@ def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
         raise ValueError(
             f"The {who} gives an object of type {type(found).__name__}{held} in eval mode; return "
             "one tensor from its forward, the logits."
+        )
+    if found.is_complex():
+        raise ValueError(
+            f"The {who} gives complex numbers; return real ones, such as their absolute values."
         )
     outputs, axes = tuple(found.shape[1:]), found.ndim
     if data.classes and (axes != 2 or found.shape[1] < data.classes):
@@ -186,4 +206,4 @@ def check_fit(model: nn.Module, data: Data, who: str = "model") -> int:
             f"The {who} gives outputs of shape {outputs} for images of {shape}; give a {who} from "
             "images to images, whose outputs are (channel, height, width) each."
         )
-    return int(found.shape[1])
+    return found

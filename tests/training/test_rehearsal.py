@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ import hauberk as hb
 from hauberk.networks import check_fit, module
 from hauberk.parametrize.plain import copied, made_plain
 from hauberk.runtime.notes import Note
-from hauberk.verbs.rehearsal import rehearsed
+from hauberk.verbs.rehearsal import rehearse_imitation, rehearsed
 
 
 class Scaled(nn.Module):
@@ -162,6 +164,136 @@ def test_the_first_of_several_outputs_is_trained(kind: type) -> None:
             Around(run), toy(), method=hb.DA().with_(epochs=1, attack_steps=1), threat=hb.Linf(0.1)
         )
     assert check_fit(made.model, toy()) == 3
+
+
+MODES: dict[str, tuple[Callable[[Around, Tensor], object], str]] = {
+    "a loss in training": (
+        lambda s, x: s.net(x).sum() if s.training else s.net(x),
+        r"shape \(\) for 2 images in training mode, and \(2, 3\) in eval mode",
+    ),
+    "NaN in training": (
+        lambda s, x: s.net(x) * (torch.nan if s.training else 1.0),
+        "NaN or infinite outputs in training mode",
+    ),
+    "infinite": (lambda s, x: s.net(x) / 0, "infinite outputs for images of random pixels"),
+    "in place in training": (
+        lambda s, x: s.net(x.mul_(1.0) if s.training else x),
+        "writes into its input",
+    ),
+    "two at a time": (lambda s, x: s.net(x.reshape(2, 1, 6, 6)), "fails on one alone"),
+    "exit": (lambda s, x: sys.exit(3), "cannot take the images of toy"),
+    "complex": (lambda s, x: s.net(x).to(torch.complex64), "gives complex numbers"),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_outputs_that_no_training_can_use(name: str) -> None:
+    run, line = MODES[name]
+    with pytest.raises(ValueError, match=line) as error:
+        rehearsed(Around(run), toy(), True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_gradient_of_zero_is_noted() -> None:
+    with pytest.warns(Note, match="gradient of the images is 0"):
+        rehearsed(Around(lambda s, x: s.net(torch.round(x))), toy(), True)
+
+
+def test_what_is_no_module_or_torchscript() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.trace(mlp(), torch.rand(2, 1, 6, 6))
+    for given, line in (
+        (script, "is TorchScript"),
+        (nn.Linear, "is the class Linear; give a torch module"),
+        (mlp().state_dict(), "is an object of type OrderedDict"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            rehearsed(given, toy(), True)
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.compile(net)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, compiled])
+def test_wrappers_are_taken_off(wrap: Callable[[nn.Module], nn.Module], tmp_path: Path) -> None:
+    method = hb.DA().with_(epochs=1, attack_steps=1)
+    made = hb.compress(wrap(mlp()), toy(), method=method, threat=hb.Linf(0.1), out=tmp_path)
+    assert set(made.artifact.state()) == set(mlp().state_dict())
+    x = toy().test.images()
+    assert torch.equal(hb.load(made.path, model=wrap(mlp()))(x), made.model(x))
+
+
+def hidden(net: nn.Module) -> None:
+    net.held = [nn.Linear(3, 3)]
+
+
+def renamed(net: nn.Module) -> None:
+    def rename(own: nn.Module, state: dict[str, Tensor], *_: object) -> None:
+        state["other"] = state.pop("1.weight")
+
+    net._register_state_dict_hook(rename)
+
+
+def itself(net: nn.Module) -> None:
+    net.__class__ = type("Own", (nn.Sequential,), {"__deepcopy__": lambda own, memo: own})
+
+
+def unbuilt(net: nn.Module) -> None:
+    net.register_parameter("u", nn.parameter.UninitializedParameter())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (hidden, "keeps weights in 'held', a list"),
+        (renamed, "does not load its own state_dict"),
+        (itself, "__deepcopy__ gives the module itself"),
+        (unbuilt, "keeps 'u' without a shape"),
+    ],
+)
+def test_odd_modules(spoil: Callable[[nn.Module], None], line: str) -> None:
+    net = mlp()
+    spoil(net)
+    with pytest.raises(ValueError, match=line):
+        rehearsed(net, toy(), True)
+
+
+def test_an_expanded_weight_is_filled_from_the_file() -> None:
+    class Expanded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.rand(1, 36).expand(3, 36))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1) @ self.w.t()
+
+    made = hb.compress(
+        Expanded(), toy(), method=hb.DA().with_(epochs=1, attack_steps=1), threat=hb.Linf(0.1)
+    )
+    x = toy().test.images()
+    assert torch.equal(module(made.artifact, "f.hbk", Expanded())(x), made.model(x))
+
+
+def test_the_objective_of_a_generator_is_rehearsed() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.b = nn.Conv2d(4, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.norm(self.a(x)).relu())
+
+    images, net = replace(toy(), classes=0), Wide()
+    before = copied(net).state_dict()
+    rehearse_imitation(hb.GANSlimming(), net, images)
+    assert all(torch.equal(t, net.state_dict()[name]) for name, t in before.items())
+    with pytest.raises(ValueError, match="fails in a training step of two images of toy"):
+        rehearse_imitation(hb.GANSlimming(discriminator=4, levels=6), net, images)
 
 
 STATE: dict[str, tuple[Tensor, str]] = {

@@ -15,6 +15,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from hauberk.parametrize.factored import is_ours
 from hauberk.runtime.packages import gist
 
+_WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule")
 _CONTENT = ("_parameters", "_buffers", "_modules")
 
 
@@ -39,7 +40,7 @@ def copied(model: nn.Module, who: str = "model") -> nn.Module:
                     dtype=empty.dtype, device=empty.device
                 )
     try:
-        return copy.deepcopy(model, memo)
+        twin = copy.deepcopy(model, memo)
     except Exception as error:  # a user's module may hold anything
         place, kind = next(_uncopied(model), ("", type(model).__name__))
         where = f"its attribute {place!r} is of type {kind}" if place else "of its content"
@@ -47,6 +48,26 @@ def copied(model: nn.Module, who: str = "model") -> nn.Module:
             f"The {who} cannot be copied, because {where} ({gist(error)}); create that when it is "
             "needed, or give the module's class a __deepcopy__."
         ) from error
+    if twin is model or not isinstance(twin, nn.Module):
+        given = "the module itself" if twin is model else f"an object of {type(twin).__name__}"
+        raise ValueError(
+            f"The {who} cannot be copied, because its __deepcopy__ gives {given}; take it out, or "
+            "return another module of the same class."
+        )
+    return twin
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside of ``torch.compile``, DataParallel and DistributedDataParallel.
+
+    Their wrappers prefix the names of the weights, and a network is wrapped anew where it runs.
+    """
+    while type(model).__name__ in _WRAPPERS:
+        inner = model._modules.get("module", model._modules.get("_orig_mod"))
+        if inner is None:
+            break
+        model = inner
+    return model
 
 
 def _uncopied(model: nn.Module) -> Iterator[tuple[str, str]]:
@@ -75,6 +96,11 @@ def made_plain(model: nn.Module, shape: tuple[int, ...]) -> list[str]:
         ValueError: a lazy layer or a parametrisation fails.
     """
     _build_lazy(model, shape)
+    for p in model.parameters():
+        if (
+            not is_lazy(p) and p.layout is torch.strided and 0 in p.stride()
+        ):  # an expanded view cannot be written to
+            p.data = p.data.clone(memory_format=torch.contiguous_format)
     changed: dict[str, list[str]] = {}
     for prefix, module in list(model.named_modules()):
         for kind, name in _bake(module, prefix):

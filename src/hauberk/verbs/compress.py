@@ -33,7 +33,7 @@ from hauberk.threats.reach import check_reach
 from hauberk.training.loop import follow
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
-from hauberk.verbs.rehearsal import rehearsed
+from hauberk.verbs.rehearsal import rehearse_imitation, rehearsed
 from hauberk.verbs.run_inputs import TEACHER, merged, run_inputs
 from hauberk.verbs.start import StartingPoint
 
@@ -105,6 +105,8 @@ def compress(
         taught = {TEACHER: teacher.digest()} if teacher else {}
         made_of = run_inputs(given, data, pretrained) | taught
         run = replace(run, inputs=merged(run.inputs, made_of))
+    if not data.classes and not run.resume:
+        rehearse_imitation(method, model, data)
     if method.packaging.slim:
         _rehearse_slim(model, data)
     if isinstance(method, Compression):

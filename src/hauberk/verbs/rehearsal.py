@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from hauberk.artifact.bit_patterns import place_of
+from hauberk.batch import Batch
 from hauberk.dataset import Data
-from hauberk.networks import check_fit
-from hauberk.parametrize.plain import copied, made_plain
+from hauberk.method import Method
+from hauberk.networks import fitting
+from hauberk.parametrize.plain import copied, made_plain, unwrapped
 from hauberk.runtime.notes import note
 from hauberk.runtime.packages import gist
+from hauberk.threats import NoThreat
 from hauberk.types import Images
 
 _CLOSE = 1e-3  # of the largest output: rounding differs between batch sizes
@@ -36,26 +41,62 @@ def rehearsed(model: nn.Module, data: Data, attacked: bool, rows: int = 2) -> nn
         ValueError: the model cannot be copied, trained or written, or its outputs are no function
             of each image.
     """
-    net = copied(model)
+    _refuse_kind(model)
+    net = copied(unwrapped(model))
     for change in made_plain(net, data.shape):
         note(f"{change}.")
     for complaint in _complaints(net):
         raise ValueError(complaint)
-    check_fit(net, data)
     device = next(net.parameters()).device
     x = torch.rand(2, *data.shape, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.random.fork_rng(devices=[]):
-        _check_function(copied(net).eval(), x)
-        several = _check_step(copied(net).train(), x[:rows], attacked)
+        twin = copied(net)
+        shape = _check_function(twin.eval(), x, data)
+        several = _check_step(twin.train(), x[:rows], shape, attacked)
     if several:
-        note(f"The model gives {several} outputs in training mode; the first of them is trained.")
+        count = "1 output in a tuple" if several == 1 else f"{several} outputs"
+        note(f"The model gives {count} in training mode; the first of them is trained.")
         net.register_forward_hook(_first)
     _note_frozen(net)
     return net
 
 
+def _refuse_kind(model: object) -> None:
+    """Raise a ValueError for what cannot be trained at all."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            "The model is TorchScript, which runs but cannot be trained here; give the Python "
+            "module that it was made of, with its weights (--from, in Python load_state_dict)."
+        )
+    if not isinstance(model, nn.Module):
+        kind = model.__name__ if isinstance(model, type) else f"of type {type(model).__name__}"
+        raise ValueError(
+            f"The model is {'the class' if isinstance(model, type) else 'an object'} {kind}; give "
+            "a torch module, such as MyNet()."
+        )
+
+
 def _complaints(net: nn.Module) -> Iterator[str]:
     """Why a file cannot hold the state of a network, or why nothing of it can be trained."""
+    for name, kind in _unregistered(net):
+        yield (
+            f"The model keeps weights in {name!r}, {kind}, where torch does not see them: they "
+            "would be neither trained nor written; use nn.ModuleList, nn.ModuleDict, "
+            "nn.ParameterList or nn.Parameter."
+        )
+    for name, value in (*net.named_parameters(), *net.named_buffers()):
+        if is_lazy(value):
+            yield (
+                f"The model keeps {name!r} without a shape after a forward pass; give it one, or "
+                "leave it out."
+            )
+    try:
+        net.load_state_dict(net.state_dict())
+    except Exception as error:  # a user's hooks may fail in any way
+        yield (
+            f"The model does not load its own state_dict ({gist(error)}); mend its hooks for "
+            "state_dict and load_state_dict."
+        )
     for name, value in net.state_dict().items():
         held = f"The model keeps {name!r}"
         if not isinstance(value, Tensor):
@@ -74,7 +115,7 @@ def _complaints(net: nn.Module) -> Iterator[str]:
                 "store real and imaginary parts, or another type, or register it with "
                 "persistent=False."
             )
-        elif not torch.isfinite(value).all():
+        elif not _finite(value):
             yield (
                 f"{held} with NaN or infinite numbers, and a file holds finite ones; for a mask "
                 "register the buffer with persistent=False, or use "
@@ -87,6 +128,30 @@ def _complaints(net: nn.Module) -> Iterator[str]:
         )
 
 
+def _finite(value: Tensor) -> bool:
+    """Whether all entries are finite; found without a second tensor of this size."""
+    return value.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(value))).all())
+
+
+def _unregistered(net: nn.Module) -> Iterator[tuple[str, str]]:
+    """Attributes with layers or trainable tensors that are no part of the network."""
+    known = {id(part) for part in (*net.modules(), *net.parameters())}
+    for prefix, module in net.named_modules():
+        for name, value in vars(module).items():
+            if name.startswith("_") or isinstance(module, nn.RNNBase):
+                continue
+            many = value.values() if isinstance(value, dict) else value
+            for part in many if isinstance(value, list | tuple | dict) else [value]:
+                if id(part) not in known and _trains(part):
+                    yield f"{prefix}.{name}".removeprefix("."), f"a {type(value).__name__}"
+
+
+def _trains(part: object) -> bool:
+    if isinstance(part, nn.Module):
+        return any(p.requires_grad for p in part.parameters())
+    return isinstance(part, Tensor) and part.requires_grad and part.is_leaf
+
+
 def _form(value: Tensor) -> str:
     if value.is_meta:
         return "device meta"
@@ -94,26 +159,44 @@ def _form(value: Tensor) -> str:
 
 
 @torch.no_grad()
-def _check_function(net: nn.Module, x: Images) -> None:
-    """Raise a ValueError unless the logits of an image depend on that image alone."""
+def _check_function(net: nn.Module, x: Images, data: Data) -> tuple[int, ...]:
+    """The shape of one output; a ValueError unless it depends on its own image alone."""
     version, before = x._version, x.clone()
-    once = net(x)
-    if x._version > version:
+    once = fitting(net, data, x)
+    _refuse_written(x, version)
+    if not torch.isfinite(once.float()).all():
         raise ValueError(
-            "The model writes into its input, which changes the images of later steps; compute "
-            "x = x - mean, not x -= mean, and give the first layer inplace=False."
+            "The model gives NaN or infinite outputs for images of random pixels in [0, 1] in eval "
+            "mode; look for a division by 0, a logarithm of 0, or statistics that are not set."
         )
     half = _CLOSE_HALF if once.dtype in (torch.bfloat16, torch.float16) else _CLOSE
     limit = half * max(1.0, float(once.float().abs().max()))
+    try:
+        alone = net(before[:1])
+    except Exception as error:  # a user's module may fail in any way
+        raise ValueError(
+            f"The model takes two images and fails on one alone ({gist(error)}); let it take "
+            "batches of any size, len(x)."
+        ) from error
+    if _close(once[:1], alone, limit):
+        return tuple(once.shape[1:])
     if not _close(once, net(before), limit):
         raise ValueError(
             "The model gives other outputs for the same images a second time in eval mode; take "
             "out random draws (dropout is on only if self.training) and state kept between calls."
         )
-    if not _close(once[:1], net(before[:1]), limit):
+    raise ValueError(
+        "The model gives an image other outputs alone than in a batch in eval mode; take out "
+        "what mixes the images of a batch, such as statistics or attention over its first axis."
+    )
+
+
+def _refuse_written(x: Images, version: int) -> None:
+    """Raise a ValueError if a model wrote into its input."""
+    if x._version > version:
         raise ValueError(
-            "The model gives an image other outputs alone than in a batch in eval mode; take out "
-            "what mixes the images of a batch, such as statistics or attention over its first axis."
+            "The model writes into its input, which changes the images of later steps; compute "
+            "x = x - mean, not x -= mean, and give the first layer inplace=False."
         )
 
 
@@ -121,8 +204,14 @@ def _close(a: Tensor, b: Tensor, limit: float) -> bool:
     return a.shape == b.shape and bool(((a.float() - b.float()).abs() <= limit).all())
 
 
-def _check_step(net: nn.Module, x: Images, attacked: bool) -> int:
+def _check_step(net: nn.Module, x: Images, shape: tuple[int, ...], attacked: bool) -> int:
     """Differentiate one step in training mode.
+
+    Args:
+        net: a copy.
+        x: one or two images.
+        shape: of one output in eval mode.
+        attacked: whether the training needs gradients of the images.
 
     Returns:
         The number of outputs if there are several, else 0.
@@ -132,15 +221,15 @@ def _check_step(net: nn.Module, x: Images, attacked: bool) -> int:
     """
     x = x.clone().requires_grad_(attacked)
     weights = [p for p in net.parameters() if p.requires_grad]
+    given = x * 1
+    version = given._version
     try:
-        found = net(x * 1)
+        found = net(given)
         several = len(found) if isinstance(found, tuple | list) else 0
         out = found[0] if several else found
         if isinstance(out, Tensor) and out.requires_grad:
-            loss = out.float().square().mean()
-            wanted = [x, *weights] if attacked else weights
-            moved = torch.autograd.grad(loss, wanted, allow_unused=True)
-    except Exception as error:  # a user's module may fail in any way
+            moved = _moved(out.float().square().mean(), [x] if attacked else [], weights)
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         one = "one image", "give a batch size of 2 or more, as batch norm needs"
         many = "two images", "mend its forward for training mode (model.train())"
         images, advice = one if len(x) == 1 else many
@@ -148,11 +237,8 @@ def _check_step(net: nn.Module, x: Images, attacked: bool) -> int:
             f"The model fails in a training step of {images} ({type(error).__name__}: "
             f"{gist(error)}); {advice}."
         ) from error
-    if not isinstance(out, Tensor):
-        raise ValueError(
-            f"The model gives an object of type {type(out).__name__} in training mode; return the "
-            "logits, or a tuple that begins with them."
-        )
+    _refuse_written(given, version)
+    _refuse_output(out, (len(x), *shape))
     if not out.requires_grad or all(g is None for g in moved[-len(weights) :]):
         raise ValueError(
             "The model gives no gradient to its weights; take torch.no_grad, detach, argmax and "
@@ -163,7 +249,67 @@ def _check_step(net: nn.Module, x: Images, attacked: bool) -> int:
             "The model gives no gradient to its images, which an attack needs; take detach, "
             "rounding and torch.no_grad out of its first layers, or train without a threat."
         )
+    if attacked and moved[0] is not None and not moved[0].any():
+        note(
+            "The gradient of the images is 0 in a training step of two random images, so an attack "
+            "finds nothing; look for rounding, sign or saturated outputs in the model."
+        )
     return several
+
+
+def _moved(loss: Tensor, images: list[Tensor], weights: list[nn.Parameter]) -> list[Tensor | None]:
+    """The gradients of images and weights, as the training takes them: attacks by `grad`."""
+    if images:
+        return list(torch.autograd.grad(loss, [*images, *weights], allow_unused=True))
+    torch.autograd.backward(loss)
+    return [p.grad for p in weights]
+
+
+def _refuse_output(out: object, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError if outputs in training mode are not those of eval mode in kind."""
+    if not isinstance(out, Tensor):
+        raise ValueError(
+            f"The model gives an object of type {type(out).__name__} in training mode; return the "
+            "logits, or a tuple that begins with them."
+        )
+    if tuple(out.shape) != shape:
+        raise ValueError(
+            f"The model gives outputs of shape {tuple(out.shape)} for {shape[0]} images in "
+            f"training mode, and {shape} in eval mode; return the same logits, not a loss, in both."
+        )
+    if not torch.isfinite(out.float()).all():
+        raise ValueError(
+            "The model gives NaN or infinite outputs in training mode; look for a division by 0 or "
+            "a logarithm of 0."
+        )
+
+
+def rehearse_imitation(method: Method, net: nn.Module, data: Data) -> None:
+    """Differentiate the method's own objective once, on a copy and two images without labels.
+
+    Args:
+        method: of a network from images to images.
+        net: from `rehearsed`.
+        data: the training data.
+
+    Raises:
+        ValueError: the objective or its preparation fails.
+    """
+    twin, few = copied(net), data.train.first(2)
+    sample = replace(few, classes=data.classes)
+    rng = torch.Generator().manual_seed(0)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            objective = next(iter(method.stages(twin, NoThreat(), sample))).problem.objective
+            x = few.images().to(next(twin.parameters()).device)
+            batch = Batch(x, few.y.to(x.device), rng, memory=objective.memory(), step=0)
+            torch.autograd.backward(objective(twin.train(), batch).value)
+    except Exception as error:  # a user's module may fail in any way
+        raise ValueError(
+            f"{type(method).__name__} fails in a training step of two images of {data.name} "
+            f"({type(error).__name__}: {gist(error)}); give a network from images to images that "
+            "takes these, or another discriminator (--discriminator, --levels)."
+        ) from error
 
 
 def _first(_module: nn.Module, _inputs: object, found: object) -> object:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from hauberk import networks
 from hauberk.cli import pipeline, run_file
 from hauberk.cli.console import Tally, bars, say, tally
 from hauberk.cli.errors import one_line
@@ -29,9 +28,12 @@ from hauberk.cli.sweep.table import CSV, Outcome, Outcomes, load
 from hauberk.plots.tradeoff import tradeoff
 from hauberk.runtime import files, signals
 from hauberk.runtime.lock import locked
+from hauberk.runtime.notes import printed
 from hauberk.runtime.signals import Interrupted
+from hauberk.threats import NoThreat
 from hauberk.verbs import compress
 from hauberk.verbs.pipeline import PICTURE
+from hauberk.verbs.rehearsal import rehearsed
 from hauberk.verbs.run_inputs import TEACHER, changes, file_digest, merged
 
 _LEFT = (compress.FILE, run_file.NAME, PICTURE, "metrics.csv", "report.json", "report.md")
@@ -55,7 +57,7 @@ def sweep(plan: Plan, command: str) -> Outcomes:
         _ready(spec)
     with locked(spec.out):
         given = pipeline.Given.read(plan.runs[0].spec)
-        networks.check_fit(given.net, given.data)
+        _rehearse(plan, given)
         for note in plan.notes:
             say(note)
         with ray.joined(spec.ray) if spec.ray else nullcontext():
@@ -63,6 +65,14 @@ def sweep(plan: Plan, command: str) -> Outcomes:
         if table.done:
             tradeoff([*table.start(), *table.labelled()], spec.out / PICTURE)
     return table
+
+
+def _rehearse(plan: Plan, given: pipeline.Given) -> None:
+    """One step of the network before the first run; each run says what it changes in it."""
+    rows = min(run.spec.method.optimisation.batch_size for run in plan.runs)
+    attacked = not isinstance(plan.runs[0].spec.attacked().threat, NoThreat)
+    with printed(quiet=True):
+        rehearsed(given.net, given.data, attacked, min(rows, len(given.data.train)))
 
 
 def _ready(spec: SweepSpec) -> None:
