@@ -95,13 +95,18 @@ def input_gradient(loss: SampleLoss, x: Images) -> tuple[torch.Tensor, Images]:
     """The per-example losses at ``x`` and ``∇ₓ Σ loss``, differentiated at the projected image.
 
     No gradient reaches a parameter's ``.grad``. Differentiating through the clamp instead would
-    be zero on saturated pixels and mask gradients.
+    be zero on saturated pixels and mask gradients. Components that are NaN or infinite are zero.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         values = loss(x)
         (grad,) = torch.autograd.grad(values.sum(), x)
-    return values.detach(), grad
+    return values.detach(), finite(grad)
+
+
+def finite(grad: Images) -> Images:
+    """A gradient with zero for NaN and infinity, which would stop an attack or make images NaN."""
+    return grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from tests.helpers.command import QUICK
 from torch import nn
 
 from hauberk.artifact import dense_bytes
@@ -116,7 +117,7 @@ def test_equal_sizes_are_set_apart_in_order() -> None:
 def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
     evaluation = Evaluation(
         Linf(0.05), "linf:0.05", {"pgd:5": PGD(5)}, limit=60, check_limit=20, autoattack=True,
-        autoattack_limit=8,
+        autoattack_limit=8, effort=QUICK,
     )  # fmt: skip
     classifier = Shipped("a.hbk", 1234, dense_bytes(honest.state_dict()), honest)
     notes: set[str] = set()
@@ -124,14 +125,10 @@ def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
         classifier, examples, dense=honest, source=honest, name="x",
         progress=lambda done, total, note: notes.add(note),
     )  # fmt: skip
-    assert found.attack == "autoattack" and found.robust.n == found.clean.n == 8
+    assert found.attack == "autoattack + checks" and found.robust.n == found.clean.n == 8
     assert found.attacks["pgd:5"].n == 60 and found.clean_split.n == len(examples)
     assert found.robust.successes <= found.clean.successes
-    assert (
-        len(found.checks) == 5
-        and found.checks[3].passed
-        and set(found.latency_ms) == {"batch1", "batch64"}
-    )
+    assert len(found.checks) == 14 and set(found.latency_ms) == {"batch1", "batch64"}
     assert found.macs.dense == found.macs.sparse > 0 and len(notes) > 3
     assert json.loads(json.dumps(found.json()))["file"] == "a.hbk"
 
@@ -149,7 +146,6 @@ def test_empty_proofs_are_refused(honest: nn.Module, examples: Examples) -> None
         lambda: Evaluation(Linf(0.1), "linf:0.1", {}),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, limit=0),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, check_limit=-1),
-        lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)}, queries=0),
         lambda: Evaluation(Linf(0.1), "linf:0.1", {"pgd:5": PGD(5)})(
             Shipped("a", 1, 1, honest), examples.first(0)
         ),
@@ -195,7 +191,7 @@ def test_autoattack_takes_a_union_s_members_one_by_one(
     with pytest.raises(ValueError, match="one at a time"):
         autoattack(Subject.of(honest, examples.first(2), union))
     checks = {
-        c.name: c for c in run_checks(Subject.of(honest, examples.first(20), union), queries=20)
+        c.name: c for c in run_checks(Subject.of(honest, examples.first(20), union), effort=QUICK)
     }
     assert checks["black_box"].passed is not None and checks["large_radius"].passed
 

@@ -7,9 +7,11 @@ import functools
 import pytest
 
 from hauberk.cli import main
-from hauberk.evaluation import run_checks
 from hauberk.evaluation.cost import latency
+from hauberk.evaluation.search import Effort
 
+QUICK = Effort(steps=20, probe=4, small=20, queries=20, rounds=1, learning=20, flips=20)
+"""Budgets of a search whose strength is no matter."""
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 """Flags of a run on digits."""
 
@@ -36,8 +38,7 @@ def few_queries(patch: pytest.MonkeyPatch) -> None:
 
     They take most of a small run's time.
     """
-    quickly = functools.partial(run_checks, queries=20)
-    patch.setattr("hauberk.evaluation.evaluation.run_checks", quickly)
+    patch.setattr("hauberk.evaluation.search.USUAL", QUICK)
     patch.setattr("hauberk.evaluation.evaluation.latency", functools.partial(latency, repeats=5))
 
 

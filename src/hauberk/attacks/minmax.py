@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hauberk.attack import finite
 from hauberk.ops.simplex import ascend, check_player
 from hauberk.threat import Threat
 from hauberk.types import Images
@@ -128,7 +129,7 @@ class _Search:
             self.w = self._weights(seen, gamma)
             (grad,) = torch.autograd.grad((self.w * values).sum(), v)
         self._see(Fooled(v.detach(), self.w, seen))
-        return grad
+        return finite(grad)
 
     def best(self) -> Fooled:
         assert self.found is not None

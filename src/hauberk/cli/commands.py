@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hauberk.cli.resolve import Bytes, ImageSize, NamedDevice, NamedThreat
+from hauberk.cli.requirement import Requirement
+from hauberk.cli.resolve import Bytes, ImageSize, NamedAttack, NamedDevice, NamedThreat
 from hauberk.cli.settings import (
     DataSource,
     EvaluationSettings,
@@ -30,6 +31,10 @@ class Demo:
     json: bool = False
 
 
+def _strongest() -> EvaluationSettings:
+    return EvaluationSettings(attack=NamedAttack("strongest"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Measure anything that classifies: bytes, clean accuracy, accuracy under attack and latency.
@@ -38,10 +43,11 @@ class Evaluate:
     held-out images (MSE, PSNR, SSIM; on --features perceptual and Fréchet distances), bytes,
     multiplications and latency. It needs --dense and takes no threat.
 
-    An .onnx by any exporter is queried and timed in ONNX Runtime. It counts as robust on an example
-    if it withstands the attack, the examples transferred from the --dense net, and Square with
-    1,000 queries. If torch cannot replay its graph, the attack has no gradient: then the latter two
-    run alone, and the report says so.
+    An example counts as robust only if nothing that was tried fools it: attacks by gradients, also
+    with an approximated backward pass, examples transferred from the --dense net and from a student
+    of the file's answers, Square, and an attack by answers alone. An .onnx by any exporter is
+    queried and timed in ONNX Runtime; if torch cannot replay its graph, attacks have no gradient,
+    and the report says so.
 
     Attributes:
         file: an .hbk file, an .onnx file, or the plain weights of --model, as .safetensors or as a
@@ -61,6 +67,10 @@ class Evaluate:
         mean: mean of each channel in [0, 1] that plain weights were trained with, as for train; an
             .hbk and an .onnx know their own.
         std: standard deviation of each channel, likewise.
+        draws: judge and attack the mean of so many draws of a network that draws at random; by
+            default such a network is refused.
+        require: end with exit code 3 and one line unless robust>=45%, clean>=90%, bytes<=20kB hold
+            and no check fails (checks); for CI. Several are separated by commas or spaces.
         checks: look for gradient masking, on up to 200 examples.
         images: what --task image measures besides.
         seed: random seed of every random start and resample.
@@ -72,8 +82,12 @@ class Evaluate:
     task: Literal["classes", "image"] = "classes"
     data: DataSource
     threat: NamedThreat | None = field(default=None, metadata={"example": "linf:8/255"})
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluation: EvaluationSettings = field(default_factory=_strongest)
     restarts: int = 1
+    draws: int = 0
+    require: tuple[Requirement, ...] = field(
+        default=(), metadata={"commas": True, "example": "robust>=45%,checks"}
+    )
     dense: str = field(default="", metadata={"example": "dense.hbk"})
     model: str = ""
     mean: tuple[float, ...] = field(default=(), metadata={"commas": True})

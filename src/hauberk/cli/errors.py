@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from hauberk.cli.requirement import RequirementNotMet
 from hauberk.cli.streams import drop_output
 from hauberk.printable import printable
 
 
 def exit_code(call: Callable[[], None]) -> int:
-    """Run the command; 2 for what the user can fix, 129, 130 and 143 after a signal."""
+    """Run the command; 2 for bad input, 3 for --require, 129, 130 and 143 after a signal."""
     try:
         call()
         sys.stdout.flush()
@@ -24,6 +25,9 @@ def exit_code(call: Callable[[], None]) -> int:
         if not _rank():
             _print(str(stop) or "Interrupted before anything was saved.")
         return 128 + int(getattr(stop, "signum", signal.SIGINT))
+    except RequirementNotMet as unmet:
+        _print(str(unmet))
+        return 3
     except (ValueError, OSError) as error:
         _print_once(error)
         _flush()

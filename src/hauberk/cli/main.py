@@ -41,7 +41,7 @@ hauberk VERB --help lists the flags of a verb.
 
   hauberk train    --data digits --model digits-cnn --threat linf:0.1 --out runs/dense
   hauberk compress --from runs/dense/model.hbk --data digits --threat linf:0.1 --keep 1% --bits 4
-  hauberk evaluate runs/compress/model.hbk --data digits --threat linf:0.1 --attack autoattack
+  hauberk evaluate runs/compress/model.hbk --data digits --threat linf:0.1
   hauberk export   runs/compress/model.hbk --format onnx
 """
 
@@ -169,6 +169,13 @@ def _evaluate(words: list[str]) -> None:
         _say_weakness(report)
     else:
         _print(report.table(columns(100)), report.findings())
+    if spec.require:
+        from hauberk.cli.requirement import check
+        from hauberk.evaluation import Row
+
+        (row,) = report.rows
+        assert isinstance(row, Row)
+        check(spec.require, row)
 
 
 def _inspect(words: list[str]) -> None:

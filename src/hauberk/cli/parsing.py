@@ -209,7 +209,7 @@ def _splitter(flags: Iterable[Flag]) -> argparse.ArgumentParser:
             made.add_argument(on, dest=flag.name, action="store_true")
             made.add_argument(off, dest=flag.name, action="store_false")
         elif flag.several or flag.commas:
-            made.add_argument(on, dest=flag.name, nargs="*")
+            made.add_argument(on, dest=flag.name, nargs="*", action="extend")
         elif flag.alone:
             made.add_argument(on, dest=flag.name, nargs="?", const=flag.alone)
         elif not flag.positional:

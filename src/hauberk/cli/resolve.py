@@ -18,7 +18,7 @@ from hauberk.runtime.packages import find, gist, is_place
 if TYPE_CHECKING:
     import torch
 
-    from hauberk.attack import Attack
+    from hauberk.evaluation.named_attacks import Named
     from hauberk.method import Method
     from hauberk.runtime.processes import Group
     from hauberk.threat import Threat
@@ -157,11 +157,11 @@ class NamedThreat(Text):
 
 @dataclass(frozen=True)
 class NamedAttack(Text):
-    """The attack that a report shows: ``pgd:40``, ``fgsm`` or ``autoattack``."""
+    """The attack that a report shows: ``strongest``, ``autoattack``, ``pgd:40`` or ``fgsm``."""
 
     @property
-    def attack(self) -> Attack | None:
-        """The attack; ``None`` for AutoAttack, which is a set of attacks.
+    def attacks(self) -> Named:
+        """The attacks.
 
         Raises:
             ValueError: the text is no attack.

@@ -162,7 +162,9 @@ class EvaluationSettings:
     """Settings of an evaluation.
 
     Attributes:
-        attack: the attack that the report shows: pgd:STEPS (pgd:40), fgsm or autoattack.
+        attack: strongest (an image is robust only if no attack that hauberk has fools it),
+            autoattack (the authors' suite), or, for progress while you tune, pgd:STEPS (pgd:40) or
+            fgsm alone. What a check fools counts as lost with each of them.
         limit: attack or measure the first N test examples only; 0 takes all.
     """
 
@@ -175,7 +177,13 @@ class EvaluationSettings:
             raise ValueError(f"--limit was given as {self.limit}; give a count of 1 or more.")
 
     def evaluation(
-        self, threat: NamedThreat, seed: int, *, restarts: int = 1, checks: bool = True
+        self,
+        threat: NamedThreat,
+        seed: int,
+        *,
+        restarts: int = 1,
+        checks: bool = True,
+        draws: int = 0,
     ) -> Evaluation:
         """The evaluation.
 
@@ -184,21 +192,24 @@ class EvaluationSettings:
             seed: random seed of every random start.
             restarts: random starts of each attack.
             checks: whether to look for gradient masking.
+            draws: of a network that draws at random; 0 refuses one.
 
         Raises:
             ValueError: there is no such attack.
         """
         from hauberk.evaluation import Evaluation
 
-        attack = self.attack.attack
+        chosen = self.attack.attacks
         return Evaluation(
             threat.threat,
             str(threat),
-            {} if attack is None else {str(self.attack): attack},
-            autoattack=attack is None,
+            chosen.attacks,
+            autoattack=chosen.autoattack,
+            strongest=chosen.strongest,
             limit=self.limit or None,
             check_limit=200 if checks else 0,
             restarts=restarts,
+            draws=draws,
             seed=seed,
         )
 

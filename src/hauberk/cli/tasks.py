@@ -9,7 +9,7 @@ from hauberk.cli.flags import Flag, Settings
 
 CLASSES, IMAGE = "classes", "image"
 _OWN = {
-    CLASSES: ("threat", "attack", "restarts", "checks"),
+    CLASSES: ("threat", "attack", "restarts", "draws", "require", "checks"),
     IMAGE: ("features", "cost-size", "picture"),
 }
 """The flags of one task alone."""

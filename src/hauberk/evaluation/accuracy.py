@@ -7,7 +7,6 @@ union of threats
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -19,13 +18,16 @@ from hauberk.attack import Attack
 from hauberk.attacks import PGD, losses
 from hauberk.evaluation.frozen_copy import FrozenCopy, freeze
 from hauberk.evaluation.proportion import Mask, Proportion
-from hauberk.evaluation.subject import Subject, agrees, right
+from hauberk.evaluation.subject import Subject, right
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels, SampleLoss
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Progress callback: the work done, the total, and a note on the current step."""
+
+
+_TRANSFER = PGD(50, track=True)
 
 
 def silent(done: int, total: int, note: str) -> None:
@@ -74,61 +76,69 @@ def _withstand(
     subject: Subject, places: Tensor, threat: Threat, attack: Attack, rng: torch.Generator
 ) -> Mask:
     """A mask of the examples that are correct at the final point and at every tracked point."""
-    model, y = subject.model, subject.examples.y[places]
-    x, x_adv = subject.examples.images(places), None
+    y, x, x_adv = subject.examples.y[places], subject.examples.images(places), None
     pieces = attack.pieces(threat)
     if not pieces:
-        return agrees(model, attack(cross_entropy(model, y), x, threat, rng), y)
+        return subject.withstands(
+            attack(cross_entropy(subject.model, y), x, threat, rng), places, threat
+        )
     robust = torch.ones_like(y, dtype=torch.bool)
     left = robust.nonzero()[:, 0]
     for piece in pieces:
-        tracked = _Tracked(model, y[left], threat, x)
+        tracked = _Tracked(subject.model, y[left], threat, x)
         x_adv = piece(tracked, x, threat, rng, x_adv)
-        robust[left] = tracked.right
-        left, x, x_adv = left[tracked.right], x[tracked.right], x_adv[tracked.right]
+        stays = tracked.right
+        if not stays.all():  # the verdict is that of the function without a gradient
+            stays |= subject.withstands(tracked.points, places[left], threat)
+        robust[left] = stays
+        left, x, x_adv = left[stays], x[stays], x_adv[stays]
         if not len(left):
             return robust
     assert x_adv is not None
-    robust[left] = agrees(model, x_adv, y[left])
+    robust[left] = subject.withstands(x_adv, places[left], threat)
     return robust
 
 
 class _Tracked:
-    """The cross-entropy; it notes the examples that are correct at every point it is evaluated at.
+    """The cross-entropy; it notes the examples that are wrong at a point it is evaluated at.
 
     Only threats whose search starts outside the set are tested for membership, which takes time.
+
+    Attributes:
+        right: whether each example was correct at every point.
+        points: for each example that was not, the last point at which it was wrong.
     """
 
     def __init__(self, model: FrozenCopy, y: Labels, threat: Threat, centre: Images) -> None:
         self.model, self.y, self.threat, self.centre = model, y, threat, centre
         self.right = torch.ones_like(y, dtype=torch.bool)
+        self.points = centre.clone()
 
     def __call__(self, x: Images) -> Tensor:
         logits: Tensor = self.model(x)
         correct = right(logits.detach(), self.y)
         if self.threat.approach(1):
             correct |= ~self.threat.inside(x, self.centre)
+        self.points[~correct] = x.detach()[~correct]
         self.right &= correct
         return F.cross_entropy(logits, self.y, reduction="none")
 
 
-def transferred(subject: Subject, source: nn.Module) -> Mask:
-    """A mask of the examples that stay correct at the points that PGD-50 finds on another net.
+def transferred(subject: Subject, source: nn.Module, attack: Attack = _TRANSFER) -> Mask:
+    """A mask of the examples that stay correct at the points that an attack finds on another net.
 
     Args:
         subject: the classifier; its gradient is not used.
         source: the net that is attacked, such as the dense one, on the same device.
+        attack: on the source.
     """
-    frozen, examples = freeze(source), subject.examples
-    every = torch.ones_like(subject.clean)
-    survives = every.clone()
-    for threat, (start, places) in itertools.product(
-        subject.threat.parts(), list(subject.in_batches(every))
-    ):
-        rng = generator(subject.seed, "transfer", start)
-        loss = cross_entropy(frozen, examples.y[places])
-        x_adv = PGD(50, track=True)(loss, examples.images(places), threat, rng)
-        survives[places] &= agrees(subject.model, x_adv, examples.y[places])
+    frozen, examples, survives = freeze(source), subject.examples, subject.clean.clone()
+    for threat in subject.threat.parts():
+        for start, places in subject.in_batches(survives):
+            rng = generator(subject.seed, "transfer", start)
+            loss = cross_entropy(frozen, examples.y[places])
+            x_adv = attack(loss, examples.images(places), threat, rng)
+            survives[places] &= subject.withstands(x_adv, places, threat)
     return survives
 
 

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from pyautoattack import AutoAttack
 
 
+STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""The parts of AutoAttack's standard version, in order."""
+_LARGEST = 1e30
+"""Infinite logits are given to the official code as this; its losses would be NaN."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The result of AutoAttack.
@@ -46,13 +52,16 @@ class Verdict:
     warnings: tuple[str, ...]
 
 
-def autoattack(subject: Subject, *, progress: Progress = silent) -> Verdict:
+def autoattack(
+    subject: Subject, *, parts: Sequence[str] = STANDARD, progress: Progress = silent
+) -> Verdict:
     """The standard version on every example that the network classifies correctly.
 
     Global random state, tracing hooks and log levels are restored.
 
     Args:
         subject: the classifier, examples, seed and threat: `Linf`, `L2` or `L1`.
+        parts: those of `STANDARD` to run.
         progress: called with the batches done, and a note on how many are still robust.
 
     Raises:
@@ -71,9 +80,20 @@ def autoattack(subject: Subject, *, progress: Progress = silent) -> Verdict:
     count, maps = _Count(len(left), len(examples)), _Maps(subject.model, examples.shape)
     with _undisturbed(device), _listening(progress, count) as warnings:
         official = _official(maps, norm, eps, classes, subject.seed, device)
-        _, y_adv = official.run_standard_evaluation(x, y, batch_size=subject.batch_size)
-    robust[left] = (y_adv == y).to(device)
+        official.attacks_to_run = _attacks(classes, parts)
+        x_adv, _ = official.run_standard_evaluation(x, y, batch_size=subject.batch_size)
+    robust[left] = _judged(subject, x_adv.to(device), left)
     return Verdict(robust, tuple(dict.fromkeys(warnings)))
+
+
+def _judged(subject: Subject, maps: Tensor, places: Tensor) -> Mask:
+    """The verdict on the points of the official code, a batch at a time."""
+    points = maps.reshape(-1, *subject.examples.shape)
+    size = subject.batch_size
+    starts = range(0, len(places), size)
+    return torch.cat(
+        [subject.withstands(points[i : i + size], places[i : i + size]) for i in starts]
+    )
 
 
 def square(subject: Subject, *, queries: int = 5000, progress: Progress = silent) -> Mask:
@@ -110,8 +130,8 @@ def _withstand_square(subject: Subject, places: Tensor, threat: Threat, queries:
         search = SquareAttack(
             maps, norm, queries, eps, seed=subject.seed, resc_schedule=False, device=x.device
         )
-        answers: Tensor = maps(search.perturb(x, y)).argmax(1)
-    return answers == y
+        found: Tensor = search.perturb(x, y)
+    return subject.withstands(found.reshape(-1, *examples.shape), places, threat)
 
 
 def refusal(threat: Threat, shape: tuple[int, ...]) -> str | None:
@@ -156,16 +176,13 @@ def _official(
     official = AutoAttack(model, eps=eps, norm=norm, seed=seed, device=device, version="standard")
     for targeted in (official.apgd_targeted, official.fab):
         targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
-    official.attacks_to_run = list(_attacks(classes))
     return official
 
 
-def _attacks(classes: int) -> Sequence[str]:
-    if classes >= 4:
-        return "apgd-ce", "apgd-t", "fab-t", "square"
-    if classes == 3:
-        return "apgd-ce", "apgd-dlr", "fab-t", "square"
-    return "apgd-ce", "fab-t", "square"
+def _attacks(classes: int, parts: Sequence[str]) -> list[str]:
+    """The official names of the parts that exist for so many classes."""
+    targeted = {"apgd-t": "apgd-t" if classes >= 4 else "apgd-dlr"}
+    return [targeted.get(part, part) for part in parts if classes > 2 or part != "apgd-t"]
 
 
 class _Maps(nn.Module):
@@ -177,7 +194,7 @@ class _Maps(nn.Module):
 
     def forward(self, x: Images) -> Tensor:
         logits: Tensor = self.model(x.reshape(-1, *self.shape))
-        return logits
+        return logits.nan_to_num(nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
 
 
 def _as_maps(x: Images) -> Float[Tensor, "batch channel *place"]:

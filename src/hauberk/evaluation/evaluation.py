@@ -10,15 +10,19 @@ from torch import nn
 
 from hauberk.attack import Attack
 from hauberk.dataset import Examples
-from hauberk.evaluation.accuracy import Progress, silent, transferred, under_attack
-from hauberk.evaluation.autoattack import autoattack, square
+from hauberk.evaluation.accuracy import Progress, silent, under_attack
+from hauberk.evaluation.autoattack import autoattack
+from hauberk.evaluation.checks import Check, checks_of
 from hauberk.evaluation.cost import Timing, latency, macs
 from hauberk.evaluation.frozen_copy import freeze
-from hauberk.evaluation.gradient_masking import Check, run_checks
+from hauberk.evaluation.one_function import Expected, OneFunction
 from hauberk.evaluation.proportion import Mask, Proportion
 from hauberk.evaluation.report import Row
+from hauberk.evaluation.search import Effort, Search
 from hauberk.evaluation.shipped import Shipped
+from hauberk.evaluation.student import POOL
 from hauberk.evaluation.subject import Subject
+from hauberk.evaluation.trials import Trials
 from hauberk.threat import Threat
 
 
@@ -26,13 +30,14 @@ from hauberk.threat import Threat
 class Evaluation:
     """The protocol of an evaluation; the same for all rows of a report.
 
+    A row's ``robust`` counts the examples that nothing fooled: no attack, and no check.
+
     Attributes:
         threat: what the adversary may do; under a union an example is robust if it withstands each
             member, and the row lists each member's own result.
         threat_name: as the user writes it, ``linf:0.1``.
-        attacks: by name as the user writes it, ``pgd:40``; the first is the row's ``robust`` unless
-            AutoAttack runs.
-        autoattack: whether the official AutoAttack runs, and is the row's ``robust``.
+        attacks: by name as the user writes it, ``pgd:40``; each runs on all examples.
+        autoattack: whether the official AutoAttack runs.
         limit: attack the first so many examples; ``None`` attacks all.
         autoattack_limit: the same for AutoAttack alone.
         check_limit: the same for the checks for gradient masking; 0 runs none.
@@ -40,9 +45,12 @@ class Evaluation:
         seed: of every attack.
         batch_size: examples at a time.
         timing: whether latency is measured, if there is a dense net to compare with.
-        queries: of Square for each example, for what runs in ONNX Runtime: an example is then
-            robust if it withstands the attack, Square, and what is transferred from the source, if
-            there is one. A graph without a gradient is attacked by the latter two alone.
+        strongest: whether every attack that hauberk has is tried on every example that the earlier
+            ones left. Otherwise that is done on ``check_limit`` examples, and without it on what
+            runs in ONNX Runtime by Square and transfer alone.
+        draws: judge and attack the mean probabilities of so many draws of a network that draws at
+            random; 0 refuses such a network.
+        effort: budgets of these attacks; by default `hauberk.evaluation.search.USUAL`.
     """
 
     threat: Threat
@@ -56,18 +64,21 @@ class Evaluation:
     seed: int = 0
     batch_size: int = 500
     timing: bool = True
-    queries: int = 1000
+    strongest: bool = False
+    effort: Effort | None = None
+    draws: int = 0
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        if not self.attacks and not self.autoattack:
+        if not (self.attacks or self.autoattack or self.strongest):
             raise ValueError("An evaluation was given no attack; give one, or AutoAttack.")
-        for name in ("limit", "autoattack_limit", "batch_size", "queries"):
+        for name in ("limit", "autoattack_limit", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} was given as {value}; give a count of 1 or more.")
-        if self.check_limit < 0:
-            raise ValueError(f"check_limit was given as {self.check_limit}; give 0 or more.")
+        for name in ("check_limit", "draws"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} was given as {getattr(self, name)}; give 0 or more.")
 
     def __call__(
         self,
@@ -91,39 +102,57 @@ class Evaluation:
             progress: called with each step's fraction of its own work.
 
         Raises:
-            ValueError: no examples, or a threat that an attack does not support.
+            ValueError: no examples, a threat that an attack does not support, or a classifier whose
+                answer to an image depends on chance, on other images or on earlier calls.
         """
         if len(examples) == 0:
             raise ValueError("The test split is empty; give data with test examples.")
         source = None if source is None else freeze(source)
+        judged = Expected(classifier.judged, self.draws) if self.draws else classifier.judged
         subject = Subject.of(
-            classifier.judged, examples, self.threat, seed=self.seed, batch_size=self.batch_size
+            judged, examples, self.threat, seed=self.seed, batch_size=self.batch_size
         )
-        tried = subject.first(self.limit)
-        white_box = classifier.model is not None
+        function = OneFunction(classifier.name, subject, self.draws)
+        tried, white_box = subject.first(self.limit), classifier.model is not None
         by_part, warnings = self._by_part(tried, progress) if white_box else ({}, ())
         masks = {name: torch.stack(list(each.values())).all(0) for name, each in by_part.items()}
-        if classifier.session is not None:
-            masks = self._with_black_box(masks, tried, source, progress)
-        found = {attack: Proportion.of(mask) for attack, mask in masks.items()}
-        attack, robust = next(iter(found.items()))
-        checks = self._checks(subject, source, progress) if white_box else ()
+        trials = Trials(tried.clean)
+        for attack, mask in masks.items():
+            trials.add(attack, mask)
+        search = Search(
+            tried if self.strongest else tried.first(self.check_limit or None),
+            trials,
+            source=source,
+            pool=examples.first(POOL).images(),
+            effort=self.effort,
+            autoattack=self.strongest,
+            gradient=white_box,
+            progress=progress,
+        )
+        ran = self._search(search, classifier)
+        n = len(next(iter(masks.values()))) if self.autoattack and masks else len(trials.robust)
+        function.after()
+        checks: tuple[Check, ...] = ()
+        if self._checked(search):
+            checks = checks_of(search, function, self.check_limit, progress)
+        robust = Proportion.of(trials.robust[:n])
         return Row(
             file=classifier.name,
             bytes=classifier.nbytes,
             dense_bytes=classifier.dense_bytes,
             threat=self.threat_name,
-            attack=attack,
+            attack=" + ".join([*list(masks)[:1], *ran]),
             clean=Proportion.of(subject.clean[: robust.n]),
             robust=robust,
             name=name,
-            attacks=found,
+            attacks={attack: Proportion.of(mask) for attack, mask in masks.items()},
+            taken=trials.taken,
             members=_members(by_part),
             clean_split=Proportion.of(subject.clean) if robust.n < len(examples) else None,
             latency_ms=self._latency(classifier, dense, examples.shape),
             macs=None if classifier.model is None else macs(classifier.model, examples.shape),
             checks=checks,
-            warnings=warnings if white_box else (self._warning(classifier, source is not None),),
+            warnings=warnings if white_box else (self._warning(classifier, search),),
             in_file=classifier.in_file,
             white_box=white_box,
         )
@@ -147,32 +176,28 @@ class Evaluation:
             }
         return found, tuple(warnings)
 
-    def _with_black_box(
-        self,
-        masks: dict[str, Mask],
-        subject: Subject,
-        source: nn.Module | None,
-        progress: Progress,
-    ) -> dict[str, Mask]:
-        """First the worst, for each example, of the first attack and those without a gradient."""
-        first = dict(list(masks.items())[:1])
-        few = subject.first(next((len(mask) for mask in first.values()), None))
-        others: dict[str, Mask] = {}
-        if source is not None:
-            others["transfer"] = transferred(few, source)
-        others["square"] = square(few, queries=self.queries, progress=progress)
-        worst = few.clean
-        for survives in (*first.values(), *others.values()):
-            worst = worst & survives
-        return {" + ".join((*first, *others)): worst, **masks, **others}
+    def _search(self, search: Search, classifier: Shipped) -> list[str]:
+        """Run the search that was asked for, the black box alone for a session; what ran."""
+        before = len(search.trials.taken)
+        if self.strongest or self.check_limit:
+            search.run()
+        elif classifier.session is not None:
+            search.black_box()
+        if self.strongest:
+            return ["strongest"]
+        return ["checks"] if self._checked(search) else list(search.trials.taken)[before:]
 
-    def _warning(self, classifier: Shipped, has_source: bool) -> str:
+    def _checked(self, search: Search) -> bool:
+        """Whether checks are to judge what a search found."""
+        return bool(self.check_limit) and search.white_box is not None
+
+    def _warning(self, classifier: Shipped, search: Search) -> str:
         """The warning for a classifier that was attacked without its gradient."""
-        ran = f"Square ({self.queries:,} queries)" + (" and transfer" if has_source else " alone")
-        more = "" if has_source else " Give the dense net (--dense) to add transferred attacks."
+        source = search.source is not None
+        more = "" if source else " Give the dense net (--dense) to add transferred attacks."
         return (
-            f"It was attacked without its gradient, by {ran}, because {classifier.blind}: a "
-            f"white-box attack may find far less robustness.{more}"
+            f"It was attacked without its gradient, because {classifier.blind}: a white-box "
+            f"attack may find far less robustness.{more}"
         )
 
     def _latency(
@@ -181,13 +206,6 @@ class Evaluation:
         if dense is None or not self.timing:
             return {}
         return latency(classifier.timed, dense, shape)
-
-    def _checks(
-        self, subject: Subject, source: nn.Module | None, progress: Progress
-    ) -> tuple[Check, ...]:
-        if self.check_limit == 0:
-            return ()
-        return run_checks(subject.first(self.check_limit), source=source, progress=progress)
 
 
 def _members(by_part: Mapping[str, Mapping[str, Mask]]) -> dict[str, dict[str, Proportion]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hauberk.evaluation.checks.check import Check
 from hauberk.evaluation.cost import Macs, Timing
-from hauberk.evaluation.gradient_masking import Check
 from hauberk.evaluation.proportion import Proportion
 from hauberk.evaluation.row_report import RowReport
+from hauberk.evaluation.trials import Taken
 from hauberk.printable import printable
 
 
@@ -23,12 +24,12 @@ class Row:
         bytes: of the file; of the float32 state dict of such a module.
         dense_bytes: of the dense net in float32.
         threat: as the user writes it, ``linf:0.1``.
-        attack: the one behind ``robust``, as the user writes it; ``pgd:40 + square`` for the worst
-            of two.
+        attack: what was tried, as the user writes it: ``strongest``, ``autoattack + checks``.
         clean: on the examples that were attacked.
-        robust: under ``attack``.
+        robust: examples that nothing fooled: no attack, and no check.
         name: of the row in a table.
-        attacks: every attack's own result, by name.
+        attacks: the result of each attack that ran on all examples, by name.
+        taken: by attack, in order, the examples that it was the first to fool.
         members: for a union of threats, by attack, the result in each member; an example counts in
             ``attacks`` and ``robust`` if it withstands all.
         clean_split: on the whole split, if fewer examples were attacked.
@@ -51,6 +52,7 @@ class Row:
     robust: Proportion
     name: str | None = None
     attacks: Mapping[str, Proportion] = field(default_factory=dict)
+    taken: Mapping[str, Taken] = field(default_factory=dict)
     members: Mapping[str, Mapping[str, Proportion]] = field(default_factory=dict)
     clean_split: Proportion | None = None
     latency_ms: Mapping[str, Timing] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class Row:
             "clean": self.clean.json(),
             "robust": self.robust.json(),
             "attacks": {name: result.json() for name, result in self.attacks.items()},
+            "taken": {name: taken.json() for name, taken in self.taken.items()},
             "latency_ms": {name: timing.json() for name, timing in self.latency_ms.items()},
             "checks": {check.name: check.json() for check in self.checks},
             "bytes_of": "file" if self.in_file else "float32 state dict",
@@ -135,6 +138,7 @@ class Row:
             robust=Proportion.from_json(found["robust"]),
             name=name or found.get("name"),
             attacks=_proportions(found.get("attacks", {})),
+            taken={k: Taken.from_json(each) for k, each in found.get("taken", {}).items()},
             members={attack: _proportions(each) for attack, each in members.items()},
             clean_split=Proportion.from_json(split) if split else None,
             latency_ms={k: Timing.from_json(t) for k, t in found.get("latency_ms", {}).items()},
@@ -151,22 +155,29 @@ class Row:
         """One table line, clean on the whole split; intervals without decimals if ``brief``."""
         digits = 0 if brief else 1
         every = {self.attack: self.robust, **self.attacks, **self._in_members()}
+        single = {name: result for name, result in every.items() if _is_single(name)}
         ran = [check for check in self.checks if check.passed is not None]
         return (
             printable(self.name or Path(self.file).name),
             f"{self.bytes:,}",
             f"{self.ratio:.2%}",
             _percent(self.clean_whole, digits),
-            "\n".join(_percent(result, digits) for result in every.values()),
-            "\n".join(map(printable, every)),
+            "\n".join(_percent(every[name], digits) for name in every if name not in single),
+            "\n".join(printable(name) for name in every if name not in single),
+            "\n".join(
+                f"{_percent(result, digits)} {printable(name)}" for name, result in single.items()
+            ),
             " / ".join(f"{timing.median:.2f}" for timing in self.latency_ms.values()),
             f"{sum(check.passed is True for check in ran)}/{len(ran)}" if ran else "",
         )
 
     def remarks(self) -> list[str]:
-        """The sentence of each failed check, and the warnings."""
+        """The sentence of each failed check, the warnings, and which attack took how many."""
         failed = [check.sentence for check in self.checks if check.passed is False]
-        return [*failed, *self.warnings, *([self.weakness] if self.weakness else [])]
+        counts = ", ".join(f"{name} {taken.count}" for name, taken in self.taken.items())
+        order = [f"Examples lost to each attack, in this order: {counts}."] if counts else []
+        weak = [self.weakness] if self.weakness else []
+        return [*failed, *self.warnings, *weak, *order]
 
     def _in_members(self) -> dict[str, Proportion]:
         """``pgd:40 in l2:2``."""
@@ -188,12 +199,14 @@ class Report(RowReport[Row]):
         "clean",
         "robust",
         "under",
+        "for progress",
         "ms 1 / 64",
         "checks",
     )
     left: ClassVar[Sequence[str]] = ("", "under")
     note: ClassVar[str] = (
-        "Accuracies in per cent with Wilson 95% intervals; checks passed of those run;"
+        "Accuracies in per cent with Wilson 95% intervals; robust: fooled by nothing that was "
+        "tried; for progress: PGD or FGSM alone, which is too high; checks passed of those run;"
     )
 
     def caption(self) -> str:
@@ -203,6 +216,11 @@ class Report(RowReport[Row]):
         span = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
         images = "".join(f" Images {how}." for how in {row.images for row in self.rows} - {""})
         return f"threat {threats}; {span} examples attacked.{images}"
+
+
+def _is_single(attack: str) -> bool:
+    """Whether a result is that of PGD or FGSM, which are for progress."""
+    return attack.partition(":")[0].partition(" ")[0] in ("pgd", "fgsm")
 
 
 def _proportions(found: Mapping[str, Any]) -> dict[str, Proportion]:

@@ -64,6 +64,28 @@ class Subject:
         """The same on the first ``limit`` examples (all of them for ``None``)."""
         return replace(self, examples=self.examples.first(limit), clean=self.clean[:limit])
 
+    def only(self, wanted: Mask) -> Subject:
+        """The same with the wanted examples as those to attack; the others count as lost."""
+        return replace(self, clean=wanted)
+
+    def withstands(self, x_adv: Images, places: Tensor, threat: Threat | None = None) -> Mask:
+        """The verdict on one point for each of the given examples, by the function that ships.
+
+        It is computed without a gradient. A point outside of the threat, or that is no number,
+        fools nobody. The point is also tried rounded to images of eight bits.
+
+        Args:
+            x_adv: the points.
+            places: indices of their examples.
+            threat: the set that they must be in; by default that of the subject.
+        """
+        x, y, around = self.examples.images(places), self.examples.y[places], threat or self.threat
+        survives = torch.ones_like(y, dtype=torch.bool)
+        for points in (x_adv, (x_adv * 255).round() / 255):
+            valid = around.inside(points, x) & points.flatten(1).isfinite().all(1)
+            survives &= ~valid | agrees(self.model, torch.where(_like(valid, x), points, x), y)
+        return survives
+
     def within(self, threat: Threat) -> Subject:
         """The same under another threat."""
         return replace(self, threat=threat)
@@ -77,6 +99,10 @@ class Subject:
         places = wanted.nonzero()[:, 0]
         for start in range(0, len(places), self.batch_size):
             yield start, places[start : start + self.batch_size]
+
+
+def _like(mask: Mask, x: Images) -> Tensor:
+    return mask.view(-1, *[1] * (x.ndim - 1))
 
 
 def clean(model: nn.Module, examples: Examples, batch_size: int = 500) -> Mask:

@@ -23,12 +23,13 @@ def evaluate(
     data: Given,
     *,
     threat: Threat,
-    attack: str = "pgd:40",
+    attack: str = "strongest",
     model: nn.Module | None = None,
     dense: str | Path | nn.Module | None = None,
     limit: int | None = None,
     restarts: int = 1,
     checks: bool = True,
+    draws: int = 0,
     seed: int = 0,
     batch_size: int = 500,
     device: torch.device | str | None = None,
@@ -41,31 +42,38 @@ def evaluate(
             (batch, class) for images in [0, 1], which is copied, not changed.
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
-        attack: ``pgd:STEPS``, ``fgsm`` or ``autoattack``.
+        attack: ``strongest``: an example is robust only if no attack that hauberk has fools it;
+            ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm`` alone. What a check fools
+            counts as lost with each of them.
         model: the module to fill, if the file names no architecture.
         dense: the dense net, as a module or a file, from which attacks are transferred: a check,
             and for an ``.onnx`` also an attack.
         limit: attack only the first so many test examples; all by default.
         restarts: random starts of the attack; an example is robust if it withstands all.
         checks: whether to look for gradient masking, on up to 200 examples.
+        draws: judge and attack the mean of so many draws of a network that draws at random; by
+            default such a network is refused.
         seed: random seed of every random start.
         batch_size: examples at a time.
         device: where to compute; by default CUDA if available, else the CPU.
 
     Raises:
         ValueError: a damaged file, a graph that is no image classifier, weights or data that do not
-            fit, an unknown attack, or a missing package.
+            fit, an unknown attack, a missing package, or a network whose answer to an image depends
+            on chance, on other images or on earlier calls.
         OSError: a file that cannot be read.
     """
     chosen = named(attack)
     evaluation = Evaluation(
         threat,
         str(threat),
-        {} if chosen is None else {attack: chosen},
-        autoattack=chosen is None,
+        chosen.attacks,
+        autoattack=chosen.autoattack,
+        strongest=chosen.strongest,
         limit=limit,
         check_limit=200 if checks else 0,
         restarts=restarts,
+        draws=draws,
         seed=seed,
         batch_size=batch_size,
     )

@@ -1,0 +1,224 @@
+"""The search for adversarial examples: many attacks, each on what all earlier ones left.
+
+    robust ← robust ∧ [ attack a fails ],   a = white-box, transferred, by scores, by labels
+
+An attack beyond the white-box ones is tried on the first fifty examples that are left, with a small
+budget. If it fools one of them, it goes on with all examples and its whole budget: an honest net
+costs little, and a mask costs what it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from hauberk.attacks import PGD
+from hauberk.evaluation.accuracy import Progress, silent, transferred, under_attack
+from hauberk.evaluation.autoattack import autoattack, refusal, square
+from hauberk.evaluation.bypass import Bypass
+from hauberk.evaluation.decision import Decision
+from hauberk.evaluation.one_function import on_grid
+from hauberk.evaluation.proportion import Mask
+from hauberk.evaluation.student import Student
+from hauberk.evaluation.subject import Subject
+from hauberk.evaluation.trials import Trials
+from hauberk.runtime.packages import gist
+from hauberk.types import Images
+
+Attempt = Callable[[Subject], Mask]
+"""From a subject to the examples that withstand, of those that its mask ``clean`` marks."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a search may cost.
+
+    Attributes:
+        steps: of PGD.
+        probe: examples that an attack beyond the white-box ones starts with.
+        small: queries of Square for each of these.
+        queries: of Square for each example, once it has fooled one.
+        rounds: of the student.
+        learning: its steps of Adam in each round.
+        flips: blocks of pixels that the attack by answers reverses.
+    """
+
+    steps: int = 100
+    probe: int = 50
+    small: int = 500
+    queries: int = 1000
+    rounds: int = 3
+    learning: int = 250
+    flips: int = 1500
+
+
+USUAL = Effort()
+_BYPASSES = (
+    Bypass(first=True),
+    Bypass(),
+    Bypass(first=True, comparisons=True, direct=True),
+    Bypass(own=True, samples=8, targets=0),
+)
+"""Attacks with an approximated backward pass, the likeliest to succeed first."""
+BEYOND = ("bypass", "transfer", "student", "square", "decision")
+"""The attacks that should find little on a network whose own gradient is of use."""
+
+
+class Search:
+    """Attacks on a subject, one after the other.
+
+    Attributes:
+        subject: the classifier, examples, threat and seed.
+        trials: what was fooled, and by which attack.
+        white_box: mask of the examples that the white-box attacks left; ``None`` before they ran.
+        skipped: by attack, why it did not run.
+        taught: a network with an honest gradient: the last student.
+        asked: the subject, as the attacks beyond the white-box ones ask it.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        trials: Trials | None = None,
+        *,
+        source: nn.Module | None = None,
+        pool: Images | None = None,
+        effort: Effort | None = None,
+        autoattack: bool = False,
+        gradient: bool = True,
+        progress: Progress = silent,
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            subject: the classifier, examples, threat and seed.
+            trials: of earlier attacks, which the search goes on with.
+            source: the net from which examples are transferred, such as the dense one.
+            pool: images that a student may learn from; by default the subject's.
+            effort: budgets; by default `USUAL`.
+            autoattack: whether the parts of AutoAttack run, too.
+            gradient: whether the classifier has a gradient.
+            progress: called with the attacks done.
+        """
+        self.subject, self.trials = subject, trials or Trials(subject.clean)
+        self.source, self.effort, self.gradient = source, effort or USUAL, gradient
+        self.autoattack, self.progress = autoattack, progress
+        self.pool = subject.examples.images() if pool is None else pool
+        self.white_box: Mask | None = None
+        self.skipped: dict[str, str] = {}
+        self.taught: nn.Module | None = source
+        self.asked = on_grid(subject)
+
+    def run(self) -> None:
+        """Try every attack."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("white-box attacks", self._white_box),
+            ("approximated gradients", self._bypass),
+            ("transfer", self._transfer),
+            ("a student", self._student),
+            ("Square", self._square),
+            ("answers alone", self._decision),
+        ]
+        for done, (name, step) in enumerate(steps):
+            self.progress(done, len(steps), f"{name}, {int(self.left.sum())} left")
+            step()
+        self.progress(len(steps), len(steps), f"{int(self.left.sum())} left")
+
+    def black_box(self) -> None:
+        """Try the attacks that need nothing but the answers."""
+        self._transfer()
+        self._square()
+
+    @property
+    def left(self) -> Mask:
+        """The examples of the subject that are still robust."""
+        return self.trials.robust[: len(self.subject.examples)]
+
+    def _white_box(self) -> None:
+        if self.gradient:
+            steps = self.effort.steps
+            self._all(f"pgd:{steps}", lambda s: under_attack(s, PGD(steps, track=True)))
+            if self.autoattack:
+                self._official("apgd", ("apgd-ce", "apgd-t"))
+        self.white_box = self.left.clone()
+
+    def _official(self, name: str, parts: tuple[str, ...]) -> None:
+        """Parts of AutoAttack, within each member of a union."""
+        if why := refusal(self.subject.threat, self.subject.examples.shape):
+            self.skipped[name] = why
+            return
+        for threat in self.subject.threat.parts():
+            subject = self.subject.within(threat)
+            survives = autoattack(subject.only(self.left.clone()), parts=parts).robust
+            self.trials.add(name, survives)
+
+    def _transfer(self) -> None:
+        source = self.source
+        if source is None:
+            self.skipped["transfer"] = "It needs the dense net (--dense)."
+        else:
+            self._all("transfer", lambda subject: transferred(subject, source))
+
+    def _bypass(self) -> None:
+        """White-box attacks with an approximated backward pass."""
+        for settings in _BYPASSES if self.gradient else ():
+            short = replace(settings, steps=10, targets=min(settings.targets, 1))
+            try:
+                self._probed("bypass", short, settings)
+            except Exception as error:  # a user's network may refuse what is asked of it
+                self.skipped["bypass"] = f"The network cannot be run in this way ({gist(error)})."
+
+    def _student(self) -> None:
+        """Attacks on a student of the answers, round by round, while they find something."""
+        student, attack = Student(self.asked, self.pool), Bypass(own=True)
+        for _ in range(self.effort.rounds if self.left.any() else 0):
+            student.learn(self.effort.learning)
+            before = int(self.left.sum())
+            whole = lambda subject: attack(subject, student.net)  # noqa: E731
+            self._probed("student", whole, whole)
+            self.taught = student.net
+            if int(self.left.sum()) == before and not self.suspect:
+                break
+
+    def _decision(self) -> None:
+        """Walks along the boundary."""
+        small = Decision(rounds=3, flips=min(150, self.effort.flips))
+        whole = Decision(rounds=12, queries=30, flips=self.effort.flips)
+        self._probed(
+            "decision",
+            lambda subject: (whole if self.suspect else small)(subject, self.pool, self.taught),
+            lambda subject: whole(subject, self.pool, self.taught),
+        )
+
+    @property
+    def suspect(self) -> bool:
+        """Whether another attack took much of what the white-box ones left."""
+        others = [t for name, t in self.trials.taken.items() if name in BEYOND]
+        return any(taken.much for taken in others) or not self.gradient
+
+    def _square(self) -> None:
+        if why := refusal(self.subject.threat, self.subject.examples.shape):
+            self.skipped["square"] = why
+            return
+        small, queries = min(self.effort.small, self.effort.queries), self.effort.queries
+        self._probed(
+            "square",
+            lambda subject: square(subject, queries=small),
+            lambda subject: square(subject, queries=queries),
+        )
+
+    def _all(self, name: str, attempt: Attempt) -> None:
+        """An attack on all examples that are left."""
+        wanted = self.left.clone()
+        survives = attempt(self.subject.only(wanted)) if wanted.any() else wanted
+        self.trials.add(name, survives)
+
+    def _probed(self, name: str, small: Attempt, whole: Attempt) -> None:
+        """An attack on a few examples, and on all of them if it fools one or a mask is likely."""
+        count = len(self.left) if self.suspect else self.effort.probe
+        few = self.left & (self.left.cumsum(0) <= count)
+        survives = small(self.asked.only(few)) if few.any() else few
+        if self.trials.add(name, survives, tried=few):
+            self.trials.add(name, whole(self.asked.only(self.left.clone())))
