@@ -46,11 +46,13 @@ def test_an_honest_net_passes(honest: nn.Module, examples: Examples) -> None:
     assert all(check.passed is True for check in found.values()), found
 
 
+@pytest.mark.slow
 def test_an_honest_net_passes_under_l2(honest: nn.Module, examples: Examples) -> None:
     results = run_checks(Subject.of(honest, examples.first(40), L2(0.4)), effort=LITTLE)
     assert all(check.passed is not False for check in results), results
 
 
+@pytest.mark.slow
 def test_rounded_inputs_are_caught(honest: nn.Module, examples: Examples) -> None:
     found = checked(nn.Sequential(Rounded(), honest), examples, source=honest)
     for name in ("gradients", "slope", "large_radius"):
@@ -58,6 +60,7 @@ def test_rounded_inputs_are_caught(honest: nn.Module, examples: Examples) -> Non
     assert found["gradients"].values["margin"] == 1.0
 
 
+@pytest.mark.slow
 def test_rounded_activations_are_caught(honest: nn.Module, examples: Examples) -> None:
     layers = list(honest)
     net = nn.Sequential(*layers[:3], Rounded(), *layers[3:])
@@ -65,6 +68,7 @@ def test_rounded_activations_are_caught(honest: nn.Module, examples: Examples) -
     assert found["gradients"].passed is False and found["gap"].passed is False
 
 
+@pytest.mark.slow
 def test_a_saturated_softmax_is_caught(honest: nn.Module, examples: Examples) -> None:
     found = checked(nn.Sequential(honest, Loud()), examples)
     assert found["gradients"].passed is False and found["scale"].passed is False
