@@ -166,11 +166,11 @@ def test_missing_empty_foreign(tmp_path: Path, artifact: Artifact) -> None:
 def test_a_file_without_the_right_to_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artifact: Artifact
 ) -> None:
-    def deny(_: Path) -> bytes:
+    def deny(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     artifact.save(tmp_path / "m.hbk")
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    monkeypatch.setattr(os, "open", deny)
     with pytest.raises(OSError, match=r"could not be read \(Permission denied\)\."):
         Artifact.load(tmp_path / "m.hbk")
 

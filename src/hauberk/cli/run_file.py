@@ -20,6 +20,9 @@ from hauberk.runtime import files
 from hauberk.runtime.packages import gist
 
 NAME = "run.toml"
+_LARGEST = 1 << 18  # bytes
+_MOST_DOTS = 256
+"""Limit on the dots of a line: the time to read a key of many parts grows with their square."""
 
 
 def read(path: Path, verb: str, *, tables: bool = False) -> dict[str, Setting]:
@@ -34,7 +37,7 @@ def read(path: Path, verb: str, *, tables: bool = False) -> dict[str, Setting]:
         ValueError: the file is not TOML, is for another verb, or holds a value of another kind.
         OSError: the file cannot be read.
     """
-    content = files.read(path, "a .toml file", 1 << 20)
+    content = files.read(path, "a .toml file", _LARGEST)
     wanted, found = parse(content, str(path), tables=tables)
     refuse_verb(wanted, verb, str(path))
     return found
@@ -52,8 +55,13 @@ def parse(content: bytes, name: str, *, tables: bool = False) -> tuple[str, dict
         ValueError: the content is not TOML, or holds a value of another kind.
     """
     try:
-        found = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = content.decode()
+        if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+            raise ValueError("a line has too many dots")
+        found = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"{name} is not TOML (too deep); write key = value.") from None
+    except ValueError as error:
         raise ValueError(f"{name} is not TOML ({gist(error)}); write key = value.") from None
     verb = str(found.pop("verb", ""))
     return verb, {

@@ -67,7 +67,10 @@ class Proportion:
         Raises:
             KeyError, TypeError, ValueError: it is no such object.
         """
-        return Proportion(round(found["accuracy"] * found["n"]), found["n"])
+        accuracy, n = found["accuracy"], found["n"]
+        if type(n) is not int or not 0 <= accuracy <= 1:
+            raise ValueError(f"A proportion was given {str(accuracy)[:40]} of {str(n)[:40]}.")
+        return Proportion(round(accuracy * n), n)
 
     def json(self) -> dict[str, Any]:
         """``{"accuracy", "ci95": [low, high], "n"}``."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+
+_LARGE = 1 << 30  # bytes from which on the free memory is asked for
 
 
 def write(path: Path, content: bytes) -> None:
@@ -45,17 +49,53 @@ def read(path: Path, wanted: str, largest: int | None = None) -> bytes:
         OSError: it is missing, not a regular file, too large or unreadable; a one-line message.
     """
     try:
-        status = path.stat()
-        regular = stat.S_ISREG(status.st_mode)
-        if regular and (largest is None or status.st_size <= largest):
-            return path.read_bytes()
+        with regular(path, wanted) as file:
+            size = os.fstat(file.fileno()).st_size
+            if largest is not None and size > largest:
+                raise Refused(f"{path} has {size:,} bytes, more than {wanted} may have.")
+            if size > _LARGE:
+                _check_memory(path, size)
+            return file.read(size)
+    except (Refused, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise OSError(f"{path} could not be read ({error.strerror}).") from error
+
+
+def _check_memory(path: Path, size: int) -> None:
+    from hauberk.runtime import memory  # imports torch, which the settings of a run do not need
+
+    if size > memory.free():
+        raise Refused(f"{path} has {size:,} bytes, more than the free memory; give another file.")
+
+
+class Refused(OSError):
+    """A path is missing, or is not a file that may be read; the message is one line."""
+
+
+def regular(path: Path, wanted: str) -> BinaryIO:
+    """Open a file for reading, if it is one: a pipe or a device could wait or go on for ever.
+
+    Args:
+        path: the file.
+        wanted: the expected kind, for errors: ``an .hbk file``.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        OSError: it is not a regular file, or unreadable.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist; give {wanted}.") from None
     except OSError as error:
-        raise OSError(f"{path} could not be read ({error.strerror}).") from error
-    if regular:
-        raise OSError(f"{path} has {status.st_size:,} bytes, more than {wanted} may have.")
-    raise OSError(f"{path} is not a file; give {wanted} that hauberk wrote.")
+        if error.errno == errno.ENXIO:  # a socket
+            raise Refused(f"{path} is not a file; give {wanted}.") from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refused(f"{path} is not a file; give {wanted}.")
+    return os.fdopen(handle, "rb")
 
 
 def ready(folder: Path) -> None:

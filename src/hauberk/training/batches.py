@@ -12,6 +12,7 @@ from torch import Tensor
 from hauberk.batch import Batch
 from hauberk.dataset import Data
 from hauberk.ops.random import generator, permutation
+from hauberk.runtime import schema
 from hauberk.runtime.device import laid_out
 from hauberk.training.prefetch import Prefetch
 from hauberk.training.run import Run
@@ -115,8 +116,11 @@ class Batches:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on from the step of a checkpoint."""
-        self.step = tree["step"]
-        self.warm_starts.perturbations = tree["perturbations"].to(self.device)
+        schema.keys(tree, ("step", "perturbations", "memory"), "the batches")
+        schema.alike(tree["memory"], self.memory, "the memory")
+        step = schema.within(tree["step"], 0, self.total, "the step")
+        self.warm_starts.load(tree["perturbations"])
+        self.step = step
         self.memory |= {name: t.to(self.device) for name, t in tree["memory"].items()}
 
     def _shuffle(self, epoch: int) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hauberk.runtime import schema
+
 _PATIENCE_EPOCHS = 2
 _PATIENCE_STEPS = 200
 _MARGIN = 0.02
@@ -92,4 +94,6 @@ class Guards:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on counting from a checkpoint."""
-        self.steps_at_chance = tree["steps_at_chance"]
+        schema.keys(tree, ("steps_at_chance",), "the guards")
+        steps = tree["steps_at_chance"]
+        self.steps_at_chance = schema.within(steps, 0, schema.LARGEST, "the steps at chance")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hauberk.printable import sheet
+from hauberk.runtime import schema
 from hauberk.runtime.files import write
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Log:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on from the rows of a checkpoint; later rows of ``metrics.csv`` are overwritten."""
+        schema.keys(tree, ("history",), "the log")
+        schema.conforms(tree["history"], Sequence[Mapping[str, float | str]], "the log")
+        for row in tree["history"]:
+            if type(row.get("stage")) is not str or type(row.get("epoch")) is not int:
+                raise schema.Misfit("a row of the log names no stage and epoch")
         self.history = list(tree["history"])
         self._write()
 

@@ -61,9 +61,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
         if done is not None:
             # what a method computes between stages must round as it did in the first run
             placed(model, run.place(), len(data.shape) == 3)
-            snapshot.load_weights(model, done["model"], run)
-            log.load(done["log"])
-            perturbations = done["batches"]["perturbations"]
+            perturbations = snapshot.passed(run, number, done, model, log)
             continue
         solution = solve(stage, model, data, run, number, log, perturbations)
         if not solution.ok:

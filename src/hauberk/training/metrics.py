@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hauberk.runtime import schema
 from hauberk.runtime.processes import Group
 from hauberk.types import Weights
 
@@ -59,6 +60,10 @@ class EpochMetrics:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on with the sums of a checkpoint."""
+        schema.keys(tree, ("sums",), "the metrics")
+        schema.conforms(tree["sums"], Mapping[str, Tensor], "the sums")
+        if any(value.ndim or value.is_complex() for value in tree["sums"].values()):
+            raise schema.Misfit("a sum is no number")
         self.sums = {name: value.to(self.device) for name, value in tree["sums"].items()}
 
 
@@ -94,6 +99,7 @@ class SupportChange:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Compare with the support of a checkpoint."""
+        schema.alike(tree, self.tree(), "the support")
         self.mask = tree["mask"].to(self.mask.device)
 
 

@@ -6,17 +6,22 @@ run; ``stage-N.safetensors`` holds the end of each finished stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from hauberk.runtime import schema
 from hauberk.runtime.packages import gist
 from hauberk.training import checkpoint
 from hauberk.training.run import Run
 
 _CHECKPOINT = "checkpoint.safetensors"
+MOST_STAGES = 1 << 20
+"""Limit on the stages of a run, and on the numbers of them in files."""
 
 
 @runtime_checkable  # for checkers of annotations
@@ -27,7 +32,11 @@ class Restorable(Protocol):
         """Nested dicts of tensors and numbers; every process calls it at the same time."""
 
     def load(self, tree: dict[str, Any]) -> None:
-        """Take back what `tree` returned."""
+        """Take back what `tree` returned.
+
+        Raises:
+            Misfit: `tree` did not return it.
+        """
 
 
 class Snapshot:
@@ -53,11 +62,14 @@ class Snapshot:
             ValueError: the checkpoint is damaged, or belongs to a run with other settings.
         """
         tree = _read(self.run, _CHECKPOINT)
-        if tree and tree["stage"] == self.number:
+        if tree is None or tree["stage"] != self.number:
+            return
+        with fitting(self.run, _CHECKPOINT):
+            schema.keys(tree, ("identity", "inputs", "stage", "model", *self.parts), "it")
             load_weights(self.model, tree["model"], self.run)
             for name, part in self.parts.items():
                 part.load(tree[name])
-            self._remember()
+        self._remember()
 
     def save(self) -> None:
         """Write the checkpoint; its weights become the fallback."""
@@ -100,7 +112,7 @@ def finished(run: Run, number: int) -> dict[str, Any] | None:
     return _read(run, _finished(number))
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Any], run: Run) -> None:
+def load_weights(model: nn.Module, state: Any, run: Run) -> None:
     """Put the weights of a snapshot into the model.
 
     Args:
@@ -112,12 +124,42 @@ def load_weights(model: nn.Module, state: Mapping[str, Any], run: Run) -> None:
         ValueError: they are those of another network.
     """
     try:
+        schema.alike(state, dict(model.state_dict()), "the model")
         model.load_state_dict(state)
-    except RuntimeError as error:  # names or shapes differ
+    except (schema.Misfit, RuntimeError) as error:
         raise ValueError(
             f"{run.out} holds the checkpoint of another network ({gist(error)}); give the network "
             "of that run, or another --out, or leave --resume out to start anew."
         ) from error
+
+
+def passed(
+    run: Run, number: int, done: dict[str, Any], model: nn.Module, log: Restorable
+) -> Tensor:
+    """Go on from the end of a stage.
+
+    Args:
+        run: that resumes.
+        number: of the stage.
+        done: from `finished`.
+        model: takes the weights.
+        log: takes the rows.
+
+    Returns:
+        The perturbations that the attacks of the stage ended with.
+
+    Raises:
+        ValueError: the file does not fit the run.
+    """
+    with fitting(run, _finished(number)):
+        schema.within(done["stage"], number, number, "the stage")
+        load_weights(model, done.get("model"), run)
+        log.load(done.get("log", {}))
+        batches = done.get("batches")
+        found = batches.get("perturbations") if isinstance(batches, dict) else None
+        if not isinstance(found, Tensor) or found.dtype != torch.float16:
+            raise schema.Misfit("the perturbations are no float16 tensor")
+        return found
 
 
 def clear(folder: Path) -> None:
@@ -126,19 +168,45 @@ def clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def fitting(run: Run, name: str) -> Iterator[None]:
+    """Name the file in the error for a value that no run of these settings writes.
+
+    Args:
+        run: that reads the file.
+        name: of the file.
+
+    Raises:
+        ValueError: a value does not fit.
+    """
+    try:
+        yield
+    except schema.Misfit as error:
+        path = run.out and run.out / name
+        raise ValueError(
+            f"{path} is no checkpoint of this run ({error}); {checkpoint.AGAIN}."
+        ) from error
+
+
 def _finished(number: int | str) -> str:
     return f"stage-{number}.safetensors"
 
 
 def _read(run: Run, name: str) -> dict[str, Any] | None:
     tree = checkpoint.load(run.out / name, run.group) if run.out and run.resume else None
-    if tree and tree["identity"] != run.identity:
+    if tree is None:
+        return None
+    with fitting(run, name):
+        schema.alike(tree.get("identity"), run.identity, "the run's name")
+        schema.within(tree.get("stage"), 0, MOST_STAGES, "the stage")
+        schema.conforms(tree.get("inputs"), Mapping[str, str], "the inputs")
+    if tree["identity"] != run.identity:
         raise ValueError(
             f"{run.out} holds the checkpoint of a run with other settings; give the settings "
             "of that run, or another --out, or leave --resume out to start anew."
         )
-    was = tree.get("inputs", {}) if tree else {}
-    changed = [name for name, digest in was.items() if run.inputs.get(name, digest) != digest]
+    was = tree["inputs"].items()
+    changed = [name for name, digest in was if run.inputs.get(name, digest) != digest]
     if changed:
         raise ValueError(
             f"{run.out} holds the checkpoint of a run with other {' and other '.join(changed)} "

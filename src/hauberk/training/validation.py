@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hauberk.batch import Batch
 from hauberk.dataset import Data
 from hauberk.ops.random import generator
+from hauberk.runtime import schema
 from hauberk.runtime.device import autocast, laid_out
 from hauberk.training.run import Run
 from hauberk.training.stage import Stage
@@ -76,7 +77,9 @@ class Validation:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on from the perturbations of a checkpoint."""
-        self.warm_starts.perturbations = tree["perturbations"].to(self.device)
+        schema.keys(tree, ("perturbations", "rehearsed"), "the validation")
+        schema.alike(tree["rehearsed"], self.rehearsed, "rehearsed")
+        self.warm_starts.load(tree["perturbations"])
         self.rehearsed = tree["rehearsed"]
 
     def _attacks(self) -> int:

@@ -7,13 +7,14 @@ process of a run writes its own rows; they are exchanged when a snapshot is save
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hauberk.batch import WarmStart
 from hauberk.dataset import Examples
-from hauberk.runtime import memory
+from hauberk.runtime import memory, schema
 from hauberk.runtime.processes import Group
 
 REHEARSALS = 8
@@ -47,12 +48,21 @@ class WarmStarts:
     ) -> None:
         self.reuse, self.searches = reuse, searches
         count = len(examples) * searches if reuse else 0
-        if reuse and before is not None and len(before) == count:
+        if reuse and before is not None and before.shape == (count, *examples.shape):
             self.perturbations = before.to(device)
             return
         if reuse:
             _check_room(examples, device, searches)
         self.perturbations = torch.zeros(count, *examples.shape, dtype=torch.float16, device=device)
+
+    def load(self, found: Any) -> None:
+        """Go on from the perturbations of a checkpoint.
+
+        Raises:
+            Misfit: they are not those of these examples.
+        """
+        schema.alike(found, self.perturbations, "the perturbations")
+        self.perturbations = found.to(self.perturbations.device)
 
     def at(self, index: Tensor) -> WarmStart | None:
         """The warm starts of a batch, given the indices of its examples, (batch,)."""

@@ -6,19 +6,21 @@ import csv
 import io
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from hauberk.evaluation import Proportion, Row, spread
 from hauberk.printable import cell, dumps, sheet
-from hauberk.runtime import files
+from hauberk.runtime import files, schema
 from hauberk.runtime.files import write
 
 if TYPE_CHECKING:
     from rich.table import Table as Shown
 
+_LARGEST = 1 << 28  # bytes of a table
 CSV, JSON = "sweep.csv", "sweep.json"
 State = Literal["to do", "done", "failed", "lost"]
 """A run is lost if its worker died; it may be repeated."""
@@ -205,12 +207,12 @@ def load(folder: Path) -> Outcomes:
         OSError: it cannot be read.
     """
     path = folder / JSON
-    if not path.exists():
+    if not os.path.lexists(path):
         return Outcomes(())
+    content = files.read(path, "a sweep.json", _LARGEST)
     try:
-        found = json.loads(files.read(path, "a sweep.json"))
-        rows = tuple(_outcome(row) for row in found["rows"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        rows = tuple(_outcome(row) for row in json.loads(content)["rows"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not the table of a sweep; delete it, or run without --resume to start anew."
         ) from error
@@ -220,11 +222,14 @@ def load(folder: Path) -> Outcomes:
 def _outcome(found: Mapping[str, Any]) -> Outcome:
     known = {f.name for f in fields(Outcome)}
     outcome = Outcome(**{key: value for key, value in found.items() if key in known})
-    both = outcome.settings, outcome.inputs
-    if outcome.state not in get_args(State) or not all(isinstance(each, dict) for each in both):
-        raise ValueError
+    schema.conforms(outcome, Outcome, "a row")
     if (outcome.row is None) == (outcome.state == "done"):
         raise ValueError
+    for row in (outcome.row, outcome.dense and Row.from_json(outcome.dense)):
+        if row:
+            schema.conforms(row, Row, "a report")
+            if min(row.bytes, row.dense_bytes) < 1:
+                raise ValueError
     return outcome
 
 
