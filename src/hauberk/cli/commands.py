@@ -72,6 +72,8 @@ class Evaluate:
         require: end with exit code 3 and one line unless robust>=45%, clean>=90%, bytes<=20kB hold
             and no check fails (checks); for CI. Several are separated by commas or spaces.
         checks: look for gradient masking, on up to 200 examples.
+        certify: also count the images that keep their class whatever the threat allows, by sound
+            bounds: crown (the default of the flag) or interval. See also train --certified.
         images: what --task image measures besides.
         seed: random seed of every random start and resample.
         device: cpu, cuda or cuda:1; by default CUDA where there is any.
@@ -93,6 +95,7 @@ class Evaluate:
     mean: tuple[float, ...] = field(default=(), metadata={"commas": True})
     std: tuple[float, ...] = field(default=(), metadata={"commas": True})
     checks: bool = True
+    certify: str = field(default="", metadata={"alone": "crown"})
     images: ImageSettings = field(default_factory=ImageSettings)
     seed: int = 0
     device: NamedDevice | None = None

@@ -39,7 +39,12 @@ def evaluate(spec: Evaluate) -> Report | ImageReport:
 def _classes(spec: Evaluate, opened: Opened, source: nn.Module | None) -> Report:
     assert spec.threat is not None
     evaluation = spec.evaluation.evaluation(
-        spec.threat, spec.seed, restarts=spec.restarts, checks=spec.checks, draws=spec.draws
+        spec.threat,
+        spec.seed,
+        restarts=spec.restarts,
+        checks=spec.checks,
+        draws=spec.draws,
+        certify=spec.certify,
     )
     data, device = spec.data.read(recorded=opened.photographs), place(spec.device, ALONE)
     with bars(spec.file.name) as bar:

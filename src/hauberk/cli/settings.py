@@ -184,6 +184,7 @@ class EvaluationSettings:
         restarts: int = 1,
         checks: bool = True,
         draws: int = 0,
+        certify: str = "",
     ) -> Evaluation:
         """The evaluation.
 
@@ -193,6 +194,7 @@ class EvaluationSettings:
             restarts: random starts of each attack.
             checks: whether to look for gradient masking.
             draws: of a network that draws at random; 0 refuses one.
+            certify: name of the bounds that certify images; empty for none.
 
         Raises:
             ValueError: there is no such attack.
@@ -211,6 +213,7 @@ class EvaluationSettings:
             restarts=restarts,
             draws=draws,
             seed=seed,
+            certify=certify,
         )
 
 

@@ -9,11 +9,17 @@ import torch
 from torch import nn
 
 from hauberk.attack import Attack
+from hauberk.attacks import PGD
+from hauberk.bounds.certify import BOUNDS
+from hauberk.bounds.network import Network
 from hauberk.dataset import Examples
 from hauberk.evaluation.accuracy import Progress, silent, under_attack
+from hauberk.evaluation.activation_memory import peak_bytes
 from hauberk.evaluation.autoattack import autoattack
+from hauberk.evaluation.certified import Certified
 from hauberk.evaluation.checks import Check, checks_of
 from hauberk.evaluation.cost import Timing, latency, macs
+from hauberk.evaluation.exit_cost import exits_of
 from hauberk.evaluation.frozen_copy import freeze
 from hauberk.evaluation.one_function import Expected, OneFunction
 from hauberk.evaluation.proportion import Mask, Proportion
@@ -24,6 +30,9 @@ from hauberk.evaluation.student import POOL
 from hauberk.evaluation.subject import Subject
 from hauberk.evaluation.trials import Trials
 from hauberk.threat import Threat
+
+_FEW, _STEPS = 200, 10
+"""Examples on which early exits are counted, and steps of the PGD that attacks them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class Evaluation:
         draws: judge and attack the mean probabilities of so many draws of a network that draws at
             random; 0 refuses such a network.
         effort: budgets of these attacks; by default `hauberk.evaluation.search.USUAL`.
+        certify: bounds that certify examples, ``interval`` or ``crown``; empty for none.
     """
 
     threat: Threat
@@ -67,6 +77,7 @@ class Evaluation:
     strongest: bool = False
     effort: Effort | None = None
     draws: int = 0
+    certify: str = ""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -79,6 +90,10 @@ class Evaluation:
         for name in ("check_limit", "draws"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} was given as {getattr(self, name)}; give 0 or more.")
+        if self.certify and self.certify not in BOUNDS:
+            raise ValueError(
+                f"certify was given as {self.certify!r}; give one of {', '.join(BOUNDS)}."
+            )
 
     def __call__(
         self,
@@ -102,11 +117,14 @@ class Evaluation:
             progress: called with each step's fraction of its own work.
 
         Raises:
-            ValueError: no examples, a threat that an attack does not support, or a classifier whose
-                answer to an image depends on chance, on other images or on earlier calls.
+            ValueError: no examples, a threat that an attack or the bounds do not support, a layer
+                with no bound, or a classifier whose answer to an image depends on chance, on other
+                images or on earlier calls.
+            Contradiction: a certified example was fooled.
         """
         if len(examples) == 0:
             raise ValueError("The test split is empty; give data with test examples.")
+        network = self._bounded(classifier, examples.shape)
         source = None if source is None else freeze(source)
         judged = Expected(classifier.judged, self.draws) if self.draws else classifier.judged
         subject = Subject.of(
@@ -135,7 +153,10 @@ class Evaluation:
         checks: tuple[Check, ...] = ()
         if self._checked(search):
             checks = checks_of(search, function, self.check_limit, progress)
-        robust = Proportion.of(trials.robust[:n])
+        robust, few = Proportion.of(trials.robust[:n]), tried.first(n)
+        certified = None
+        if network is not None:
+            certified = Certified.of(self.certify, network, few, trials.robust[:n], progress)
         return Row(
             file=classifier.name,
             bytes=classifier.nbytes,
@@ -151,6 +172,9 @@ class Evaluation:
             clean_split=Proportion.of(subject.clean) if robust.n < len(examples) else None,
             latency_ms=self._latency(classifier, dense, examples.shape),
             macs=None if classifier.model is None else macs(classifier.model, examples.shape),
+            activations=_activations(classifier, examples.shape),
+            exits=exits_of(classifier.model, few.examples.first(_FEW), self.threat, PGD(_STEPS)),
+            certified=certified,
             checks=checks,
             warnings=warnings if white_box else (self._warning(classifier, search),),
             in_file=classifier.in_file,
@@ -200,12 +224,27 @@ class Evaluation:
             f"attack may find far less robustness.{more}"
         )
 
+    def _bounded(self, classifier: Shipped, shape: tuple[int, ...]) -> Network | None:
+        """The operators to certify, read before any attack is made."""
+        if not self.certify:
+            return None
+        if classifier.model is None or self.draws:
+            raise ValueError(
+                f"{classifier.name} cannot be certified, because "
+                f"{classifier.blind or 'it draws at random'}; leave out certify."
+            )
+        return Network.of(classifier.model, shape)
+
     def _latency(
         self, classifier: Shipped, dense: nn.Module | None, shape: tuple[int, ...]
     ) -> dict[str, Timing]:
         if dense is None or not self.timing:
             return {}
         return latency(classifier.timed, dense, shape)
+
+
+def _activations(classifier: Shipped, shape: tuple[int, ...]) -> int | None:
+    return None if classifier.model is None else peak_bytes(classifier.model, shape)
 
 
 def _members(by_part: Mapping[str, Mapping[str, Mask]]) -> dict[str, dict[str, Proportion]]:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.attack import Attack, frozen
 from hauberk.dataset import Examples
 from hauberk.evaluation.cost import macs
 from hauberk.models.early_exit import EarlyExit, gap
+from hauberk.models.ensemble import Ensemble
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels, PerSample
@@ -48,6 +49,33 @@ class ExitCost:
     def json(self) -> dict[str, float]:
         """The attributes by name."""
         return dict(vars(self))
+
+    def sentence(self) -> str:
+        """The fractions of the full work, in one line."""
+        clean, attacked, delayed = (
+            f"{100 * mean / self.full:.0f}%" for mean in (self.clean, self.attacked, self.delayed)
+        )
+        return (
+            f"Early exits need {clean} of {self.full:,} multiplications on clean images, "
+            f"{attacked} under attack and {delayed} under an attack on the time; "
+            f"{self.changed:.1%} of the answers change."
+        )
+
+
+def exits_of(
+    model: nn.Module | None, examples: Examples, threat: Threat, attack: Attack
+) -> ExitCost | None:
+    """The cost of a network that has exits: a sum of networks whose spreads are limited.
+
+    Args:
+        model: the network; one without exits gives None.
+        examples: the images.
+        threat: what the adversary may do.
+        attack: how it searches.
+    """
+    if not isinstance(model, Ensemble) or model.spread is None:
+        return None
+    return exit_cost(EarlyExit.bounded(model), examples, threat, attack)
 
 
 def exit_cost(net: EarlyExit, examples: Examples, threat: Threat, attack: Attack) -> ExitCost:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hauberk.evaluation.certified import Certified
 from hauberk.evaluation.checks.check import Check
 from hauberk.evaluation.cost import Macs, Timing
+from hauberk.evaluation.exit_cost import ExitCost
 from hauberk.evaluation.proportion import Proportion
 from hauberk.evaluation.row_report import RowReport
 from hauberk.evaluation.trials import Taken
@@ -35,6 +37,9 @@ class Row:
         clean_split: on the whole split, if fewer examples were attacked.
         latency_ms: by batch, such as ``batch1``.
         macs: multiplications of one input.
+        activations: peak of the bytes that activations take for one input.
+        exits: multiplications with early exits, of a sum of networks that has them.
+        certified: what sound bounds say, if they were asked.
         checks: for gradient masking.
         warnings: what limits the figures, such as points with zero gradient in AutoAttack.
         in_file: whether ``bytes`` are a file's; else they are those of a float32 state dict.
@@ -57,6 +62,9 @@ class Row:
     clean_split: Proportion | None = None
     latency_ms: Mapping[str, Timing] = field(default_factory=dict)
     macs: Macs | None = None
+    activations: int | None = None
+    exits: ExitCost | None = None
+    certified: Certified | None = None
     checks: Sequence[Check] = ()
     warnings: Sequence[str] = ()
     in_file: bool = True
@@ -94,6 +102,9 @@ class Row:
             "classes": self.classes,
             "clean_split": self.clean_split and self.clean_split.json(),
             "macs": self.macs and self.macs.json(),
+            "activations": self.activations,
+            "exits": self.exits and self.exits.json(),
+            "certified": self.certified and self.certified.json(),
             "warnings": list(self.warnings),
             "members": {
                 attack: {member: result.json() for member, result in each.items()}
@@ -127,6 +138,7 @@ class Row:
             KeyError, TypeError, ValueError: it is no such object.
         """
         split, work = found.get("clean_split"), found.get("macs")
+        bound, early = found.get("certified"), found.get("exits")
         members = found.get("members", {})
         return cls(
             file=found["file"],
@@ -143,6 +155,9 @@ class Row:
             clean_split=Proportion.from_json(split) if split else None,
             latency_ms={k: Timing.from_json(t) for k, t in found.get("latency_ms", {}).items()},
             macs=Macs.from_json(work) if work else None,
+            activations=found.get("activations"),
+            exits=ExitCost(**early) if early else None,
+            certified=Certified.from_json(bound) if bound else None,
             checks=[Check.from_json(k, check) for k, check in found.get("checks", {}).items()],
             warnings=found.get("warnings", ()),
             in_file=found.get("bytes_of", "file") == "file",
@@ -172,12 +187,22 @@ class Row:
         )
 
     def remarks(self) -> list[str]:
-        """The sentence of each failed check, the warnings, and which attack took how many."""
+        """What a reader must know: failed checks, warnings, losses by attack, bounds, work."""
         failed = [check.sentence for check in self.checks if check.passed is False]
         counts = ", ".join(f"{name} {taken.count}" for name, taken in self.taken.items())
         order = [f"Examples lost to each attack, in this order: {counts}."] if counts else []
         weak = [self.weakness] if self.weakness else []
-        return [*failed, *self.warnings, *weak, *order]
+        sure = [self.certified.sentence()] if self.certified else []
+        early = [self.exits.sentence()] if self.exits else []
+        return [*failed, *self.warnings, *weak, *order, *sure, *early, *self._work()]
+
+    def _work(self) -> list[str]:
+        if self.macs is None or self.activations is None:
+            return []
+        return [
+            f"One input takes {self.macs.sparse:,} multiplications by weights that are not 0 (of "
+            f"{self.macs.dense:,}) and {self.activations:,} bytes of activations."
+        ]
 
     def _in_members(self) -> dict[str, Proportion]:
         """``pgd:40 in l2:2``."""

@@ -30,6 +30,7 @@ def evaluate(
     restarts: int = 1,
     checks: bool = True,
     draws: int = 0,
+    certify: str = "",
     seed: int = 0,
     batch_size: int = 500,
     device: torch.device | str | None = None,
@@ -53,6 +54,8 @@ def evaluate(
         checks: whether to look for gradient masking, on up to 200 examples.
         draws: judge and attack the mean of so many draws of a network that draws at random; by
             default such a network is refused.
+        certify: ``crown`` or ``interval``: also count the examples that keep their class whatever
+            the threat allows, by sound bounds; by default none is computed.
         seed: random seed of every random start.
         batch_size: examples at a time.
         device: where to compute; by default CUDA if available, else the CPU.
@@ -74,6 +77,7 @@ def evaluate(
         check_limit=200 if checks else 0,
         restarts=restarts,
         draws=draws,
+        certify=certify,
         seed=seed,
         batch_size=batch_size,
     )
