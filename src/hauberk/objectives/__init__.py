@@ -3,7 +3,7 @@
 from hauberk.objectives.adversarial import Adversarial
 from hauberk.objectives.audit import Audit
 from hauberk.objectives.boosted import Boosted, MarginHard, OnPart
-from hauberk.objectives.certified import Certified
+from hauberk.objectives.certified import CertifiedLoss
 from hauberk.objectives.distances import Distance, MeanSquared, Perceptual
 from hauberk.objectives.distill import Distilled, Teacher
 from hauberk.objectives.gan import Adversary, Imitation
@@ -27,7 +27,7 @@ __all__ = [
     "Adversary",
     "Audit",
     "Boosted",
-    "Certified",
+    "CertifiedLoss",
     "Distance",
     "Distilled",
     "Hard",

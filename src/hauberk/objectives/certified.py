@@ -30,7 +30,7 @@ from hauberk.types import Images
 
 
 @dataclass(frozen=True)
-class Certified(Supervised):
+class CertifiedLoss(Supervised):
     """An adversarial loss, and the loss at the worst logits that intervals allow.
 
     Attributes:
@@ -46,7 +46,9 @@ class Certified(Supervised):
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise ValueError(f"Certified was given share={self.share}; give a weight in (0, 1].")
+            raise ValueError(
+                f"CertifiedLoss was given share={self.share}; give a weight in (0, 1]."
+            )
 
     def attacked(self, model: nn.Module, batch: Batch, target: Target) -> Sequence[Images]:
         """What the adversarial loss attacks; nothing if the bounds have the whole weight."""

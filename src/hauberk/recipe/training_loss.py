@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hauberk.objectives import Adversarial, Certified, Natural, Supervised, Trades, WeightPerturbed
+from hauberk.objectives import (
+    Adversarial,
+    CertifiedLoss,
+    Natural,
+    Supervised,
+    Trades,
+    WeightPerturbed,
+)
 from hauberk.objectives.weight_perturbation import refuse_perturbation
 from hauberk.problem import Objective
 from hauberk.recipe.threat_weighting import ThreatWeighting
@@ -100,7 +107,7 @@ class TrainingLoss:
         several = weighting.of(threat)
         robust = Adversarial(threat, attack.search(), self.clean, warmup, self.q, *several)
         if self.certified:
-            return Certified(robust, self.certified)
+            return CertifiedLoss(robust, self.certified)
         return Trades(robust, self.trades) if self.trades else robust
 
 

@@ -46,7 +46,11 @@ class Log:
         return {"history": self.history}
 
     def load(self, tree: dict[str, Any]) -> None:
-        """Go on from the rows of a checkpoint; later rows of ``metrics.csv`` are overwritten."""
+        """Go on from the rows of a checkpoint; later rows of ``metrics.csv`` are overwritten.
+
+        Raises:
+            Misfit: no log wrote them.
+        """
         schema.keys(tree, ("history",), "the log")
         schema.conforms(tree["history"], Sequence[Mapping[str, float | str]], "the log")
         for row in tree["history"]:

@@ -59,7 +59,11 @@ class EpochMetrics:
         return {"sums": self.sums}
 
     def load(self, tree: dict[str, Any]) -> None:
-        """Go on with the sums of a checkpoint."""
+        """Go on with the sums of a checkpoint.
+
+        Raises:
+            Misfit: they are no sums.
+        """
         schema.keys(tree, ("sums",), "the metrics")
         schema.conforms(tree["sums"], Mapping[str, Tensor], "the sums")
         if any(value.ndim or value.is_complex() for value in tree["sums"].values()):
