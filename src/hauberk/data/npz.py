@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
-from zipfile import BadZipFile
+from typing import IO, Any, NamedTuple
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile
 from zlib import error as ZlibError
 
 import numpy as np
@@ -20,9 +20,13 @@ from hauberk.data.holdout import TEST, TRAIN, lone
 from hauberk.data.splits import Part, assemble
 from hauberk.data.store import NoRoom, Store
 from hauberk.dataset import Data
+from hauberk.runtime import files
 
 _KINDS = {np.dtype(np.uint8): torch.uint8, np.dtype(np.float32): torch.float32}
 _PIECE = 1 << 24  # bytes per read
+_MOST_DEFLATED = 1032
+"""Bytes that a byte of deflate can unpack to, at most."""
+_MOST_ROWS = 1 << 48
 _ONE = ("x", "y")
 _PAIR = ("x_train", "y_train", "x_test", "y_test")
 
@@ -66,7 +70,7 @@ def _arrays(
     """Read the arrays of one of the choices of names at least, pixels into the store."""
     wanted = {name for names in choices for name in names}
     try:
-        with path.open("rb") as file:
+        with files.regular(path, "a .npz file") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, NpzFile):
                 raise ValueError("it is a single array")
@@ -96,35 +100,73 @@ def _arrays(
 
 
 def _array(archive: NpzFile, name: str, store: Store) -> NDArray[Any] | Tensor:
-    """Read uint8 or float32 pixels piece by piece into the store; other arrays as NumPy does."""
+    """Read uint8 or float32 pixels piece by piece into the store; other arrays into memory.
+
+    The size that the header states is compared with the size of the member, packed and unpacked,
+    before anything is allocated.
+    """
     members, file = archive.zip, f"{name}.npy"
-    if members is None or not name.startswith("x") or file not in members.namelist():
-        return archive[name]
+    if members is None or file not in members.namelist():
+        raise ValueError(f"{name} is no array")
+    info = members.getinfo(file)
+    if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed by another method than deflate")
     with members.open(file) as member:
-        header = _header(member)
-        if header is None:
-            return archive[name]
-        shape, kind = header
-        nbytes = math.prod(shape) * kind.itemsize
-        if members.getinfo(file).file_size != member.tell() + nbytes:
+        head = _header(member, name)
+        unpacked = member.tell() + head.nbytes
+        if info.file_size != unpacked or unpacked > _MOST_DEFLATED * (info.compress_size + 1):
             raise ValueError(f"the length of {name} does not match its shape")
-        x = store.empty(shape, kind)
-        content = x.view(-1).view(torch.uint8).numpy()
-        for start in range(0, nbytes, _PIECE):
-            piece = content[start : start + _PIECE]
-            found = member.read(len(piece))
-            if len(found) < len(piece):
-                raise ValueError(f"{name} is truncated")
-            piece[:] = np.frombuffer(found, np.uint8)
-    return x
+        if name.startswith("x") and head.kind in _KINDS and not head.columns:
+            x = store.empty(head.shape, _KINDS[head.kind])
+            _fill(x.view(-1).view(torch.uint8).numpy(), member, name)
+            return x
+        store.check(max(head.nbytes, 8 * head.entries), f"the array {name}")
+        flat = np.empty(head.entries, head.kind)
+        _fill(flat.view(np.uint8), member, name)
+    return flat.reshape(head.shape, order="F" if head.columns else "C")
 
 
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], torch.dtype] | None:
-    """Shape and type; None if the array is in column order or of another type."""
+def _fill(content: NDArray[np.uint8], member: IO[bytes], name: str) -> None:
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE]
+        found = member.read(len(piece))
+        if len(found) < len(piece):
+            raise ValueError(f"{name} is truncated")
+        piece[:] = np.frombuffer(found, np.uint8)
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    columns: bool
+    kind: np.dtype[Any]
+
+    @property
+    def entries(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.entries * self.kind.itemsize
+
+
+def _header(member: IO[bytes], name: str) -> _Header:
+    """Shape, order and type of an array.
+
+    Raises:
+        ValueError: an array of objects, or of nothing.
+    """
     readers = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
     read = readers.get(read_magic(member))
-    shape, columns, kind = read(member) if read else ((), True, np.dtype(object))
-    return None if columns or kind not in _KINDS else (shape, _KINDS[kind])
+    if read is None:
+        raise ValueError(f"{name} has fields")
+    head = _Header(*read(member))
+    if head.kind.hasobject:
+        raise ValueError(f"{name} holds Python objects, which are not unpickled")
+    if head.kind.fields or head.kind.subdtype or not head.kind.itemsize:
+        raise ValueError(f"{name} is of type {head.kind}")
+    if not all(0 <= n < _MOST_ROWS for n in head.shape):
+        raise ValueError(f"{name} has an impossible shape")
+    return head
 
 
 def _first_line(error: BaseException) -> str:

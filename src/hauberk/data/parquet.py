@@ -19,6 +19,7 @@ from hauberk.data.store import NoRoom, Store
 from hauberk.dataset import Data
 
 _ROWS = 256  # rows per read: some MB of compressed images
+_LONGEST_LABEL = 1024  # characters; a file may state a long text once and repeat it
 _LONGEST_NOTE = 1 << 22  # bytes
 _MOST_CLASSES = 1 << 16
 
@@ -50,6 +51,7 @@ def _read(path: Path, reading: Reading, store: Store) -> Part:
     try:
         with pq.ParquetFile(path) as file:
             _check_schema(file.schema_arrow, where, reading.labelled)
+            store.check(8 * file.metadata.num_rows, "the labels")
             y = _labels(file, where) if reading.labelled else _none(file)
             x, kept, notes = decode(_sources(file), len(y), where, reading, store)
             names, classes = _declared(file.schema_arrow, where)
@@ -92,19 +94,25 @@ def _none(file: pq.ParquetFile) -> NDArray[Any]:
 
 
 def _labels(file: pq.ParquetFile, where: str) -> NDArray[Any]:
-    column = file.read(columns=["label"])["label"]
-    if column.null_count:
-        raise ValueError(f"{where} has a missing label: give one for each image.")
-    if _is_text(column.type):
-        return np.array(column.to_pylist(), dtype=np.str_)
-    return np.asarray(column.to_numpy())
+    text, found = _is_text(file.schema_arrow.field("label").type), []
+    for batch in file.iter_batches(_ROWS, columns=["label"]):
+        column = batch["label"]
+        if column.null_count:
+            raise ValueError(f"{where} has a missing label: give one for each image.")
+        values = column.to_pylist() if text else column.to_numpy(zero_copy_only=False)
+        if text and max(map(len, values), default=0) > _LONGEST_LABEL:
+            raise ValueError(
+                f"{where} has a label of more than {_LONGEST_LABEL} characters: give short names."
+            )
+        found.append(np.asarray(values, dtype=np.str_ if text else None))
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def _sources(file: pq.ParquetFile) -> Iterator[Source]:
     row = 0
     for batch in file.iter_batches(_ROWS, columns=["image"]):
-        for blob in batch["image"].field("bytes").to_pylist():
-            yield Source(f"in row {row}", blob)
+        for blob in batch["image"].field("bytes"):
+            yield Source(f"in row {row}", blob.as_py())
             row += 1
 
 

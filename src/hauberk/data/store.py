@@ -22,6 +22,7 @@ from hauberk.runtime import memory
 from hauberk.runtime.memory import mapped
 
 _CHUNK = 1 << 24  # bytes per copy
+_SMALL = 1 << 26  # bytes, of labels for instance, that are held in memory under any limit
 
 
 class NoRoom(OSError):
@@ -56,6 +57,22 @@ class Store:
             return self._map(shape, dtype)
         self.left -= nbytes
         return torch.empty(shape, dtype=dtype)
+
+    def check(self, nbytes: int, what: str) -> None:
+        """Check that arrays which cannot be streamed from disk fit in memory.
+
+        Args:
+            nbytes: their bytes.
+            what: their name, for the error.
+
+        Raises:
+            NoRoom: they are larger than what is left; small ones always fit.
+        """
+        if nbytes > max(self.left, _SMALL):
+            raise NoRoom(
+                f"There is no room in memory for {what}, {memory.readable(nbytes)}; give more with "
+                "--memory, pixels as uint8 or float32, or fewer images."
+            )
 
     def drop(self, x: Tensor) -> None:
         """Count the memory of a tensor from `empty` as free again."""
