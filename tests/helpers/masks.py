@@ -51,6 +51,28 @@ class _Scrambled(_Reversed):
         )
 
 
+def reversed_gradient(x: Tensor) -> Tensor:
+    """The identity, with the gradient turned around."""
+    out: Tensor = _Reversed.apply(x)
+    return out
+
+
+def scrambled_gradient(x: Tensor) -> Tensor:
+    """The identity, with the gradient of other pixels."""
+    out: Tensor = _Scrambled.apply(x)
+    return out
+
+
+def stairs(h: Tensor) -> Tensor:
+    """Activations whose size is known and whose slope is not."""
+    return (h > 0.3).float() * h.detach()
+
+
+def infinite(z: Tensor) -> Tensor:
+    """Minus infinity for all but the winner."""
+    return (z - z.amax(1, keepdim=True)) / torch.zeros(1).where(z < z.amax(1, keepdim=True), 1.0)
+
+
 def levels(n: int) -> Callable[[Tensor], Tensor]:
     """Rounding to n steps."""
     return lambda x: (n * x).round() / n

@@ -26,7 +26,7 @@ from hauberk.evaluation.proportion import Mask, Proportion
 from hauberk.evaluation.report import Row
 from hauberk.evaluation.search import Effort, Search
 from hauberk.evaluation.shipped import Shipped
-from hauberk.evaluation.student import POOL
+from hauberk.evaluation.student import pool_of
 from hauberk.evaluation.subject import Subject
 from hauberk.evaluation.trials import Trials
 from hauberk.threat import Threat
@@ -141,7 +141,7 @@ class Evaluation:
             tried if self.strongest else tried.first(self.check_limit or None),
             trials,
             source=source,
-            pool=examples.first(POOL).images(),
+            pool=pool_of(examples),
             effort=self.effort,
             autoattack=self.strongest,
             gradient=white_box,

@@ -21,7 +21,7 @@ from hauberk.evaluation.bypass import Bypass
 from hauberk.evaluation.decision import Decision
 from hauberk.evaluation.one_function import on_grid
 from hauberk.evaluation.proportion import Mask
-from hauberk.evaluation.student import Student
+from hauberk.evaluation.student import Student, pool_of
 from hauberk.evaluation.subject import Subject
 from hauberk.evaluation.trials import Trials
 from hauberk.runtime.packages import gist
@@ -42,7 +42,8 @@ class Effort:
         queries: of Square for each example, once it has fooled one.
         rounds: of the student.
         learning: its steps of Adam in each round.
-        flips: blocks of pixels that the attack by answers reverses.
+        walk: steps along the boundary of the attack by answers.
+        flips: blocks of pixels that it reverses.
     """
 
     steps: int = 100
@@ -51,6 +52,7 @@ class Effort:
     queries: int = 1000
     rounds: int = 3
     learning: int = 250
+    walk: int = 12
     flips: int = 1500
 
 
@@ -105,7 +107,7 @@ class Search:
         self.subject, self.trials = subject, trials or Trials(subject.clean)
         self.source, self.effort, self.gradient = source, effort or USUAL, gradient
         self.autoattack, self.progress = autoattack, progress
-        self.pool = subject.examples.images() if pool is None else pool
+        self.pool = pool_of(subject.examples) if pool is None else pool
         self.white_box: Mask | None = None
         self.skipped: dict[str, str] = {}
         self.taught: nn.Module | None = source
@@ -179,16 +181,16 @@ class Search:
             whole = lambda subject: attack(subject, student.net)  # noqa: E731
             self._probed("student", whole, whole)
             self.taught = student.net
-            if int(self.left.sum()) == before and not self.suspect:
+            if int(self.left.sum()) == before:
                 break
 
     def _decision(self) -> None:
         """Walks along the boundary."""
-        small = Decision(rounds=3, flips=min(150, self.effort.flips))
-        whole = Decision(rounds=12, queries=30, flips=self.effort.flips)
+        small = Decision(rounds=min(3, self.effort.walk), flips=min(150, self.effort.flips))
+        whole = Decision(rounds=self.effort.walk, queries=30, flips=self.effort.flips)
         self._probed(
             "decision",
-            lambda subject: (whole if self.suspect else small)(subject, self.pool, self.taught),
+            lambda subject: small(subject, self.pool, self.taught),
             lambda subject: whole(subject, self.pool, self.taught),
         )
 

@@ -18,13 +18,24 @@ from torch.nn import functional as F
 
 from hauberk.attacks import PGD
 from hauberk.attacks.losses import cross_entropy
+from hauberk.dataset import Examples
 from hauberk.evaluation.subject import Subject
 from hauberk.ops.random import generator
 from hauberk.types import Images, Labels
 
-POOL = 2000
-"""Images that a student learns from, at most."""
+_POOL, _PIXELS = 2000, 1 << 24
+"""Images that a student learns from, and their pixels, at most; but never fewer than a batch."""
 _BATCH = 128
+
+
+def pool_of(examples: Examples) -> Images:
+    """The first images, as many as a student learns from.
+
+    Args:
+        examples: of any number.
+    """
+    fit = _PIXELS // max(torch.Size(examples.shape).numel(), 1)
+    return examples.first(min(_POOL, max(_BATCH, fit))).images()
 
 
 class Student:
@@ -41,7 +52,7 @@ class Student:
             subject: the classifier and the threat.
             pool: images to learn from; labels are not needed.
         """
-        self.subject, self.pool = subject, pool[:POOL]
+        self.subject, self.pool = subject, pool[:_POOL]
         self.rng = generator(subject.seed, "student", 0)
         with torch.no_grad():
             classes = subject.model(pool[:1]).shape[1]
