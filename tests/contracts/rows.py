@@ -319,7 +319,7 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Int8().with_(**_QUICK), 780),
     (GANSlimming(strength=0.0, slim_epochs=1).with_(**_QUICK), 780),
     (Int8(bits=4, per_channel=True, revive=True).with_(**_QUICK), 780),
-    (SizeTarget(size="30%", codebook_epochs=1).with_(**_QUICK), 780),
+    (SizeTarget(size="30%", most_bits=3, codebook_epochs=1).with_(**_QUICK), 780),
     (
         RobustnessTarget(
             robust_at_least=0.7, search_stages=2, most_bits=3, codebook_epochs=1, judge_steps=10
@@ -334,7 +334,12 @@ METHODS = [  # a method, and how many of the 780 weights of the tiny MLP its fil
     (Reweighted(pattern="block:1x4", keep=0.3, round_epochs=1).with_(**_QUICK), 234),
     (ADMMPruning(pattern="2:4", keep=1.0, admm_epochs=2).with_(**_QUICK), 390),
     (RobustBoosting(members=2).with_(**_SHORT), 2 * 780),
-    (RobustBoosting(members=2, member_loss="margin", size="2kB").with_(**_SHORT), 2 * 780),
+    (
+        RobustBoosting(
+            members=2, member_loss="margin", size="2kB", most_bits=3, codebook_epochs=1
+        ).with_(**_SHORT),
+        2 * 780,
+    ),
     (RobustBoosting(members=2, how="pruned").with_(**_SHORT), 2 * 156),
 ]
 UNDER_A_UNION = [  # the same under a union of threats

@@ -21,6 +21,7 @@ def mlp() -> nn.Module:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_plans")
 @pytest.mark.parametrize("size", ["1500B", "3kB", "15%"])
 def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) -> None:
     method = hb.SizeTarget(size=size).with_(**(QUICK if size == "15%" else FEW_BITS))
