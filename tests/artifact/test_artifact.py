@@ -211,3 +211,15 @@ def test_a_save_killed_before_the_rename_leaves_the_old_file(
     with pytest.raises(Killed):
         artifact.save(path)
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x1f\x8b" + bytes(20), "compressed by gzip and not a hauberk file; unpack it first"),
+        (b"PK\x03\x04" + bytes(20), "a zip file and not a hauberk file; .*an ending such as .pt"),
+    ],
+)
+def test_files_of_other_kinds_say_what_they_are(content: bytes, says: str) -> None:
+    with pytest.raises(ArtifactError, match=says):
+        Artifact.from_bytes(content)

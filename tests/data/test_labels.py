@@ -166,3 +166,26 @@ def test_gaps_are_noted_and_many_are_refused() -> None:
     for ignored in (255, 9000):
         with pytest.raises(ValueError, match=rf"the label {ignored} but only 3 different ones"):
             load((X, np.where(y == 2, ignored, y)))
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (X.astype(np.float32), "x / 255 here"),
+        (X / 127.5 - 1, r"float in \[0, 1\]\.$"),
+        (np.zeros((60, 5, 4, 3), np.uint8), r"x\.transpose\(0, 3, 1, 2\) here"),
+        (np.array(3), "a single number as x"),
+    ],
+)
+def test_pixels_that_need_one_more_step(tmp_path: Path, x: np.ndarray, says: str) -> None:
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(60) % 3)
+    with pytest.raises(ValueError, match=says):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=x)
+    with pytest.raises(ValueError, match=says):
+        load(tmp_path / "b.npz", labelled=False)
+
+
+def test_bool_labels_name_the_way_out() -> None:
+    with pytest.raises(ValueError, match=r"bool.*y\.astype\(int\) here"):
+        load((X, np.arange(60) % 2 == 0))

@@ -161,3 +161,10 @@ def test_a_training_keeps_its_budget_and_answers(tmp_path: Path) -> None:
     assert made.path is not None and made.path.stat().st_size <= 600
     about = Artifact.load(made.path).about
     assert about.answer and about.preparation.mean == (0.3,)
+
+
+def test_channels_are_not_made_by_broadcasting() -> None:
+    net = hb.Normalized(mobile(), MEAN, STD)
+    with pytest.raises(ValueError, match="mean and std have 3 channels, images 1"):
+        net(torch.rand(2, 1, 8, 8))
+    assert hb.Normalized(mobile(), [0.5], [0.5])(X).shape == (3, 4)

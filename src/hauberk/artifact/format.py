@@ -27,6 +27,11 @@ FORMAT = "hauberk"
 VERSION = 2
 """The format version that is written and read; files of other versions are refused."""
 _BLANK = "0" * 16
+_OTHERS = (
+    (b"\x1f\x8b", "compressed by gzip", "unpack it first"),
+    (b"PK", "a zip file", "unpack it, or give weights of torch.save an ending such as .pt"),
+)
+"""First bytes of files that are taken for an .hbk by mistake."""
 _LARGEST_HEADER = 1 << 20
 _LARGEST_NET = 1 << 48
 """Upper bound on the bytes of a dense net; a larger number means a damaged file."""
@@ -194,6 +199,9 @@ def _payload_start(content: bytes) -> int:
     if len(content) < 8:
         what = f"ends after {len(content)} bytes" if content else "is empty"
         raise ArtifactError(f"{what}; give an .hbk file that hauberk wrote.")
+    for start, kind, advice in _OTHERS:
+        if content.startswith(start):
+            raise ArtifactError(f"is {kind} and not a hauberk file; {advice}.")
     (length,) = struct.unpack_from("<Q", content)
     if length > _LARGEST_HEADER or content[8:9] not in (b"{", b""):
         raise ArtifactError("is not a hauberk file; give an .hbk file that hauberk wrote.")

@@ -61,6 +61,10 @@ def load_npz(path: Path, *, seed: int, store: Store, labelled: bool = True) -> D
 
 def _part(arrays: Mapping[str, NDArray[Any] | Tensor], ending: str, where: str) -> Part:
     x = arrays[f"x{ending}"]
+    if x.ndim == 0:
+        raise ValueError(
+            f"{where} has a single number as x{ending}: give one image for each label."
+        )
     return Part(x, np.asarray(arrays.get(f"y{ending}", np.zeros(len(x), np.int64))), where)
 
 

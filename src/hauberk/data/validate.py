@@ -84,7 +84,8 @@ def _check_labels(y: NDArray[Any], where: str) -> None:
             f"{where} has labels of shape {y.shape}: give one label for each image{scores}."
         )
     if y.dtype.kind not in "iu":
-        whole = y.dtype.kind == "f" and y.size and bool((y == np.floor(y)).all())
+        floats = y.dtype.kind == "f" and y.size and bool((y == np.floor(y)).all())
+        whole = floats or y.dtype.kind == "b"
         more = ", y.astype(int) here" if whole else ""
         raise ValueError(
             f"{where} has labels of type {y.dtype}: give class indices from 0{more}, or names as "
@@ -118,9 +119,11 @@ def _pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
     if x.dtype.kind == "f":
         # NaN fails both comparisons, so one test finds it and ±∞ too
         if not (x.min() >= 0 and x.max() <= 1):
+            levels = x.min() >= 0 and 1 < x.max() <= 255
+            more = ", x / 255 here" if levels else ""
             raise ValueError(
                 f"{where} has pixels that are NaN or outside [0, 1]: "
-                "give uint8 (0 to 255) or float in [0, 1]."
+                f"give uint8 (0 to 255) or float in [0, 1]{more}."
             )
         x = x.astype(np.float32, copy=False)
     return np.ascontiguousarray(x)
@@ -132,8 +135,9 @@ def _layout(x: NDArray[Any], where: str) -> NDArray[Any]:
     channels = {1, 3, 4}
     last = x.ndim == 4 and x.shape[3] in channels and x.shape[1] not in channels
     if x.ndim != 4 or last:
+        more = ", x.transpose(0, 3, 1, 2) here" if last else ""
         raise ValueError(
             f"{where} has images of shape {x.shape}: give (count, height, width) or "
-            "(count, channel, height, width)."
+            f"(count, channel, height, width){more}."
         )
     return x

@@ -73,7 +73,13 @@ class Normalized(nn.Module):
         return getattr(self.net, "architecture", None)
 
     def forward(self, x: Images) -> Tensor:
-        """Logits for images in [0, 1], (batch, channel, …)."""
+        """Logits for images in [0, 1], (batch, channel, …).
+
+        Raises:
+            ValueError: images of another number of channels.
+        """
+        if len(self.mean) not in (1, x.shape[1]):  # broadcasting would make channels of it
+            raise ValueError(f"mean and std have {len(self.mean)} channels, images {x.shape[1]}")
         shape = (-1, *[1] * (x.ndim - 2))
         logits: Tensor = self.net((x - self.mean.view(shape)) / self.std.view(shape))
         return logits

@@ -304,6 +304,8 @@ def parsed(content: bytes, name: str) -> ModelProto:
         ValueError: ``hauberk[onnx]`` is not installed.
     """
     need("onnx", "onnx", "onnxruntime")
+    if not content:
+        raise ArtifactError(f"{name} is empty; export it again.")
     from google.protobuf.message import DecodeError
 
     from onnx import ModelProto

@@ -5,6 +5,7 @@ No method makes a small network robust in its few epochs whose start is not.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -62,7 +63,8 @@ class StartingPoint:
             robust += int(under_attack(subject, PGD(STEPS)).sum())
             count = start + len(some)
         found = Proportion(clean, count), Proportion(robust, count)
-        return cls(*found, 1 / data.classes, str(threat))
+        short = re.sub(r"\d+\.\d{5,}", lambda m: f"{float(m[0]):.4g}", str(threat))
+        return cls(*found, 1 / data.classes, short)
 
     @property
     def natural(self) -> bool:
