@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,40 @@ def test_training_takes_one_too(tmp_path: Path) -> None:
         and spec.settings()["q"] == 0.2
         and str(spec.out) == "runs/train"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('model = "mine.nets:net"', "mine.nets:net"),
+        ('threat = "linf:0.1+own:Ball"', "own:Ball"),
+        ('methods = ["atmc", "own:Method"]', "own:Method"),
+        ('data = "hub:owner/name"', ""),
+        ('threat = "linf:8/255"', ""),
+    ],
+)
+def test_code_that_a_file_names_is_said(line: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(line)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_file.read(tmp_path / "run.toml", "train")
+    assert [named in str(w.message) and "names code" in str(w.message) for w in caught] == (
+        [True] if named else []
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a = " + "[" * 5000 + "]" * 5000,
+        "a = " + "9" * 5000,
+        "a." * 5000 + "b = 1",
+        "a = 1\x00",
+        "[",
+    ],
+)
+def test_what_is_no_toml_is_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(content)
+    with pytest.raises(ValueError, match="is not TOML") as caught:
+        run_file.read(tmp_path / "run.toml", "train")
+    assert "\n" not in str(caught.value)

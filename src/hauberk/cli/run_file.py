@@ -9,18 +9,22 @@ Flags on the command line override the file.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tomli_w
 
+from hauberk.class_names import few
 from hauberk.cli.flags import Flag, Setting, Value, near
 from hauberk.runtime import files
+from hauberk.runtime.notes import note
 from hauberk.runtime.packages import gist
 
 NAME = "run.toml"
 _LARGEST = 1 << 18  # bytes
+_PLACE = re.compile(r"(?<![\w./-])(?!hub:)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?![\w/])")
 _MOST_DOTS = 256
 """Limit on the dots of a line: the time to read a key of many parts grows with their square."""
 
@@ -40,6 +44,11 @@ def read(path: Path, verb: str, *, tables: bool = False) -> dict[str, Setting]:
     content = files.read(path, "a .toml file", _LARGEST)
     wanted, found = parse(content, str(path), tables=tables)
     refuse_verb(wanted, verb, str(path))
+    places = dict.fromkeys(place for setting in found.values() for place in _code(setting.value))
+    if places:
+        note(
+            f"{path} names code, which is run: {few([*places])}, from the current directory first."
+        )
     return found
 
 
@@ -119,6 +128,12 @@ def plain(value: object) -> object:
     if isinstance(value, tuple | list):
         return [plain(element) for element in value]
     return value if isinstance(value, bool | int | float) else str(value)
+
+
+def _code(value: object) -> list[str]:
+    """Each ``package.module:name`` in a setting."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    return [place for text in texts for place in _PLACE.findall(str(text))]
 
 
 def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, object]]:

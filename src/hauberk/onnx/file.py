@@ -167,7 +167,11 @@ class OnnxFile:
         graph = parsed(content, name)
         every = {note.key: note.value for note in graph.metadata_props}
         # protobuf returns bytes for text that is not UTF-8
-        notes = {key: text for key, text in every.items() if isinstance(text, str)}
+        notes = {
+            key: text
+            for key, text in every.items()
+            if isinstance(key, str) and isinstance(text, str)
+        }
         if CHECKSUM not in notes:
             raise ArtifactError(f"{name} was not written by hauberk; {OURS}.")
         if notes[CHECKSUM] != digest(content, notes[CHECKSUM]):
