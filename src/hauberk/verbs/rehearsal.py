@@ -51,6 +51,12 @@ def rehearsed(model: nn.Module, data: Data, attacked: bool, rows: int = 2) -> nn
     x = torch.rand(2, *data.shape, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.random.fork_rng(devices=[]):
         twin = copied(net)
+        for mode in (twin.train, twin.eval):
+            if mode() is not twin:
+                raise ValueError(
+                    f"The model's own {mode.__name__}() gives another object; end it with "
+                    "return self, as torch's does."
+                )
         shape = _check_function(twin.eval(), x, data)
         several = _check_step(twin.train(), x[:rows], shape, attacked)
     if several:
