@@ -157,7 +157,7 @@ class NamedThreat(Text):
 
 @dataclass(frozen=True)
 class NamedAttack(Text):
-    """The attack that a report shows: ``strongest``, ``autoattack``, ``pgd:40`` or ``fgsm``."""
+    """The attack that a report shows: ``strongest``, ``pgd:40``, one's own; see `named`."""
 
     @property
     def attacks(self) -> Named:

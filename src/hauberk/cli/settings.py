@@ -164,7 +164,8 @@ class EvaluationSettings:
     Attributes:
         attack: strongest (an image is robust only if no attack that hauberk has fools it),
             autoattack (the authors' suite), or, for progress while you tune, pgd:STEPS (pgd:40) or
-            fgsm alone. What a check fools counts as lost with each of them.
+            fgsm alone; or your own, package.module:Name. What a check fools counts as lost with
+            each of them.
         limit: attack or measure the first N test examples only; 0 takes all.
     """
 

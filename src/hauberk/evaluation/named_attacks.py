@@ -1,4 +1,4 @@
-"""The attacks of an evaluation by name: ``strongest``, ``autoattack``, ``pgd:40``, ``fgsm``."""
+"""The attacks of an evaluation by name: ``strongest``, ``pgd:40``, or one of the user's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hauberk.attack import Attack
 from hauberk.attacks import FGSM, PGD
+from hauberk.runtime.packages import find, gist, is_place
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,15 @@ class Named:
 def named(text: str) -> Named:
     """The attacks that a name stands for.
 
+    Args:
+        text: ``strongest``, ``autoattack``, ``pgd:STEPS``, ``fgsm``, or ``package.module:name``: an
+            attack, or a class or function that takes no arguments and gives one.
+
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or what has it gives no attack.
     """
+    if is_place(text):
+        return Named({text: _own(text)})
     name, _, steps = text.lower().partition(":")
     if name == "strongest" and not steps:
         return Named(strongest=True)
@@ -41,5 +48,22 @@ def named(text: str) -> Named:
         return Named({text: PGD(int(steps or 40), track=True)})
     raise ValueError(
         f"The attack {text!r} could not be read; write strongest, autoattack, pgd:STEPS (such as "
-        "pgd:40) or fgsm."
+        "pgd:40), fgsm, or package.module:Name for one of your own."
     )
+
+
+def _own(place: str) -> Attack:
+    found = find(place)
+    try:
+        made = found if isinstance(found, Attack) else found()
+    except Exception as error:  # a user's function may fail in any way
+        raise ValueError(
+            f"The attack {place} could not be made ({type(error).__name__}: {gist(error)}); give a "
+            "hauberk.attack.Attack, or a class or function that takes no arguments and gives one."
+        ) from error
+    if not isinstance(made, Attack):
+        raise ValueError(
+            f"{place} gave an object of type {type(made).__name__}; give a hauberk.attack.Attack, "
+            "or a class or function that takes no arguments and gives one."
+        )
+    return made

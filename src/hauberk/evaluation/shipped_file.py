@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hauberk import networks
-from hauberk.artifact import Artifact, ArtifactError, dense_bytes, fill_plain
+from hauberk.artifact import Artifact, dense_bytes, fill_plain
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.dataset import Data, Examples, settled
 from hauberk.evaluation.accuracy import Progress, silent
@@ -24,7 +24,6 @@ from hauberk.onnx.foreign import ForeignFile
 from hauberk.onnx.session import Session
 from hauberk.parametrize.plain import copied
 from hauberk.preparation import shown
-from hauberk.runtime.packages import gist
 from hauberk.threats.reach import check_reach
 from hauberk.training.run import Run
 
@@ -159,13 +158,9 @@ def _exported(path: Path, content: bytes, model: nn.Module | None) -> Opened:
 
 
 def _twin(file: OnnxFile, path: Path) -> tuple[nn.Module | None, str]:
-    """The graph in torch; why there is none, of a generator, which is evaluated without it."""
-    try:
-        return file.twin(str(path)), ""
-    except ArtifactError as error:
-        if file.about.classes:
-            raise
-        return None, f"torch cannot replay its graph ({gist(error)})"
+    """The graph in torch; why there is none: the file is then evaluated without gradients."""
+    blind = file.blind
+    return (None, blind) if blind else (file.twin(str(path)), "")
 
 
 def _foreign(path: Path, content: bytes, model: nn.Module | None) -> Opened:

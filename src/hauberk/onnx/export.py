@@ -9,6 +9,7 @@ such as stack traces with local paths, are removed: equal networks give equal gr
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
 import io
@@ -55,7 +56,7 @@ def trace(
     need("onnx", "onnx", "onnxscript", "onnxruntime")
     plain = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     try:
-        with _quiet():
+        with _quiet(), _symbolic_lengths():
             program: Any = torch.onnx.export(
                 plain,
                 (torch.zeros(2, *input_shape),),
@@ -110,6 +111,24 @@ def _rename(model: ModelProto, kind: str, before: str, after: str) -> None:
     for node in model.graph.node:
         if (node.op_type, node.domain) == (kind, before):
             node.domain = after
+
+
+@contextlib.contextmanager
+def _symbolic_lengths() -> Iterator[None]:
+    """Let ``len(x)`` in a network mean ``x.shape[0]``.
+
+    Python turns the result of ``len`` into a number, which would fix the batch size of the graph.
+    """
+    count = builtins.len
+
+    def length(of: Any) -> Any:
+        return of.shape[0] if isinstance(of, torch.Tensor) and of.ndim else count(of)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = count
 
 
 @contextlib.contextmanager

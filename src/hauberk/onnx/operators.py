@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hauberk.onnx import layers
+from hauberk.onnx.activations import ACTIVATIONS
 from hauberk.onnx.call import Apply, Call, Unknown
+from hauberk.onnx.indexing import INDEXING
 from hauberk.ops.straight_through import through
 
 
@@ -48,6 +50,16 @@ def _axes(call: Call) -> tuple[int, ...]:
     return call.numbers(1) if len(call.present) > 1 and call.present[1] else ()
 
 
+def _sum_of_squares(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    return x.square().sum(dim, keepdim)
+
+
+_REDUCED = (
+    *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2"),
+    *("ReduceSumSquare", "ReduceLogSumExp"),
+)
+
+
 def _reduce(call: Call) -> nn.Module:
     axes = _axes(call)
     if not axes:
@@ -56,20 +68,14 @@ def _reduce(call: Call) -> nn.Module:
         "ReduceMean": torch.mean,
         "ReduceSum": torch.sum,
         "ReduceMax": torch.amax,
+        "ReduceMin": torch.amin,
+        "ReduceL1": partial(torch.linalg.vector_norm, ord=1),
+        "ReduceL2": torch.linalg.vector_norm,
+        "ReduceSumSquare": _sum_of_squares,
+        "ReduceLogSumExp": torch.logsumexp,
     }
     kept = bool(call.settings.get("keepdims", 1))
     return Apply(partial(function[call.kind], dim=axes, keepdim=kept), [None])
-
-
-def _shape(call: Call) -> nn.Module:
-    call.only(start=0)
-    if "end" in call.settings:
-        raise Unknown("Shape with an end")
-    return Apply(_shape_of, [None])
-
-
-def _shape_of(x: Tensor) -> Tensor:
-    return torch.tensor(x.shape, device=x.device)
 
 
 def _gather(call: Call) -> nn.Module:
@@ -114,9 +120,13 @@ def _squeeze(call: Call) -> nn.Module:
 
 def _unsqueeze(call: Call) -> nn.Module:
     axes = _axes(call)
-    if len(axes) != 1:
-        raise Unknown("Unsqueeze of several axes")
-    return Apply(partial(torch.unsqueeze, dim=axes[0]), [None])
+    return Apply(partial(_widened, axes=axes), [None])
+
+
+def _widened(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    for axis in sorted(axis % (x.ndim + len(axes)) for axis in axes):
+        x = x.unsqueeze(axis)
+    return x
 
 
 def _concat(call: Call) -> nn.Module:
@@ -193,6 +203,8 @@ def _same(x: Tensor) -> Tensor:
 
 MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
     {
+        **ACTIVATIONS,
+        **INDEXING,
         "Conv": layers.conv,
         "Gemm": layers.gemm,
         "MatMul": layers.matmul,
@@ -203,8 +215,7 @@ MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
         "MaxPool": layers.pool,
         "AveragePool": layers.pool,
         "GlobalAveragePool": _plain(layers.spatial_mean),
-        **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax"), _reduce),
-        "Shape": _shape,
+        **dict.fromkeys(_REDUCED, _reduce),
         "Gather": _gather,
         "Reshape": _reshape,
         "Flatten": _flatten,
@@ -224,11 +235,6 @@ MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
         "DequantizeLinear": _dequantizer,
         "Dropout": _dropout,
         "Identity": _plain(_same),
-        "Relu": _plain(F.relu),
-        "Sigmoid": _plain(torch.sigmoid),
-        "Tanh": _plain(torch.tanh),
-        "HardSwish": _plain(F.hardswish),
-        "Erf": _plain(torch.erf),
         "Exp": _plain(torch.exp),
         "Log": _plain(torch.log),
         "Sqrt": _plain(torch.sqrt),

@@ -42,7 +42,7 @@ class Replay(nn.Module):
         known = _constants(model, live, self.input)
         self.steps = nn.ModuleList(_made(node, known) for node in live)
         self.inputs = [[n for n in node.input if n and n not in known] for node in live]
-        self.outputs = [node.output[0] for node in live]
+        self.outputs = [list(filter(None, node.output)) for node in live]
         last = {name: i for i, names in enumerate(self.inputs) for name in names}
         self.dead = [[n for n, i in last.items() if i == place] for place in range(len(live))]
 
@@ -55,13 +55,16 @@ class Replay(nn.Module):
                 included.
         """
         values = {self.input: x}
-        for step, inputs, output, dead in zip(
+        for step, inputs, outputs, dead in zip(
             self.steps, self.inputs, self.outputs, self.dead, strict=True
         ):
             if watch is not None:
                 for name in dead:
                     watch(name, values[name])
-            values[output] = step(*(values[name] for name in inputs))
+            found = step(*(values[name] for name in inputs))
+            values.update(
+                zip(outputs, found if isinstance(found, tuple) else (found,), strict=True)
+            )
             for name in dead:  # no later node uses them: free the memory
                 del values[name]
         return values[self.output]
@@ -95,7 +98,8 @@ def _constants(model: ModelProto, live: list[NodeProto], source: str) -> Mapping
 
 
 def _made(node: NodeProto, known: Mapping[str, Tensor]) -> nn.Module:
-    if node.op_type not in MAKERS or len([name for name in node.output if name]) != 1:
+    several = len([name for name in node.output if name]) != 1 and node.op_type != "Split"
+    if node.op_type not in MAKERS or several:
         raise Unknown(node.op_type)
     call = Call(
         node.op_type,

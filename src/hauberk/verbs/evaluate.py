@@ -44,8 +44,8 @@ def evaluate(
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
         attack: ``strongest``: an example is robust only if no attack that hauberk has fools it;
-            ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm`` alone. What a check fools
-            counts as lost with each of them.
+            ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm`` alone; or your own,
+            ``package.module:Name``. What a check fools counts as lost with each of them.
         model: the module to fill, if the file names no architecture.
         dense: the dense net, as a module or a file, from which attacks are transferred: a check,
             and for an ``.onnx`` also an attack.

@@ -15,6 +15,7 @@ from hauberk.networks import module
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.metadata import described
 from hauberk.preparation import Size, sides
+from hauberk.runtime.notes import note
 from hauberk.types import Images
 
 FORMATS = ("onnx", "onnx-int8")
@@ -118,6 +119,12 @@ def export(
     else:
         file = OnnxFile.encode(artifact, net, image_size=size)
     file.save(target)
+    blind = "" if format == "onnx-int8" or not artifact.about.classes else file.blind
+    if blind:
+        note(
+            f"{target} runs anywhere, and evaluate attacks it as a black box, without gradients: "
+            f"{blind}. Evaluate {path} for an attack with gradients."
+        )
     return Exported(target, format, Path(path), file)
 
 
