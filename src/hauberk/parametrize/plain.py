@@ -48,11 +48,10 @@ def copied(model: nn.Module, who: str = "model") -> nn.Module:
             f"The {who} cannot be copied, because {where} ({gist(error)}); create that when it is "
             "needed, or give the module's class a __deepcopy__."
         ) from error
-    if twin is model or not isinstance(twin, nn.Module):
-        given = "the module itself" if twin is model else f"an object of {type(twin).__name__}"
+    if not isinstance(twin, nn.Module):
         raise ValueError(
-            f"The {who} cannot be copied, because its __deepcopy__ gives {given}; take it out, or "
-            "return another module of the same class."
+            f"The {who} cannot be copied, because its __deepcopy__ gives an object of type "
+            f"{type(twin).__name__}; take it out, or return another module of the same class."
         )
     return twin
 

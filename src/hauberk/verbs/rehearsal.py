@@ -42,7 +42,13 @@ def rehearsed(model: nn.Module, data: Data, attacked: bool, rows: int = 2) -> nn
             of each image.
     """
     _refuse_kind(model)
-    net = copied(unwrapped(model))
+    inner = unwrapped(model)
+    net = copied(inner)
+    if net is inner:
+        raise ValueError(
+            "The model cannot be copied, because its __deepcopy__ gives the module itself; take it "
+            "out, or return another module of the same class."
+        )
     for change in made_plain(net, data.shape):
         note(f"{change}.")
     for complaint in _complaints(net):
