@@ -1,0 +1,138 @@
+"""A gallery of masked nets: each is named by a check, and its headline is that of the bare net."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers import masks
+from tests.helpers.masks import Masked, inner, levels
+from torch import nn
+
+import hauberk as hb
+from hauberk.attacks import PGD
+from hauberk.dataset import Examples
+from hauberk.evaluation import Effort, Row, Subject, under_attack
+
+pytestmark = pytest.mark.slow
+
+N, THREAT = 24, hb.Linf(0.1)
+SLACK = 0.05
+EFFORT = Effort(
+    steps=20, probe=8, small=50, queries=100, rounds=2, learning=100, walk=3, flips=127
+)  # fmt: skip
+ASK: dict[str, Any] = {"threat": THREAT, "attack": "pgd:10", "limit": N}
+Mask = Callable[[nn.Module], nn.Module]
+
+
+@pytest.fixture(autouse=True)
+def small_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hauberk.evaluation.search.USUAL", EFFORT)
+
+
+@pytest.fixture(scope="module")
+def truth(honest: nn.Module, examples: Examples) -> float:
+    """What is left of the bare net."""
+    subject = Subject.of(honest, examples.first(N), THREAT)
+    return float(under_attack(subject, PGD(100, track=True), restarts=3).double().mean())
+
+
+def decoy(net: nn.Module) -> nn.Module:
+    """Answers like the net, without a slope."""
+    return Masked(net, before=levels(4))
+
+
+MASKS: dict[str, Mask] = {
+    "rounded input": lambda net: Masked(net, before=levels(16)),
+    "purified input": lambda net: Masked(net, before=masks.purified),
+    "quantised activations": lambda net: inner(net, 3, levels(4)),
+    "stepped activations": lambda net: inner(net, 3, masks.stairs),
+    "detached": lambda net: Masked(net, before=lambda x: x.detach()),
+    "reversed": lambda net: Masked(net, before=masks.reversed_gradient),
+    "scrambled": lambda net: Masked(net, before=masks.scrambled_gradient),
+    "nan gradient": lambda net: Masked(net, before=masks.nan_slope),
+    "switched gradient": lambda net: Masked(net, before=masks.switched),
+    "huge logits": lambda net: Masked(net, after=lambda z: 1e6 * z),
+    "tiny logits": lambda net: Masked(net, after=lambda z: 1e-30 * z),
+    "infinite logits": lambda net: Masked(net, after=masks.infinite),
+    "temperature": lambda net: Masked(net, after=lambda z: (1e3 * z).softmax(1)),
+    "one-hot answers": lambda net: Masked(net, after=masks.one_hot),
+    "plateau with a lead": lambda net: Masked(net, after=masks.plateau),
+    "shattered": lambda net: Masked(net, before=masks.shattered),
+    "k winners": lambda net: inner(net, 3, masks.winners),
+    "gradient mode": lambda net: masks.GradMode(net, decoy(net)),
+    "outside of torch": masks.Numpy,
+    "constant for noise": masks.Constant,
+}
+
+
+NAMELESS = {"k winners"}
+"""Their gradient is of some use: what they hide is lost to other attacks, but it is little."""
+
+
+def only(report: hb.Report) -> Row:
+    (row,) = report.rows
+    return row
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_is_named_and_hides_nothing(name: str, honest: nn.Module, truth: float) -> None:
+    row = only(hb.evaluate(MASKS[name](honest), "digits", **ASK))
+    failed = [check.name for check in row.checks if check.passed is False]
+    assert failed or name in NAMELESS, row.checks
+    assert row.clean.accuracy > 0.8
+    assert row.robust.accuracy <= truth + SLACK, (
+        row.robust.accuracy,
+        truth,
+        row.taken,
+    )
+    lost = sum(taken.count for taken in row.taken.values())
+    assert lost == row.clean.successes - row.robust.successes
+
+
+@pytest.mark.parametrize("mask", [masks.Noisy, masks.Dropping, masks.Mates])
+def test_what_is_no_function_of_one_image_is_refused(mask: Mask, honest: nn.Module) -> None:
+    with pytest.raises(ValueError, match="one_function"):
+        hb.evaluate(mask(honest), "digits", **ASK)
+
+
+def test_noise_is_judged_by_its_mean(honest: nn.Module, truth: float) -> None:
+    row = only(hb.evaluate(masks.Noisy(honest, 0.05), "digits", draws=8, **{**ASK, "limit": 20}))
+    assert row.clean.accuracy > 0.8 and row.robust.accuracy <= truth + 0.15
+
+
+def exported(net: nn.Module, path: Path) -> Path:
+    into, axes = io.BytesIO(), {"x": {0: "N"}, "z": {0: "N"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.eval(), (torch.zeros(2, 1, 8, 8),), into, input_names=["x"], output_names=["z"],
+            dynamic_axes=axes, dynamo=False, opset_version=17,
+        )  # fmt: skip
+    path.write_bytes(into.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["rounded input", "quantised activations", "temperature", "huge logits"]
+)
+def test_a_masked_file_hides_nothing(
+    name: str, honest: nn.Module, truth: float, tmp_path: Path
+) -> None:
+    row = only(hb.evaluate(exported(MASKS[name](honest), tmp_path / "m.onnx"), "digits", **ASK))
+    assert row.white_box and row.robust.accuracy <= truth + SLACK
+    named = any(check.passed is False for check in row.checks)
+    assert named or name in ("rounded input", "quantised activations")  # its replay hides nothing
+
+
+def test_a_plateau_in_a_file_hides_nothing(honest: nn.Module, truth: float, tmp_path: Path) -> None:
+    """Clip has a gradient at its flats in a replayed graph."""
+    net = Masked(honest, after=masks.plateau)
+    row = only(hb.evaluate(exported(net, tmp_path / "m.onnx"), "digits", **ASK))
+    assert row.robust.accuracy <= truth + SLACK
+    assert {c.name: c.passed for c in row.checks}["gap"] is False
