@@ -45,6 +45,10 @@ _EXAMPLES = {
         "--data digits --from runs/dense/model.hbk",
         "--threat linf:0.1 --size 1% --out runs/small",
     ),
+    "compress --task image": (
+        "--data photographs --image-size 128",
+        "--model mynets:generator --from generator.pt --out runs/slim",
+    ),
     "sweep": (
         "--data digits --from runs/dense/model.hbk --threat linf:0.1",
         "--methods size-target,ap --sizes 2%,1% --out runs/sweep",
@@ -66,7 +70,9 @@ def example(verb: str) -> str:
     return f"hauberk {verb} " + " \\\n      ".join(lines) if lines else ""
 
 
-def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") -> NoReturn:
+def explain(
+    verb: str, about: str, flags: Mapping[str, Flag], places: str = "", case: str = ""
+) -> NoReturn:
     """Print the help of a verb and exit.
 
     Args:
@@ -74,6 +80,7 @@ def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") 
         about: what it does, in paragraphs.
         flags: those of the verb.
         places: what may stand before the flags.
+        case: flags that the example must have, ``--task image``.
 
     Raises:
         SystemExit: always, with code 0.
@@ -82,7 +89,7 @@ def explain(verb: str, about: str, flags: Mapping[str, Flag], places: str = "") 
     shown = argparse.ArgumentParser(
         prog=f"hauberk {verb}",
         usage=" ".join(f"hauberk {verb} {names} [flags]".split()),
-        description=_wrapped(about, example(verb)),
+        description=_wrapped(about, example(f"{verb} {case}".strip())),
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -38,7 +38,7 @@ from hauberk.cli.settings import (
     Start,
     TrainingSettings,
 )
-from hauberk.cli.tasks import CLASSES, refuse_other_task, task_of
+from hauberk.cli.tasks import CLASSES, IMAGE, refuse_other_task, task_of
 from hauberk.evaluation import Evaluation, ImageEvaluation
 from hauberk.method import Method
 from hauberk.nested import replaced
@@ -155,7 +155,9 @@ class RunSpec:
         settings = {**found, **line.settings}
         if line.help:
             name = method_name(verb, settings)
-            explain(verb, _ABOUT[verb], _shown(verb, task_of(settings), name), "[RUN.TOML]")
+            task = task_of(settings)
+            case = "--task image" if (verb, task) == ("compress", IMAGE) else ""
+            explain(verb, _ABOUT[verb], _shown(verb, task, name), "[RUN.TOML]", case)
         line.refuse_unknown(every)
         line.placed(every)
         run_file.refuse_unknown(found, every)
