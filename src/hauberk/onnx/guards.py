@@ -6,20 +6,16 @@ Each guard returns the predicate of an error message ("holds branches or loops")
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hauberk.onnx.export import BATCH, IMAGES_OUT, INPUT, OUTPUT
+from hauberk.onnx.work import overwork
 from hauberk.runtime.packages import gist
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
-
-_LARGEST_VALUE = 1 << 28
-"""Limit on the elements of one value for one image: 1 GiB of float32."""
-_ENLARGING = ("ConvTranspose", "Resize")
-"""Operators that compute more values than they read, by settings that no weight limits."""
 
 
 def complaint(
@@ -92,20 +88,38 @@ def _port(port: ValueInfoProto) -> tuple[str | int, ...]:
 
 
 def refused(model: ModelProto) -> str | None:
-    """Why the ONNX checker refuses a graph, or that a value is too large; None if neither."""
+    """Why the ONNX checker refuses a graph, or that it takes too much work; None if neither.
+
+    Args:
+        model: whose batches have one image, or any number of them: it is judged for one.
+    """
     from onnx import checker, shape_inference
 
     try:
         checker.check_model(model)
-        inferred = shape_inference.infer_shapes(_inferable(model), data_prop=True)
+        with _one_image(model):
+            inferred = shape_inference.infer_shapes(_inferable(model), data_prop=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         return f"is refused by the ONNX checker ({gist(error)})"
     except UnicodeDecodeError:  # its message quotes a name that is not UTF-8
         return "is refused by the ONNX checker"
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    if not all(map(_plausible, values)):
-        return "needs too much memory"
-    return _unbounded(model, {value.name: value for value in values})
+    return overwork(model, inferred)
+
+
+@contextmanager
+def _one_image(model: ModelProto) -> Iterator[None]:
+    """A graph whose inputs hold one image, so that the sizes of its values are known."""
+    batches = [port.type.tensor_type.shape.dim[:1] for port in model.graph.input]
+    free = [(dim, dim.dim_param) for dims in batches for dim in dims if not dim.dim_value]
+    for dim, _ in free:
+        dim.dim_value = 1
+    try:
+        yield
+    finally:
+        for dim, name in free:
+            dim.Clear()
+            if name:
+                dim.dim_param = name
 
 
 def _inferable(model: ModelProto) -> ModelProto:
@@ -119,21 +133,3 @@ def _inferable(model: ModelProto) -> ModelProto:
             node.ClearField("attribute")
             del node.input[1:]
     return plain
-
-
-def _unbounded(model: ModelProto, known: Mapping[str, ValueInfoProto]) -> str | None:
-    """Why the size of an enlarged or mirrored image has no known limit; None if all have one."""
-    for node in model.graph.node:
-        modes = [a.s for a in node.attribute if a.name == "mode" and node.op_type == "Pad"]
-        if modes in ([], [b"constant"]) and node.op_type not in _ENLARGING:
-            continue
-        dims = known[node.output[0]].type.tensor_type.shape.dim if node.output[0] in known else ()
-        if len(dims) < 3 or not all(dim.dim_value > 0 for dim in dims[1:]):
-            return f"holds the operator {node.op_type} with an output of unknown size"
-    return None
-
-
-def _plausible(value: ValueInfoProto) -> bool:
-    """Whether a value has a plausible size; unknown dimensions count as 1."""
-    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    return min(sizes, default=0) >= 0 and math.prod(n or 1 for n in sizes) <= _LARGEST_VALUE
