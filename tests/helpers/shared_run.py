@@ -59,7 +59,7 @@ def net() -> nn.Module:
 def few() -> hb.Data:
     """A part of digits, so that it takes seconds."""
     data = hb.data.load("digits")
-    return replace(data, train=data.train.first(400), validation=data.validation.first(64))
+    return replace(data, train=data.train.first(200), validation=data.validation.first(32))
 
 
 def follow(out: Path) -> None:
