@@ -11,7 +11,10 @@ from torch import Tensor, nn
 import hauberk as hb
 from hauberk.parametrize import Selection, matrices
 
-QUICK = {"dense_epochs": 7, "epochs": 4, "codebook_epochs": 1, "lr": 0.01, "batch_size": 96}
+QUICK = {
+    "dense_epochs": 7, "epochs": 4, "codebook_epochs": 1, "lr": 0.01, "batch_size": 96,
+    "attack_steps": 2,
+}  # fmt: skip
 
 
 class Vit(nn.Module):
