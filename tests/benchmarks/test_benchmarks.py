@@ -31,7 +31,7 @@ SCRIPTS = {
     for path in sorted(FOLDER.rglob("*.py"))
     if "def main(" in path.read_text()
 }
-UNRECORDED = {"gpu_claims", "boosting_mnist", "gan_slimming", "gan_slimming_colour"}
+UNRECORDED = {"gpu_claims", "boosting_mnist", "gan_slimming_colour"}
 TABLES = [
     name
     for name, path in SCRIPTS.items()
