@@ -1,13 +1,16 @@
 """The loop: resumption to the same bits, collapse, logs."""
 
 import csv
+import io
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -59,25 +62,34 @@ SCRIPT = """
 """
 
 
-def _start(tmp_path: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+def _script(tmp_path: Path) -> Path:
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT.format(root=str(Path(__file__).parents[2]))))
-    return subprocess.Popen(
-        [sys.executable, str(script), str(out), *flags], stdout=subprocess.PIPE, text=True
-    )
+    return script
 
 
-def _finish(process: subprocess.Popen[str]) -> str:
-    text, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    return text
+def _start(tmp_path: Path, out: Path) -> subprocess.Popen[str]:
+    """The script in a process of its own, which can be killed."""
+    words = [sys.executable, str(_script(tmp_path)), str(out)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def _finish(tmp_path: Path, out: Path, *flags: str) -> str:
+    """What the script prints to its end, in this process: another would import torch again."""
+    script = _script(tmp_path)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+        patch.setattr(sys, "argv", [str(script), str(out), *flags])
+        patch.setattr(sys, "path", [*sys.path])
+        runpy.run_path(str(script))
+    assert said.getvalue().endswith("done\n")
+    return said.getvalue()
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the script leaves where nothing stops it."""
     folder = tmp_path_factory.mktemp("whole")
-    _finish(_start(folder, folder / "out"))
+    _finish(folder, folder / "out")
     return folder / "out"
 
 
@@ -94,7 +106,7 @@ def test_a_run_killed_with_9_resumes_to_the_same_bits(
     victim.send_signal(signal.SIGKILL)
     victim.communicate(timeout=60)
     assert not (killed / "model.hbk").exists()
-    text = _finish(_start(tmp_path, killed, "resume"))
+    text = _finish(tmp_path, killed, "resume")
     assert text.count("step") < 80  # it went on; it did not start anew
     assert (killed / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
     assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
@@ -110,7 +122,7 @@ def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -
     victim.send_signal(signal.SIGTERM)
     victim.communicate(timeout=60)
     assert victim.returncode != 0
-    _finish(_start(tmp_path, stopped, "resume"))
+    _finish(tmp_path, stopped, "resume")
     for name in ("model.hbk", "metrics.csv"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
 
