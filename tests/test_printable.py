@@ -69,7 +69,7 @@ def test_reports_are_escaped(text: str, tmp_path: Path) -> None:
     report.save(tmp_path)
     written = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert written.replace("\n", "").isprintable() and "<img" not in written
-    assert [line.count(" | ") for line in written.splitlines()[:3]] == [7, 7, 7]
+    assert [line.count(" | ") for line in written.splitlines()[:3]] == [8, 8, 8]
     stored = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert stored["rows"][0]["name"] == text
     tradeoff([row(text)], tmp_path / "t.png", title=text)

@@ -13,6 +13,7 @@ from hauberk.cli.sweep.plan import Plan
 from hauberk.cli.sweep.sweep_spec import SweepSpec
 from hauberk.methods import AP
 from hauberk.objectives import Natural
+from hauberk.runtime.notes import Note
 from hauberk.threats import Linf
 
 MINE = '''
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 from hauberk.methods import AP
 from hauberk.objectives import Natural
+from hauberk.runtime.notes import Note
 from hauberk.threats import Linf
 
 
@@ -76,7 +78,8 @@ def test_a_method_of_ones_own_has_its_flags(place: Path) -> None:
     again = RunSpec.from_toml(spec.to_toml())
     assert again == spec
     (place / "run.toml").write_text(spec.to_toml())
-    changed = RunSpec.parse(["compress", "run.toml", "--vigour", "4"])
+    with pytest.warns(Note, match="run.toml names code, which is run: ownroles:Halved"):
+        changed = RunSpec.parse(["compress", "run.toml", "--vigour", "4"])
     assert vars(changed.method)["vigour"] == 4 and changed.method.keep == 0.5  # type: ignore[attr-defined]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.evaluation.test_masked_nets import ASK, EFFORT, exported, only
+from tests.helpers.judging import ASK, EFFORT, exported, only
 from torch import Tensor, nn
 from torch.nn import functional as F
 

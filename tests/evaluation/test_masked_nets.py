@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from tests.helpers import masks
+from tests.helpers.judging import ASK, EFFORT, SLACK, THREAT, N, exported, only
 from tests.helpers.masks import Masked, inner, levels
 from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.evaluation import Effort, Row, Subject, under_attack
+from hauberk.evaluation import Subject, under_attack
 
 pytestmark = pytest.mark.slow
 
-N, THREAT = 24, hb.Linf(0.1)
-SLACK = 0.05
-EFFORT = Effort(
-    steps=20, probe=8, small=50, queries=100, rounds=2, learning=100, walk=3, flips=127
-)  # fmt: skip
-ASK: dict[str, Any] = {"threat": THREAT, "attack": "pgd:10", "limit": N}
 Mask = Callable[[nn.Module], nn.Module]
 
 
@@ -75,11 +66,6 @@ NAMELESS = {"k winners"}
 """Their gradient is of some use: what they hide is lost to other attacks, but it is little."""
 
 
-def only(report: hb.Report) -> Row:
-    (row,) = report.rows
-    return row
-
-
 @pytest.mark.parametrize("name", MASKS)
 def test_a_mask_is_named_and_hides_nothing(name: str, honest: nn.Module, truth: float) -> None:
     row = only(hb.evaluate(MASKS[name](honest), "digits", **ASK))
@@ -104,18 +90,6 @@ def test_what_is_no_function_of_one_image_is_refused(mask: Mask, honest: nn.Modu
 def test_noise_is_judged_by_its_mean(honest: nn.Module, truth: float) -> None:
     row = only(hb.evaluate(masks.Noisy(honest, 0.05), "digits", draws=8, **{**ASK, "limit": 20}))
     assert row.clean.accuracy > 0.8 and row.robust.accuracy <= truth + 0.15
-
-
-def exported(net: nn.Module, path: Path) -> Path:
-    into, axes = io.BytesIO(), {"x": {0: "N"}, "z": {0: "N"}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net.eval(), (torch.zeros(2, 1, 8, 8),), into, input_names=["x"], output_names=["z"],
-            dynamic_axes=axes, dynamo=False, opset_version=17,
-        )  # fmt: skip
-    path.write_bytes(into.getvalue())
-    return path
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ class Untraceable(nn.Module):
         return left + 0 * x.flatten(1).sum(1, keepdim=True)
 
 
+@pytest.mark.filterwarnings("ignore:The gradient of the images is 0")
 @pytest.mark.parametrize(
     ("net", "settings", "sentence"),
     [

@@ -106,6 +106,7 @@ def test_a_collapsed_member_is_named_and_dropped() -> None:
     assert "Member 2" in notes[0] and "was dropped" in notes[0] and "\n" not in notes[0]
 
 
+@pytest.mark.filterwarnings("ignore:The gradient of the images is 0")
 def test_a_first_member_at_chance_ends_the_run_in_one_line() -> None:
     constant = mlp()
     with torch.no_grad():

@@ -232,7 +232,7 @@ def test_a_teacher_of_another_file_teaches_and_is_part_of_the_run(tmp_path: Path
     again = hb.compress(mlp(), toy(), method=method, run=Run(resume=True), **common)
     assert again.artifact.nbytes == made.artifact.nbytes
     _shipped(path, mlp())
-    with pytest.raises(ValueError, match="a run with other settings"):
+    with pytest.raises(ValueError, match="a run with other teacher"):
         hb.compress(mlp(), toy(), method=method, run=Run(resume=True), **common)
 
 
