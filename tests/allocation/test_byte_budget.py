@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
 import torch
+from tests.helpers.nets import toy
+from torch import nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Codec
+from hauberk.allocation.costs import FileCosts, round_half
 from hauberk.artifact.lengths import bits, price
 from hauberk.ops.kmeans import kmeans
 from hauberk.types import Weights
+from hauberk.verbs.compress import shipped
 
 CODEC = Codec(bits, price)
 
@@ -85,3 +90,13 @@ def test_what_fits_nobody_names_the_least() -> None:
 def test_budgets_that_mean_nothing_are_refused(limit: int, most: int) -> None:
     with pytest.raises(ValueError, match="give"):
         ByteBudget(limit, CODEC, most)
+
+
+def test_the_price_of_a_file_is_its_size() -> None:
+    """Statistics of batch norm ship as float32, and are priced so."""
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(128, 3))
+    net(toy().train.images())
+    rounded = copy.deepcopy(net).eval()
+    round_half(rounded)
+    priced = FileCosts.of(net, toy().train, ["0.weight"], half=True).file_bytes
+    assert priced == shipped(rounded, toy()).nbytes

@@ -5,6 +5,7 @@ bytes of the file = rest + Σ_l length(w_l) / 8,   rest = header, names, biases,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,8 +56,10 @@ class FileCosts:
             half: whether values are written as float16.
             whole: the dense network's bytes in float32, where ``model`` is a slim form of it.
         """
-        tensors = dict(model.state_dict())
-        shipped = {n: t if t.ndim == 0 else as_shipped(t, half) for n, t in tensors.items()}
+        rounded = copy.deepcopy(model)
+        if half:
+            round_half(rounded)  # as the writer does: buffers and frozen weights stay float32
+        tensors, shipped = model.state_dict(), dict(rounded.state_dict())
         named = Architecture.of(model)
         file = Artifact.encode(
             shipped,
