@@ -24,6 +24,8 @@ SMALLER = {
     "--attack-steps 2": "--attack-steps 1",
     "--image-size 48": "--image-size 24",
     "--limit 60": "--limit 10",
+    "--out runs/robust": "--limit 10 --out runs/robust",
+    "--out runs/small": "--limit 10 --most-bits 2 --out runs/small",
 }
 
 

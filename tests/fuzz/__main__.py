@@ -9,18 +9,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.fuzz.plain import search
-
 
 def main(words: list[str]) -> None:
     """Fuzz the target that is named first; what follows goes to libFuzzer."""
     if words[1:2] == ["--plain"]:
+        from tests.fuzz.plain import search
         from tests.fuzz.targets import TARGETS
 
         print(f"{search(TARGETS[words[0]], float(words[2])):,} mutations of {words[0]}, no fault")
         return
     import atheris
 
+    # nothing of hauberk may be loaded before, or it is not instrumented
     with atheris.instrument_imports(include=["hauberk", "tests.fuzz"]):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[words[0]]
