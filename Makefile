@@ -1,6 +1,7 @@
 # make demo   environment, then the main job on the embedded digits
-# make test   environment, then all tests (8 minutes on two cores)
-# make quick  environment, then the tests that take no seconds each (90 seconds)
+# make test   environment, then all tests but the long ones
+# make quick  environment, then the tests that take no seconds each
+# make examples  environment, then the long tests: pages of the docs, followed for minutes
 # make lint   environment, then style, types and the floors of the house
 # make docs   environment, then the tables of every page, the README's picture, the site in site/
 # make bench  environment, then the speed benchmarks at small size; results in runs/bench
@@ -14,16 +15,19 @@ DOCS_READY := $(VENV)/.ready-docs
 # MNIST as the command takes it: a folder, a file, or the Hub (pip install hauberk[hub])
 DATA ?= hub:ylecun/mnist
 
-.PHONY: demo test quick lint format docs bench clean
+.PHONY: demo test quick examples lint format docs bench clean
 
 demo: $(READY)
 	$(BIN)/hauberk demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long"
 
 quick: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+examples: $(READY)
+	$(BIN)/python -m pytest -m long
 
 lint: $(READY)
 	$(BIN)/ruff check

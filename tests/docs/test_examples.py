@@ -55,6 +55,7 @@ def follow(section: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_photographs_to_a_file_that_runs_alone(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "photographs", tmp_path / "here")
     said = follow(PAGE.partition("## A signal")[0], tmp_path / "here")
