@@ -74,10 +74,11 @@ def test_evaluate_takes_the_onnx(
     assert theirs["file"] == str(onnx_file) and theirs["bytes"] == onnx_file.stat().st_size
     assert theirs["clean"] == ours["clean"] and theirs["clean_split"] == ours["clean_split"]
     assert set(theirs) == set(ours) and theirs["n"] == 40
-    assert theirs["attack"] == "pgd:2 + square"
-    shares = {name: share["accuracy"] for name, share in theirs["attacks"].items()}
-    assert theirs["robust"]["accuracy"] == shares["pgd:2 + square"]
-    assert shares["pgd:2 + square"] <= min(shares["pgd:2"], shares["square"])
+    assert theirs["attack"] == "pgd:2 + square" and "square" in theirs["taken"]
+    lost = sum(taken["count"] for taken in theirs["taken"].values())
+    left = theirs["clean"]["accuracy"] - theirs["robust"]["accuracy"]
+    assert round(left * theirs["n"]) == lost
+    assert theirs["robust"]["accuracy"] <= theirs["attacks"]["pgd:2"]["accuracy"]
     assert set(theirs["latency_ms"]["batch64"]) == {"median", "p05", "p95", "dense_median", "ratio"}
 
 

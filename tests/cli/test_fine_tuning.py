@@ -65,7 +65,7 @@ def test_python_says_it_of_a_natural_net() -> None:
     ("robust", "classes", "says"),
     [
         (0, 0, "NOT ROBUST: 0.0% under fgsm, whatever"),
-        (0, 10, r"NOT ROBUST: 0.0% under fgsm, where a guess is right on 10.0%, whatever"),
+        (0, 10, r"NOT ROBUST: 0.0% under fgsm + checks, where a guess is right on 10.0%, whatever"),
         (9, 10, "NOT ROBUST: 9.0%"),
         (10, 10, ""),
         (1, 0, ""),
@@ -94,7 +94,7 @@ def test_train_goes_on_from_weights(
     words = ["--data", "digits", "--threat", "linf:0.9", *QUICK]
     run("train", *words, "--model", "digits-cnn", "--natural", "--out", "natural")
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("NOT ROBUST: 0.0% under fgsm, where a guess is right on 10.0%")
+    assert last.startswith("NOT ROBUST: 0.0% under fgsm + checks, where a guess is right on 10.0%")
     run("train", *words, "--from", "natural/model.hbk", "--out", "tuned")
     first, *_, last = capsys.readouterr().err.strip().splitlines()
     assert "it is trained adversarially now" in first and last.startswith("NOT ROBUST")

@@ -80,7 +80,7 @@ def test_evaluate_prints_one_json_object(shipped: Path, capsys: pytest.CaptureFi
     wanted = {"file", "bytes", "dense_bytes", "ratio", "threat", "attack", "n", "clean", "robust",
               "latency_ms", "checks"}  # fmt: skip
     assert wanted <= set(row)
-    assert row["n"] == 30 and row["threat"] == "linf:0.1" and row["attack"] == "pgd:3"
+    assert row["n"] == 30 and row["threat"] == "linf:0.1" and row["attack"] == "pgd:3 + checks"
     low, high = row["robust"]["ci95"]
     assert 0 <= low <= row["robust"]["accuracy"] <= high <= 1
     assert row["robust"]["accuracy"] <= row["clean"]["accuracy"]

@@ -33,7 +33,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows without the checks for gradient masking, which take most of so small a run's time."""
-    monkeypatch.setattr(Evaluation, "_checks", lambda *_: ())
+    monkeypatch.setattr(Evaluation, "_search", lambda *_: [])
+    monkeypatch.setattr(Evaluation, "_checked", lambda *_: False)
 
 
 def test_each_run_is_a_row_and_failures_stay(swept: Path) -> None:
@@ -121,7 +122,7 @@ import os, signal, sys
 from hauberk.cli import main
 from hauberk.evaluation import Evaluation
 from hauberk.training import checkpoint
-Evaluation._checks = lambda *_: ()
+Evaluation._search, Evaluation._checked = lambda *_: [], lambda *_: False
 save = checkpoint.save
 def last(path, tree):
     save(path, tree)

@@ -16,7 +16,7 @@ from hauberk.allocation.costs import FileCosts
 from hauberk.artifact import dense_bytes
 from hauberk.constraints import PerTensor, Sparsity
 from hauberk.dataset import Data, Examples
-from hauberk.evaluation import Evaluation, Shipped
+from hauberk.evaluation import Evaluation, Proportion, Row, Shipped
 from hauberk.evaluation.shipped_file import evaluate_file, read
 from hauberk.method import Compression
 from hauberk.ops.groups import Filter
@@ -139,8 +139,9 @@ def test_latency_is_compared_with_the_full_size(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def evaluation(shipped: Shipped, examples: Examples, **given: Any) -> None:
+    def evaluation(shipped: Shipped, examples: Examples, **given: Any) -> Row:
         seen.update(given, shipped=shipped)
+        return Row("f", 1, 1, "linf:0.1", "none", Proportion(1, 1), Proportion(1, 1))
 
     evaluation.threat = hb.Linf(0.1)  # type: ignore[attr-defined]
     _row(made[True].path, data, evaluation, model=model)

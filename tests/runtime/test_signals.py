@@ -13,7 +13,8 @@ import pytest
 from hauberk.runtime.signals import Interrupted, deferred, raised
 
 ON_A_TERMINAL = """
-import os, pty, sys, time
+import os, pty, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
 pid, terminal = pty.fork()
 if not pid:
     os.execv(sys.executable, [sys.executable, "-m", "hauberk", *sys.argv[2:]])
@@ -37,15 +38,16 @@ def test_a_closed_terminal_leaves_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_hangups_are_heard_unless_they_are_ignored() -> None:
+    outside = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with deferred() as caught:
         os.kill(os.getpid(), signal.SIGHUP)
         assert caught == [signal.SIGHUP]
     with pytest.raises(Interrupted), raised():
         os.kill(os.getpid(), signal.SIGHUP)
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with deferred() as caught, raised():
             os.kill(os.getpid(), signal.SIGHUP)
         assert not caught
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGHUP, outside)
