@@ -208,7 +208,9 @@ def _splitter(flags: Iterable[Flag]) -> argparse.ArgumentParser:
         if flag.kind is bool:
             made.add_argument(on, dest=flag.name, action="store_true")
             made.add_argument(off, dest=flag.name, action="store_false")
-        elif flag.several or flag.commas:
+        elif flag.commas:
+            made.add_argument(on, dest=flag.name, nargs="*")
+        elif flag.several:
             made.add_argument(on, dest=flag.name, nargs="*", action="extend")
         elif flag.alone:
             made.add_argument(on, dest=flag.name, nargs="?", const=flag.alone)
