@@ -121,7 +121,7 @@ def test_a_run_with_all_three_ships_a_file(
         (["--method", "ownroles:Half"], "ownroles:Half is no method"),
         (["--method", "ownroles:Gone"], "has no 'Gone'"),
         (["--method", "nowhere:Gone"], "could not be imported"),
-        (["--threat", "ownroles:broken"], "could not be made (RuntimeError: no luck)"),
+        (["--threat", "ownroles:broken"], "ownroles:broken failed (RuntimeError: no luck)"),
         (["--threat", "ownroles:Half"], "gave an object of type Half"),
         (["--method", "ownroles:Halved", "--vigor", "2"], "did you mean --vigour"),
         (["--objective", "ownroles:empty"], "gave an object of type int"),

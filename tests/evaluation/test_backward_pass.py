@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
+from tests.helpers.masks import reversed_gradient
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,16 +14,6 @@ from hauberk.attack import input_gradient
 from hauberk.evaluation.backward_pass import BackwardPass
 
 LAYER = nn.Linear(5, 3).requires_grad_(False)
-
-
-class Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return -grads[0]
 
 
 def in_no_grad(x: Tensor) -> Tensor:
@@ -40,7 +30,7 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "rounded": lambda x: LAYER((4 * x).round() / 4),
     "detached": lambda x: LAYER(x.detach()),
     "data": lambda x: LAYER(x.data),
-    "reversed": lambda x: Reversed.apply(LAYER(Reversed.apply(Reversed.apply(x)))),
+    "reversed": lambda x: reversed_gradient(LAYER(reversed_gradient(reversed_gradient(x)))),
     "nan": lambda x: LAYER(x) + (LAYER(x) * 0).sqrt(),
     "saturated": lambda x: torch.tanh(1e3 * LAYER(x)),
     "step": lambda x: LAYER(x * 0) + (LAYER(x) > 0).float(),

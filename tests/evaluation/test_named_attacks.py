@@ -28,8 +28,8 @@ def test_attacks_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert named("own_attacks:Mine") == Named({"own_attacks:Mine": PGD(7)})
     assert named("own_attacks:ready") == Named({"own_attacks:ready": PGD(3)})
     for text, line in (
-        ("own_attacks:nothing", "could not be made"),
-        ("own_attacks:fails", "could not be made .KeyError: 'no'"),
+        ("own_attacks:nothing", "gave an object of type int"),
+        ("own_attacks:fails", "own_attacks:fails failed .KeyError: 'no'"),
         ("own_attacks:other", "has no 'other'"),
         ("no_such_module:x", "could not be imported"),
         ("pgd:0", "package.module:Name for one of your own"),

@@ -110,8 +110,9 @@ def _onnx_signed(content: bytes) -> bytes:
 
 
 def _read_onnx(content: bytes) -> None:
-    from hauberk.onnx.file import OnnxFile, is_ours
+    from hauberk.onnx.file import OnnxFile
     from hauberk.onnx.foreign import ForeignFile
+    from hauberk.onnx.raw import is_ours
 
     if is_ours(content, "net.onnx"):
         OnnxFile.from_bytes(content, "net.onnx").twin("net.onnx")

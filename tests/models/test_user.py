@@ -50,7 +50,10 @@ def test_a_function_of_the_current_directory(place: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("fails", r"failed \(RuntimeError: no weights here\); give one"),
+        (
+            "fails",
+            r"failed \(RuntimeError: no weights here\); give a function",
+        ),
         ("number", "gave an object of type int; give a function"),
         ("absent", "has no 'absent'"),
     ],

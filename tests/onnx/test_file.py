@@ -12,7 +12,7 @@ from tests.helpers.onnx_files import tiny, tiny_artifact
 
 import onnx
 from hauberk.artifact import ArtifactError
-from hauberk.onnx import file as module
+from hauberk.onnx import raw
 from hauberk.onnx.file import OnnxFile
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def test_save_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["model.onnx"]
     with pytest.raises(OSError, match=r"could not be written .*\."):
         file.save(path / "below")
-    monkeypatch.setattr(module, "_LARGEST_FILE", 100)
+    monkeypatch.setattr(raw, "LARGEST_FILE", 100)
     with pytest.raises(OSError, match=r"more than an \.onnx file may have"):
         OnnxFile.load(path)
 

@@ -142,7 +142,7 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
 
 def test_a_network_too_large_for_a_protobuf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     net, file = exported("lenet:1")
-    monkeypatch.setattr(module, "_LARGEST_FILE", 1000)
+    monkeypatch.setattr(module, "LARGEST_FILE", 1000)
     with pytest.raises(ValueError, match="1,000"):
         OnnxFile.encode(artifact_of(net, file.about.input_shape), net)
 

@@ -195,8 +195,10 @@ def test_outputs_that_no_training_can_use(name: str) -> None:
 
 
 def test_a_gradient_of_zero_is_noted() -> None:
-    with pytest.warns(Note, match="gradient of the images is 0"):
-        rehearsed(Around(lambda s, x: s.net(torch.round(x))), toy(), True)
+    model = Around(lambda s, x: s.net(torch.round(x)))
+    with pytest.warns(Note, match="gradient of the images is 0") as said:
+        net = rehearsed(model, toy(), True)
+    assert len(said) == 1 and net(torch.rand(2, 1, 6, 6)).shape == (2, 3)
 
 
 def test_what_is_no_module_or_torchscript() -> None:

@@ -11,7 +11,7 @@ not; TF32, bfloat16 and Winograd convolutions are outside of them.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,18 +47,6 @@ class Box(NamedTuple):
     def magnitude(self) -> Tensor:
         """The largest absolute value."""
         return torch.maximum(self.low.abs(), self.high.abs())
-
-    def intersected(self, other: Box) -> Box:
-        """The points of both."""
-        return Box(torch.maximum(self.low, other.low), torch.minimum(self.high, other.high))
-
-    def widened(self, by: Tensor) -> Self:
-        """The box with ``by`` on either side.
-
-        Args:
-            by: 0 or more, shaped like the bounds.
-        """
-        return type(self)(self.low - by, self.high + by)
 
     def lowest(self, a: Tensor) -> Tensor:
         """``min_{z in box} ⟨a, z⟩``, rounded down.

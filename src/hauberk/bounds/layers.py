@@ -102,6 +102,8 @@ def _sum(
         return _scaled(torch.tensor(1 + second), after, 2)
     sign = 1.0 if first is None else second
     constant = second * _tensor(other) if first is None else _tensor(first)
+    if shapes[0] != after:
+        raise NoBound(f"a constant that makes {after} of {shapes[0]}")
     constant = _spread(constant, after)
     return Affine(lambda x: sign * x, lambda x: x, constant, 2)
 

@@ -149,17 +149,13 @@ def _made(node: fx.Node, values: Mapping[fx.Node, Any]) -> Operator:
         raise ValueError(
             f"{name}{layer} computes in {node.meta['val'].dtype}; bounds are of float32."
         )
-    shapes = [tuple(n.meta["val"].shape[1:]) for n in node.all_input_nodes if _moves(n, values)]
+    shapes = [tuple(n.meta["val"].shape[1:]) for n in node.all_input_nodes if n not in values]
     after = tuple(int(size) for size in node.meta["val"].shape[1:])
     arguments = fx.node.map_arg(tuple(node.args), values.get)
     try:
         return maker(arguments, shapes, after, **dict(node.kwargs))
     except NoBound as error:
         raise ValueError(f"No bound is known for {name}{layer} with {error}.") from None
-
-
-def _moves(node: fx.Node, values: Mapping[fx.Node, Any]) -> bool:
-    return node not in values
 
 
 def _layer(node: fx.Node) -> str:

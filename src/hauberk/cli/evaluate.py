@@ -11,11 +11,10 @@ from hauberk.cli.settings import network
 from hauberk.evaluation import ImageReport, Report
 from hauberk.evaluation.image_file import evaluate_image_file
 from hauberk.evaluation.shipped_file import Opened, evaluate_file, read
-from hauberk.parametrize.plain import copied
 from hauberk.plots import image_sheet
 from hauberk.plots.tiles import check_path
 from hauberk.runtime.processes import ALONE
-from hauberk.verbs.load import load
+from hauberk.verbs.load import loaded
 
 
 def evaluate(spec: Evaluate) -> Report | ImageReport:
@@ -30,7 +29,7 @@ def evaluate(spec: Evaluate) -> Report | ImageReport:
     """
     own = network(spec.model, spec.seed, spec.mean, spec.std)
     opened = read(spec.file, own)  # a bad file is named before the data are read
-    dense = load(spec.dense, own and copied(own)) if spec.dense else None
+    dense = loaded(spec.dense, own) if spec.dense else None
     if dense is not None and spec.task == "image":
         return _images(spec, opened, dense)
     return _classes(spec, opened, dense)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hauberk.cli.flags import Text, near
 from hauberk.preparation import Size, sides
-from hauberk.runtime.packages import find, gist, is_place
+from hauberk.runtime.packages import find, is_place, own
 
 if TYPE_CHECKING:
     import torch
@@ -215,30 +215,13 @@ def threat(text: str) -> Threat:
     return members[0] if len(members) == 1 else Union(members)
 
 
-def _own_threat(place: str) -> Threat:
-    """The user's own threat: an object, or a function or class that takes no arguments."""
-    from hauberk.threat import Threat
-
-    found = find(place)
-    try:
-        made = found if isinstance(found, Threat) else found()
-    except Exception as error:  # a user's function may fail in any way
-        raise ValueError(
-            f"The threat {place} could not be made ({type(error).__name__}: {gist(error)}); give a "
-            "hauberk.threat.Threat, or a function that takes no arguments and returns one."
-        ) from error
-    if not isinstance(made, Threat):
-        raise ValueError(
-            f"{place} gave an object of type {type(made).__name__}; give a hauberk.threat.Threat, "
-            "or a function that takes no arguments and returns one."
-        )
-    return made
-
-
 def _ball(part: str, text: str) -> Threat:
-    if is_place(part):
-        return _own_threat(part)
+    from hauberk.threat import Threat
     from hauberk.threats import L1, L2, Linf
+
+    if is_place(part):
+        wanted = "a hauberk.threat.Threat, or a function that takes nothing and returns one"
+        return own(part, Threat, wanted)  # type: ignore[type-abstract]
 
     known: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1}
     norm, _, size = part.partition(":")

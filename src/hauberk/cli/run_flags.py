@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from hauberk.cli import resolve
 from hauberk.cli.flags import Flag, Settings, flags_of
-from hauberk.cli.tasks import IMAGE, of_task, task_of
+from hauberk.cli.tasks import CLASSES, IMAGE, of_task, task_of
 from hauberk.runtime.packages import is_place
 
 Verb: TypeAlias = Literal["train", "compress"]
@@ -121,3 +121,42 @@ def refuse_foreign(settings: Settings, known: dict[str, Flag], method: str) -> N
             raise ValueError(
                 f"{setting.source} is no flag of the method {method}; methods with it are {theirs}."
             )
+
+
+def shown_flags(flags: Mapping[str, Flag], verb: Verb, task: str, method: str) -> dict[str, Flag]:
+    """The flags that a help lists: the run's, and those that choose a method of their own.
+
+    Args:
+        flags: those of any run.
+        verb: ``train`` or ``compress``.
+        task: ``classes`` or ``image``.
+        method: by name.
+    """
+    mine = selected(flags, verb, task) | method_flags(method)
+    others = CHOOSES if verb == "compress" and task == CLASSES else {}
+    chosen = {name: method_flags(which)[name] for name, which in others.items()}
+    return mine | {
+        name: replace(flag, default="", help=f"{flag.help} It chooses --method {others[name]}.")
+        for name, flag in chosen.items()
+        if name not in mine
+    }
+
+
+def every_flag(flags: Mapping[str, Flag], verb: Verb) -> dict[str, Flag]:
+    """The flags of a run with any task and any method of hauberk's.
+
+    Args:
+        flags: those of any run.
+        verb: ``train`` or ``compress``.
+    """
+    names = TRAINING if verb == "train" else tuple(resolve.methods())
+    theirs = [method_flags(name) for name in names]
+    tasks = (CLASSES,) if verb == "train" else (CLASSES, IMAGE)
+    mine = [selected(flags, verb, task) for task in tasks]
+    return {name: flag for some in (*theirs, *mine) for name, flag in some.items()}
+
+
+def own_flags(settings: Settings) -> dict[str, Flag]:
+    """The flags of a method of the user's own, if the settings name one."""
+    name = str(settings["method"].value) if "method" in settings else ""
+    return method_flags(name) if is_place(name) else {}

@@ -22,13 +22,14 @@ from hauberk.cli.help import explain
 from hauberk.cli.parsing import CommandLine, refuse_missing, spelled, values
 from hauberk.cli.resolve import NamedThreat
 from hauberk.cli.run_flags import (
-    CHOOSES,
-    TRAINING,
     Verb,
+    every_flag,
     method_flags,
     method_name,
+    own_flags,
     refuse_foreign,
     selected,
+    shown_flags,
 )
 from hauberk.cli.settings import (
     DataSource,
@@ -38,7 +39,7 @@ from hauberk.cli.settings import (
     Start,
     TrainingSettings,
 )
-from hauberk.cli.tasks import CLASSES, IMAGE, refuse_other_task, task_of
+from hauberk.cli.tasks import IMAGE, refuse_other_task, task_of
 from hauberk.evaluation import Evaluation, ImageEvaluation
 from hauberk.method import Method
 from hauberk.nested import replaced
@@ -50,7 +51,6 @@ from hauberk.training.run import Run, Watcher
 from hauberk.verbs.run_inputs import CODE
 from hauberk.verbs.train import refuse_size
 
-_TASKS = ("classes", "image")
 _ABOUT: dict[Verb, str] = {
     "train": """\
 Train a dense, adversarially robust network, or with --method boost a sum of several, and write it
@@ -157,7 +157,8 @@ class RunSpec:
             name = method_name(verb, settings)
             task = task_of(settings)
             case = "--task image" if (verb, task) == ("compress", IMAGE) else ""
-            explain(verb, _ABOUT[verb], _shown(verb, task, name), "[RUN.TOML]", case)
+            listed = shown_flags(flags_of(RunSpec), verb, task, name)
+            explain(verb, _ABOUT[verb], listed, "[RUN.TOML]", case)
         line.refuse_unknown(every)
         line.placed(every)
         run_file.refuse_unknown(found, every)
@@ -177,7 +178,7 @@ class RunSpec:
         wanted, found = run_file.parse(text.encode(), name)
         verb: Verb = "train" if wanted == "train" else "compress"
         run_file.refuse_verb(wanted, verb, name)
-        run_file.refuse_unknown(found, _every_flag(verb) | _own_flags(found))
+        run_file.refuse_unknown(found, every_flag(flags_of(RunSpec), verb) | own_flags(found))
         return cls._read(verb, found)
 
     @classmethod
@@ -320,43 +321,17 @@ def _flags(verb: Verb, task: str) -> dict[str, Flag]:
     return selected(flags_of(RunSpec), verb, task)
 
 
-def _shown(verb: Verb, task: str, method: str) -> dict[str, Flag]:
-    """The flags that a help lists: the run's, and those that choose a method of their own."""
-    mine = _flags(verb, task) | method_flags(method)
-    others = CHOOSES if verb == "compress" and task == CLASSES else {}
-    chosen = {name: method_flags(which)[name] for name, which in others.items()}
-    return mine | {
-        name: replace(flag, default="", help=f"{flag.help} It chooses --method {others[name]}.")
-        for name, flag in chosen.items()
-        if name not in mine
-    }
-
-
 def _split(verb: Verb, words: Sequence[str]) -> tuple[CommandLine, Settings, dict[str, Flag]]:
     """The command line, what its file says, and the flags that both may have.
 
     It is split a second time if the words or the file name a method of the user's own.
     """
-    every = _every_flag(verb)
+    every = every_flag(flags_of(RunSpec), verb)
     for _ in range(2):
         line, path = CommandLine.split(verb, words, every).run_file()
         found: Settings = {} if path is None else run_file.read(path, verb)
-        own = _own_flags({**found, **line.settings})
+        own = own_flags({**found, **line.settings})
         if not own:
             break
         every |= own
     return line, found, every
-
-
-def _own_flags(settings: Settings) -> dict[str, Flag]:
-    """The flags of a method of the user's own, if the settings name one."""
-    name = str(settings["method"].value) if "method" in settings else ""
-    return method_flags(name) if is_place(name) else {}
-
-
-def _every_flag(verb: Verb) -> dict[str, Flag]:
-    """The flags of a run with any method."""
-    names = TRAINING if verb == "train" else tuple(resolve.methods())
-    theirs = [method_flags(name) for name in names]
-    tasks = (_flags(verb, task) for task in (("classes",) if verb == "train" else _TASKS))
-    return {name: flag for flags in (*theirs, *tasks) for name, flag in flags.items()}

@@ -7,7 +7,7 @@ Each is a frozen dataclass whose fields are flags. Torch is imported when one is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -162,7 +162,8 @@ class EvaluationSettings:
     """Settings of an evaluation.
 
     Attributes:
-        attack: strongest (an image is robust only if no attack that hauberk has fools it),
+        attack: strongest (an image is robust only if nothing fools it: PGD, AutoAttack's gradient
+            attacks, approximated gradients, transfer, a student, Square, answers alone),
             autoattack (the authors' suite), or, for progress while you tune, pgd:STEPS (pgd:40) or
             fgsm alone; or your own, package.module:Name. What a check fools counts as lost with
             each of them.
@@ -200,15 +201,8 @@ class EvaluationSettings:
         Raises:
             ValueError: there is no such attack.
         """
-        from hauberk.evaluation import Evaluation
-
-        chosen = self.attack.attacks
-        return Evaluation(
-            threat.threat,
-            str(threat),
-            chosen.attacks,
-            autoattack=chosen.autoattack,
-            strongest=chosen.strongest,
+        return replace(
+            self.attack.attacks.evaluation(threat.threat, str(threat)),
             limit=self.limit or None,
             check_limit=200 if checks else 0,
             restarts=restarts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +28,32 @@ from hauberk.evaluation.search import Effort, Search
 from hauberk.evaluation.shipped import Shipped
 from hauberk.evaluation.student import pool_of
 from hauberk.evaluation.subject import Subject
-from hauberk.evaluation.trials import Trials
+from hauberk.evaluation.trials import Taken, Trials
 from hauberk.threat import Threat
 
 _FEW, _STEPS = 200, 10
 """Examples on which early exits are counted, and steps of the PGD that attacks them."""
+
+
+@dataclass(frozen=True)
+class _Attacked:
+    """A classifier after its attacks: the part of a row that they give, see `Row`.
+
+    Attributes:
+        subject: the classifier, with the examples that ``robust`` is of.
+        clean: mask of the whole split.
+        robust: mask of the examples that nothing fooled.
+    """
+
+    subject: Subject
+    clean: Mask
+    robust: Mask
+    attack: str
+    attacks: Mapping[str, Proportion]
+    taken: Mapping[str, Taken]
+    members: Mapping[str, Mapping[str, Proportion]]
+    checks: Sequence[Check]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -54,9 +75,9 @@ class Evaluation:
         seed: of every attack.
         batch_size: examples at a time.
         timing: whether latency is measured, if there is a dense net to compare with.
-        strongest: whether every attack that hauberk has is tried on every example that the earlier
-            ones left. Otherwise that is done on ``check_limit`` examples, and without it on what
-            runs in ONNX Runtime by Square and transfer alone.
+        strongest: whether each attack of `hauberk.evaluation.search` is tried on every example that
+            the earlier ones left. Otherwise that is done on ``check_limit`` examples, and without
+            it on what runs in ONNX Runtime by Square and transfer alone.
         draws: judge and attack the mean probabilities of so many draws of a network that draws at
             random; 0 refuses such a network.
         effort: budgets of these attacks; by default `hauberk.evaluation.search.USUAL`.
@@ -125,6 +146,43 @@ class Evaluation:
         if len(examples) == 0:
             raise ValueError("The test split is empty; give data with test examples.")
         network = self._bounded(classifier, examples.shape)
+        found = self._attacked(classifier, examples, source, progress)
+        few, robust = found.subject, Proportion.of(found.robust)
+        certified = None
+        if network is not None:
+            certified = Certified.of(self.certify, network, few, found.robust, progress)
+        return Row(
+            file=classifier.name,
+            bytes=classifier.nbytes,
+            dense_bytes=classifier.dense_bytes,
+            threat=self.threat_name,
+            attack=found.attack,
+            clean=Proportion.of(few.clean),
+            robust=robust,
+            name=name,
+            attacks=found.attacks,
+            taken=found.taken,
+            members=found.members,
+            clean_split=Proportion.of(found.clean) if robust.n < len(examples) else None,
+            latency_ms=self._latency(classifier, dense, examples.shape),
+            macs=None if classifier.model is None else macs(classifier.model, examples.shape),
+            activations=_activations(classifier, examples.shape),
+            exits=exits_of(classifier.model, few.examples.first(_FEW), self.threat, PGD(_STEPS)),
+            certified=certified,
+            checks=found.checks,
+            warnings=found.warnings,
+            in_file=classifier.in_file,
+            white_box=classifier.model is not None,
+        )
+
+    def _attacked(
+        self,
+        classifier: Shipped,
+        examples: Examples,
+        source: nn.Module | None,
+        progress: Progress,
+    ) -> _Attacked:
+        """Run the attacks and the checks."""
         source = None if source is None else freeze(source)
         judged = Expected(classifier.judged, self.draws) if self.draws else classifier.judged
         subject = Subject.of(
@@ -153,32 +211,16 @@ class Evaluation:
         checks: tuple[Check, ...] = ()
         if self._checked(search):
             checks = checks_of(search, function, self.check_limit, progress)
-        robust, few = Proportion.of(trials.robust[:n]), tried.first(n)
-        certified = None
-        if network is not None:
-            certified = Certified.of(self.certify, network, few, trials.robust[:n], progress)
-        return Row(
-            file=classifier.name,
-            bytes=classifier.nbytes,
-            dense_bytes=classifier.dense_bytes,
-            threat=self.threat_name,
+        return _Attacked(
+            subject=tried.first(n),
+            clean=subject.clean,
+            robust=trials.robust[:n],
             attack=" + ".join([*list(masks)[:1], *ran]),
-            clean=Proportion.of(subject.clean[: robust.n]),
-            robust=robust,
-            name=name,
             attacks={attack: Proportion.of(mask) for attack, mask in masks.items()},
             taken=trials.taken,
             members=_members(by_part),
-            clean_split=Proportion.of(subject.clean) if robust.n < len(examples) else None,
-            latency_ms=self._latency(classifier, dense, examples.shape),
-            macs=None if classifier.model is None else macs(classifier.model, examples.shape),
-            activations=_activations(classifier, examples.shape),
-            exits=exits_of(classifier.model, few.examples.first(_FEW), self.threat, PGD(_STEPS)),
-            certified=certified,
             checks=checks,
             warnings=warnings if white_box else (self._warning(classifier, search),),
-            in_file=classifier.in_file,
-            white_box=white_box,
         )
 
     def _by_part(

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from hauberk.attack import Attack
 from hauberk.attacks import FGSM, PGD
-from hauberk.runtime.packages import find, gist, is_place
+from hauberk.evaluation.evaluation import Evaluation
+from hauberk.runtime.packages import is_place, own
+from hauberk.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,27 @@ class Named:
     Attributes:
         attacks: single attacks, by name.
         autoattack: whether the official AutoAttack runs.
-        strongest: whether every attack that hauberk has runs.
+        strongest: whether each of the attacks of `hauberk.evaluation.search` runs.
     """
 
     attacks: Mapping[str, Attack] = field(default_factory=dict)
     autoattack: bool = False
     strongest: bool = False
+
+    def evaluation(self, threat: Threat, name: str = "") -> Evaluation:
+        """An evaluation by these attacks, its other settings at their defaults.
+
+        Args:
+            threat: what the adversary may do.
+            name: as the user writes it; by default its own.
+        """
+        return Evaluation(
+            threat,
+            name or str(threat),
+            self.attacks,
+            autoattack=self.autoattack,
+            strongest=self.strongest,
+        )
 
 
 def named(text: str) -> Named:
@@ -36,7 +53,8 @@ def named(text: str) -> Named:
         ValueError: an unknown name, or what has it gives no attack.
     """
     if is_place(text):
-        return Named({text: _own(text)})
+        wanted = "a hauberk.attack.Attack, or a function that takes nothing and returns one"
+        return Named({text: own(text, Attack, wanted)})  # type: ignore[type-abstract]
     name, _, steps = text.lower().partition(":")
     if name == "strongest" and not steps:
         return Named(strongest=True)
@@ -50,20 +68,3 @@ def named(text: str) -> Named:
         f"The attack {text!r} could not be read; write strongest, autoattack, pgd:STEPS (such as "
         "pgd:40), fgsm, or package.module:Name for one of your own."
     )
-
-
-def _own(place: str) -> Attack:
-    found = find(place)
-    try:
-        made = found if isinstance(found, Attack) else found()
-    except Exception as error:  # a user's function may fail in any way
-        raise ValueError(
-            f"The attack {place} could not be made ({type(error).__name__}: {gist(error)}); give a "
-            "hauberk.attack.Attack, or a class or function that takes no arguments and gives one."
-        ) from error
-    if not isinstance(made, Attack):
-        raise ValueError(
-            f"{place} gave an object of type {type(made).__name__}; give a hauberk.attack.Attack, "
-            "or a class or function that takes no arguments and gives one."
-        )
-    return made

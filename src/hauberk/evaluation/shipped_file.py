@@ -19,8 +19,9 @@ from hauberk.evaluation.report import Row
 from hauberk.evaluation.shipped import Shipped
 from hauberk.onnx.attackable import agree
 from hauberk.onnx.export import trace
-from hauberk.onnx.file import OnnxFile, content_of, is_ours
+from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.foreign import ForeignFile
+from hauberk.onnx.raw import content_of, is_ours
 from hauberk.onnx.session import Session
 from hauberk.parametrize.plain import copied
 from hauberk.preparation import shown

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.models.build import build
-from hauberk.runtime.packages import find, gist, is_place
+from hauberk.runtime.packages import find, is_place, own
 from hauberk.types import Images
 
 
@@ -100,19 +100,7 @@ def network(spec: str, *, seed: int = 0) -> nn.Module:
     if not is_place(spec):
         return build(spec, seed=seed)
     with torch.random.fork_rng(devices=[]):
-        function = find(spec)  # importing a module may draw weights
+        find(spec)  # importing a module may draw weights
         torch.manual_seed(seed)
-        try:
-            ready = isinstance(function, nn.Module) or not callable(function)
-            net = function if ready else function()
-        except Exception as error:  # a user's function may fail in any way
-            raise ValueError(
-                f"The function {spec} failed ({type(error).__name__}: {gist(error)}); give one "
-                "that takes no arguments and returns a torch module."
-            ) from error
-    if not isinstance(net, nn.Module):
-        raise ValueError(
-            f"{spec} gave an object of type {type(net).__name__}; give a function that returns a "
-            "torch module."
-        )
-    return net
+        wanted = "a function that takes no arguments and returns a torch module"
+        return own(spec, nn.Module, wanted)

@@ -28,19 +28,18 @@ from hauberk.onnx.export import BATCH, IMAGES_OUT, INPUT, OUTPUT, trace
 from hauberk.onnx.guards import complaint, facts
 from hauberk.onnx.int8 import quantize, ranges
 from hauberk.onnx.metadata import CHECKSUM, OURS, about_of, described, digest, sign
+from hauberk.onnx.raw import LARGEST_FILE, content_of, parsed
 from hauberk.onnx.replay import Replay
 from hauberk.onnx.session import Session
 from hauberk.ops.random import generator
 from hauberk.preparation import Size
 from hauberk.runtime import files
-from hauberk.runtime.packages import need
 from hauberk.slimming.slim import slim
 from hauberk.types import Images
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_LARGEST_FILE = (1 << 31) - 1  # protobuf's limit
 _TOLERANCE = 1e-5
 """Tolerance for the difference from torch's output, relative to its largest value."""
 _EXPORTED = "The exported network"
@@ -270,29 +269,11 @@ def _complaint(graph: ModelProto, about: About) -> str | None:
 
 def _fits(model: nn.Module) -> None:
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
-    if size > _LARGEST_FILE:
+    if size > LARGEST_FILE:
         raise ValueError(
             f"The network takes {size:,} bytes as an ONNX file, and the limit is "
-            f"{_LARGEST_FILE:,}; use the .hbk file."
+            f"{LARGEST_FILE:,}; use the .hbk file."
         )
-
-
-def content_of(path: Path) -> bytes:
-    """The bytes of an ``.onnx`` file.
-
-    Raises:
-        OSError: it is missing, cannot be read, or is too large.
-    """
-    return files.read(path, "an .onnx file", _LARGEST_FILE)
-
-
-def is_ours(content: bytes, name: str) -> bool:
-    """Whether a file's metadata state that hauberk wrote it; errors call the file ``name``.
-
-    Raises:
-        ArtifactError: the file is not an ONNX file, or is damaged.
-    """
-    return any(note.key == CHECKSUM for note in parsed(content, name).metadata_props)
 
 
 def _refuse(fault: str | None, about: About) -> None:
@@ -302,29 +283,6 @@ def _refuse(fault: str | None, about: About) -> None:
             f"The network cannot be written as ONNX (its graph {fault}); give one of plain "
             f"torch layers, from images to {outputs}."
         )
-
-
-def parsed(content: bytes, name: str) -> ModelProto:
-    """Parse the bytes of a file; errors call it ``name``.
-
-    Raises:
-        ArtifactError: the file is not an ONNX file, or is damaged.
-        ValueError: ``hauberk[onnx]`` is not installed.
-    """
-    need("onnx", "onnx", "onnxruntime")
-    if not content:
-        raise ArtifactError(f"{name} is empty; export it again.")
-    from google.protobuf.message import DecodeError
-
-    from onnx import ModelProto
-
-    try:
-        graph: ModelProto = ModelProto.FromString(content)
-    except DecodeError:
-        raise ArtifactError(
-            f"{name} is damaged or not an ONNX file; get a fresh copy of it."
-        ) from None
-    return graph
 
 
 def _strange(graph: ModelProto) -> str | None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from hauberk.artifact.format import ArtifactError
 from hauberk.onnx.call import Unknown
-from hauberk.onnx.file import parsed
 from hauberk.onnx.guards import refused, rounds, unsafe
+from hauberk.onnx.raw import parsed
 from hauberk.onnx.replay import Replay, inputs_of
 from hauberk.onnx.session import Session
 from hauberk.types import Images

@@ -16,7 +16,7 @@ from hauberk.objectives.weight_perturbation import refuse_perturbation
 from hauberk.problem import Objective
 from hauberk.recipe.threat_weighting import ThreatWeighting
 from hauberk.recipe.training_attack import TrainingAttack
-from hauberk.runtime.packages import find, gist
+from hauberk.runtime.packages import own
 from hauberk.threat import Threat
 from hauberk.threats import NoThreat
 
@@ -94,7 +94,8 @@ class TrainingLoss:
             ValueError: settings of several threats for a single one.
         """
         if self.custom:
-            base = custom(self.custom, threat)
+            wanted = "a function that takes a threat and returns a hauberk.objectives.Supervised"
+            base = own(self.custom, Supervised, wanted, threat)  # type: ignore[type-abstract]
         elif self.natural or isinstance(threat, NoThreat):
             base = Natural()
         else:
@@ -109,29 +110,3 @@ class TrainingLoss:
         if self.certified:
             return CertifiedLoss(robust, self.certified)
         return Trades(robust, self.trades) if self.trades else robust
-
-
-def custom(place: str, threat: Threat) -> Supervised:
-    """The user's own objective.
-
-    Args:
-        place: ``package.module:Name`` of a function or class.
-        threat: what it is called with.
-
-    Raises:
-        ValueError: it cannot be imported, fails, or gives no supervised objective.
-    """
-    make = find(place)
-    try:
-        made = make(threat)
-    except Exception as error:  # a user's function may fail in any way
-        raise ValueError(
-            f"The objective {place} failed ({type(error).__name__}: {gist(error)}); give a "
-            "function that takes a threat."
-        ) from error
-    if not isinstance(made, Supervised):
-        raise ValueError(
-            f"{place} gave an object of type {type(made).__name__}; give one that returns a "
-            "hauberk.objectives.Supervised."
-        )
-    return made

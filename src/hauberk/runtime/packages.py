@@ -10,7 +10,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def version(package: str) -> str:
@@ -65,6 +67,30 @@ def here() -> Iterator[None]:
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
+
+
+def own(place: str, kind: type[T], wanted: str, *arguments: object) -> T:
+    """An object of the user's own: what stands at ``place``, or what it gives when it is called.
+
+    Args:
+        place: ``package.module:name``.
+        kind: its class.
+        wanted: what to give, for errors, without its full stop.
+        *arguments: of the call.
+
+    Raises:
+        ValueError: it cannot be imported, the call fails, or it is of another class.
+    """
+    found = find(place)
+    try:
+        made = found(*arguments) if callable(found) and not isinstance(found, kind) else found
+    except Exception as error:  # a user's function may fail in any way
+        raise ValueError(
+            f"{place} failed ({type(error).__name__}: {gist(error)}); give {wanted}."
+        ) from error
+    if not isinstance(made, kind):
+        raise ValueError(f"{place} gave an object of type {type(made).__name__}; give {wanted}.")
+    return made
 
 
 def find(place: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,13 +10,12 @@ from torch import nn
 
 from hauberk.data import Given
 from hauberk.data import load as load_data
-from hauberk.evaluation import Evaluation, Report, provenance
+from hauberk.evaluation import Report, provenance
 from hauberk.evaluation.named_attacks import named
 from hauberk.evaluation.shipped_file import evaluate_file, read
-from hauberk.parametrize.plain import copied
 from hauberk.threat import Threat
 from hauberk.training.run import Run
-from hauberk.verbs.load import load
+from hauberk.verbs.load import loaded
 
 
 def evaluate(
@@ -43,7 +43,8 @@ def evaluate(
             (batch, class) for images in [0, 1], which is copied, not changed.
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
-        attack: ``strongest``: an example is robust only if no attack that hauberk has fools it;
+        attack: ``strongest``: an example is robust only if nothing fools it, of PGD, AutoAttack's
+            gradient attacks, approximated gradients, transfer, a student, Square, answers alone;
             ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm`` alone; or your own,
             ``package.module:Name``. What a check fools counts as lost with each of them.
         model: the module to fill, if the file names no architecture.
@@ -66,27 +67,14 @@ def evaluate(
             on chance, on other images or on earlier calls.
         OSError: a file that cannot be read.
     """
-    chosen = named(attack)
-    evaluation = Evaluation(
-        threat,
-        str(threat),
-        chosen.attacks,
-        autoattack=chosen.autoattack,
-        strongest=chosen.strongest,
-        limit=limit,
-        check_limit=200 if checks else 0,
-        restarts=restarts,
-        draws=draws,
-        certify=certify,
-        seed=seed,
-        batch_size=batch_size,
-    )
+    plan = replace(named(attack).evaluation(threat), limit=limit, check_limit=200 if checks else 0)
+    plan = replace(plan, restarts=restarts, draws=draws, certify=certify)
+    plan = replace(plan, seed=seed, batch_size=batch_size)
     opened = read(what, model)
-    if isinstance(dense, str | Path):
-        dense = load(dense, None if model is None else copied(model))
+    source = None if dense is None else loaded(dense, model)
     data = load_data(data, recorded=opened.photographs)
     place = Run().place() if device is None else torch.device(device)
-    row = evaluate_file(opened, data, evaluation, source=dense, device=place)
+    row = evaluate_file(opened, data, plan, source=source, device=place)
     command = f'hauberk.evaluate("{row.file}", "{data.name}", threat={threat}, attack="{attack}")'
     origin = provenance(command=command, seed=seed, data=data.name, device=str(place))
     return Report([row], origin)

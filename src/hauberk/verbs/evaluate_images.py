@@ -14,10 +14,9 @@ from hauberk.evaluation.image_file import evaluate_image_file, read_features
 from hauberk.evaluation.images import Truth
 from hauberk.evaluation.provenance import IMAGES
 from hauberk.evaluation.shipped_file import read
-from hauberk.parametrize.plain import copied
 from hauberk.preparation import Size, shown
 from hauberk.training.run import Run
-from hauberk.verbs.load import load
+from hauberk.verbs.load import loaded
 
 
 def evaluate_images(
@@ -63,17 +62,13 @@ def evaluate_images(
         OSError: a file that cannot be read.
     """
     evaluation = ImageEvaluation(
-        _features(features),
-        limit=limit,
-        seed=seed,
-        batch_size=batch_size,
-        cost_size=cost_size,
+        _features(features), limit=limit, seed=seed, batch_size=batch_size, cost_size=cost_size
     )
     opened = read(what, model)
     images = load_data(data, image_size=image_size, recorded=opened.photographs, labelled=False)
     place = Run().place() if device is None else torch.device(device)
     row = evaluate_image_file(
-        opened, images, evaluation, dense=_loaded(dense, model), truth=truth, device=place
+        opened, images, evaluation, dense=loaded(dense, model), truth=truth, device=place
     )
     source = type(dense).__name__ if isinstance(dense, nn.Module) else str(dense)
     command = f'hauberk.evaluate_images("{row.file}", "{images.name}", dense="{source}")'
@@ -82,12 +77,6 @@ def evaluate_images(
     )
     how = {"images": shown(images.resize, images.shape)} if images.resize else {}
     return ImageReport([row], {**origin, **how, "dense": source})
-
-
-def _loaded(dense: str | Path | nn.Module, model: nn.Module | None) -> nn.Module:
-    if isinstance(dense, nn.Module):
-        return dense
-    return load(dense, None if model is None else copied(model))
 
 
 def _features(given: str | Path | nn.Module | Features | None) -> Features | None:

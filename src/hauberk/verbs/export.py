@@ -101,13 +101,7 @@ def export(
             exported.
         OSError: a file that cannot be read or written.
     """
-    if format not in FORMATS:
-        raise ValueError(f"There is no format {format!r}; the formats are {', '.join(FORMATS)}.")
-    if format == "onnx-int8" and not data:
-        raise ValueError(
-            "export --format onnx-int8 was given no --data; give the data that the network was "
-            "trained on, whose training images set the range of each activation."
-        )
+    _refuse(format, data)
     target = _target(Path(path), out, format)
     artifact = Artifact.load(path)
     net = module(artifact, path, model)
@@ -119,13 +113,27 @@ def export(
     else:
         file = OnnxFile.encode(artifact, net, image_size=size)
     file.save(target)
-    blind = "" if format == "onnx-int8" or not artifact.about.classes else file.blind
-    if blind:
+    if format == "onnx" and artifact.about.classes:
+        _note_blind(file, target, path)
+    return Exported(target, format, Path(path), file)
+
+
+def _note_blind(file: OnnxFile, target: Path, path: str | Path) -> None:
+    if blind := file.blind:
         note(
             f"{target} runs anywhere, and evaluate attacks it as a black box, without gradients: "
             f"{blind}. Evaluate {path} for an attack with gradients."
         )
-    return Exported(target, format, Path(path), file)
+
+
+def _refuse(format: str, data: Given | None) -> None:
+    if format not in FORMATS:
+        raise ValueError(f"There is no format {format!r}; the formats are {', '.join(FORMATS)}.")
+    if format == "onnx-int8" and not data:
+        raise ValueError(
+            "export --format onnx-int8 was given no --data; give the data that the network was "
+            "trained on, whose training images set the range of each activation."
+        )
 
 
 def _calibration(data: Given, about: About) -> Images:

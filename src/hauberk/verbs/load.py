@@ -9,6 +9,7 @@ from torch import nn
 from hauberk.artifact import Artifact, fill_plain
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.networks import module
+from hauberk.parametrize.plain import copied
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -31,3 +32,15 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     if model is None:
         raise ValueError(f"{path} holds weights alone; name the network that they are of (model).")
     return fill_plain(model, path).eval()
+
+
+def loaded(what: str | Path | nn.Module, model: nn.Module | None = None) -> nn.Module:
+    """A network that is given as a module, or as a file with the code to fill; both stay as is.
+
+    Args:
+        what: the module itself, or a path for `load`.
+        model: a copy of it is filled, if ``what`` is a path.
+    """
+    if isinstance(what, nn.Module):
+        return what
+    return load(what, None if model is None else copied(model))
