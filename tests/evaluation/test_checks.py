@@ -13,7 +13,7 @@ from hauberk.threats import L2, Linf
 LITTLE = Effort(probe=10, small=100, queries=100, rounds=1, learning=50, flips=100)
 NAMES = [
     "one_function", "more_steps", "gradients", "slope", "plateau", "large_radius", "gap", "noise",
-    "scale", "straight_through", "transfer", "student", "black_box", "decision",
+    "scale", "straight_through", "eight_bits", "transfer", "student", "black_box", "decision",
 ]  # fmt: skip
 
 

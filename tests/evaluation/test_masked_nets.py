@@ -57,6 +57,7 @@ MASKS: dict[str, Mask] = {
     "plateau with a lead": lambda net: Masked(net, after=masks.plateau),
     "shattered": lambda net: Masked(net, before=masks.shattered),
     "k winners": lambda net: inner(net, 3, masks.winners),
+    "between the levels": lambda net: masks.OffGrid(net, decoy(net)),
     "gradient mode": lambda net: masks.GradMode(net, decoy(net)),
     "outside of torch": masks.Numpy,
     "constant for noise": masks.Constant,

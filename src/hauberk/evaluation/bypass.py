@@ -25,6 +25,7 @@ from hauberk.evaluation.proportion import Mask
 from hauberk.evaluation.subject import Subject
 from hauberk.onnx.attackable import Judged
 from hauberk.onnx.foreign import OneByOne
+from hauberk.ops.pixel_levels import nearest
 from hauberk.ops.random import generator
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels, PerSample
@@ -45,6 +46,7 @@ class Bypass:
         first: climb the first value that ranks the classes like the output, not the output.
         direct: take all that is done before the first layer with weights for the identity.
         own: take the network's own gradient, in place of the approximated one.
+        eight_bits: take the gradient at the nearest image of eight bits.
     """
 
     steps: int = 20
@@ -54,6 +56,7 @@ class Bypass:
     first: bool = False
     direct: bool = False
     own: bool = False
+    eight_bits: bool = False
 
     def __call__(self, subject: Subject, source: nn.Module | None = None) -> Mask:
         """The examples that withstand, of those that the subject marks.
@@ -159,6 +162,7 @@ class Twin:
         return total
 
     def _gradient(self, x: Images, y: Labels, target: Labels | None) -> Images:
+        x = nearest(x) if self.settings.eight_bits else x
         with torch.enable_grad():
             wide = x.detach().to(self.type).requires_grad_()
             heads = self._run(wide)

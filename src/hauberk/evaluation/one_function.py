@@ -1,22 +1,22 @@
 """Is a classifier one function of one image? A figure is its property only if it is.
 
 The same images are asked twice, in another order, one by one, after other batches, and of a fresh
-copy. Then with gradients recorded and in inference mode, and rounded to images of eight bits: a
+copy. Then with gradients recorded and in inference mode, and between the levels of eight bits: a
 network that notices these could answer an attack differently from a user.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.evaluation.checks.check import Check
-from hauberk.evaluation.frozen_copy import FrozenCopy, freeze
+from hauberk.evaluation.eight_bits import notices_grid
+from hauberk.evaluation.frozen_copy import FrozenCopy
 from hauberk.evaluation.subject import Subject
-from hauberk.threats import Linf
 from hauberk.types import Images
 
 _CLOSE, _CLOSE_HALF = 1e-3, 3e-2
@@ -24,7 +24,6 @@ _CLOSE, _CLOSE_HALF = 1e-3, 3e-2
 _FEW = 0.02
 """Fraction of the images that may differ by more: a network in eight bits may round otherwise."""
 _IMAGES = 64
-_LEVELS = 255
 
 
 class Expected(nn.Module):
@@ -43,23 +42,6 @@ class Expected(nn.Module):
         """The logarithm of the mean probabilities, (batch, class)."""
         each = [self.net(x).float().log_softmax(1) for _ in range(self.draws)]
         return torch.stack(each).logsumexp(0)
-
-
-class OnGrid(nn.Module):
-    """A network that is asked at images of eight bits.
-
-    Args:
-        net: to logits.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Images) -> Tensor:
-        """The logits of the nearest image of eight bits."""
-        logits: Tensor = self.net((x * _LEVELS).round() / _LEVELS)
-        return logits
 
 
 @dataclass
@@ -167,29 +149,6 @@ class OneFunction:
             self.differs.append("in inference mode")
         if notices_grid(self.subject):
             self.differs.append("between the levels of eight bits")
-
-
-def notices_grid(subject: Subject) -> bool:
-    """Whether answers change with images of eight bits when these move by a third of a level."""
-    x = (subject.examples.first(_IMAGES).images() * _LEVELS).round() / _LEVELS
-    off = (x + 1 / (3 * _LEVELS)).clamp(0, 1) - 2 / (3 * _LEVELS) * (x >= 1)
-    with torch.no_grad():
-        one, other = subject.model(x), subject.model(off)
-    spread = (one.amax(1) - one.amin(1)).median()
-    moved = (one - other).abs().amax(1) > 0.1 * spread
-    return float(moved.double().mean()) > 0.2
-
-
-def on_grid(subject: Subject) -> Subject:
-    """The subject as attacks should ask it: at images of eight bits, if it notices others.
-
-    In ℓ∞, where the threat is made smaller so that rounding does not leave it.
-    """
-    threat, step = subject.threat, 0.51 / _LEVELS
-    if not isinstance(threat, Linf) or threat.radius() <= 2 * step or not notices_grid(subject):
-        return subject
-    smaller = threat.scaled(1 - step / threat.radius())
-    return replace(subject, model=freeze(OnGrid(subject.model)), threat=smaller)
 
 
 def _half(model: FrozenCopy) -> bool:

@@ -19,7 +19,7 @@ from hauberk.evaluation.accuracy import Progress, silent, transferred, under_att
 from hauberk.evaluation.autoattack import autoattack, refusal, square
 from hauberk.evaluation.bypass import Bypass
 from hauberk.evaluation.decision import Decision
-from hauberk.evaluation.one_function import on_grid
+from hauberk.evaluation.eight_bits import on_grid, ways_to_ask
 from hauberk.evaluation.proportion import Mask
 from hauberk.evaluation.student import Student, pool_of
 from hauberk.evaluation.subject import Subject
@@ -64,7 +64,9 @@ _BYPASSES = (
     Bypass(own=True, samples=8, targets=0),
 )
 """Attacks with an approximated backward pass, the likeliest to succeed first."""
-BEYOND = ("bypass", "transfer", "student", "square", "decision")
+_AT_LEVELS = (Bypass(first=True, eight_bits=True), Bypass(own=True, eight_bits=True))
+"""The same at images of eight bits."""
+BEYOND = ("bypass", "eight_bits", "transfer", "student", "square", "decision")
 """The attacks that should find little on a network whose own gradient is of use."""
 
 
@@ -77,7 +79,7 @@ class Search:
         white_box: mask of the examples that the white-box attacks left; ``None`` before they ran.
         skipped: by attack, why it did not run.
         taught: a network with an honest gradient: the last student.
-        asked: the subject, as the attacks beyond the white-box ones ask it.
+        asked: the subject, in the ways in which attacks by answers ask it.
     """
 
     def __init__(
@@ -111,13 +113,14 @@ class Search:
         self.white_box: Mask | None = None
         self.skipped: dict[str, str] = {}
         self.taught: nn.Module | None = source
-        self.asked = on_grid(subject)
+        self.asked = ways_to_ask(subject)
 
     def run(self) -> None:
         """Try every attack."""
         steps: list[tuple[str, Callable[[], None]]] = [
             ("white-box attacks", self._white_box),
             ("approximated gradients", self._bypass),
+            ("images of eight bits", self._eight_bits),
             ("transfer", self._transfer),
             ("a student", self._student),
             ("Square", self._square),
@@ -165,34 +168,48 @@ class Search:
 
     def _bypass(self) -> None:
         """White-box attacks with an approximated backward pass."""
-        for settings in _BYPASSES if self.gradient else ():
+        self._approximated("bypass", _BYPASSES, self.subject)
+
+    def _eight_bits(self) -> None:
+        """The same where the network is asked at images of eight bits alone."""
+        grid = on_grid(self.subject)
+        if grid is None:
+            self.skipped["eight_bits"] = "The examples, or the threat, hold none."
+        else:
+            self._approximated("eight_bits", _AT_LEVELS, replace(grid, model=self.subject.model))
+
+    def _approximated(self, name: str, several: tuple[Bypass, ...], subject: Subject) -> None:
+        for settings in several if self.gradient else ():
             short = replace(settings, steps=10, targets=min(settings.targets, 1))
             try:
-                self._probed("bypass", short, settings)
+                self._probed(name, short, settings, subject)
             except Exception as error:  # a user's network may refuse what is asked of it
-                self.skipped["bypass"] = f"The network cannot be run in this way ({gist(error)})."
+                self.skipped[name] = f"The network cannot be run in this way ({gist(error)})."
 
     def _student(self) -> None:
         """Attacks on a student of the answers, round by round, while they find something."""
-        student, attack = Student(self.asked, self.pool), Bypass(own=True)
-        for _ in range(self.effort.rounds if self.left.any() else 0):
-            student.learn(self.effort.learning)
-            before = int(self.left.sum())
-            whole = lambda subject: attack(subject, student.net)  # noqa: E731
-            self._probed("student", whole, whole)
-            self.taught = student.net
-            if int(self.left.sum()) == before:
-                break
+        for asked in self.asked:
+            student, attack = Student(asked, self.pool), Bypass(own=True)
+            for _ in range(self.effort.rounds if self.left.any() else 0):
+                student.learn(self.effort.learning)
+                before = int(self.left.sum())
+                whole = lambda subject: attack(subject, student.net)  # noqa: B023, E731
+                self._probed("student", whole, whole, asked)
+                self.taught = student.net
+                if int(self.left.sum()) == before:
+                    break
 
     def _decision(self) -> None:
         """Walks along the boundary."""
         small = Decision(rounds=min(3, self.effort.walk), flips=min(150, self.effort.flips))
         whole = Decision(rounds=self.effort.walk, queries=30, flips=self.effort.flips)
-        self._probed(
-            "decision",
-            lambda subject: small(subject, self.pool, self.taught),
-            lambda subject: whole(subject, self.pool, self.taught),
-        )
+        for asked in self.asked:
+            self._probed(
+                "decision",
+                lambda subject: small(subject, self.pool, self.taught),
+                lambda subject: whole(subject, self.pool, self.taught),
+                asked,
+            )
 
     @property
     def suspect(self) -> bool:
@@ -205,11 +222,13 @@ class Search:
             self.skipped["square"] = why
             return
         small, queries = min(self.effort.small, self.effort.queries), self.effort.queries
-        self._probed(
-            "square",
-            lambda subject: square(subject, queries=small),
-            lambda subject: square(subject, queries=queries),
-        )
+        for asked in self.asked:
+            self._probed(
+                "square",
+                lambda subject: square(subject, queries=small),
+                lambda subject: square(subject, queries=queries),
+                asked,
+            )
 
     def _all(self, name: str, attempt: Attempt) -> None:
         """An attack on all examples that are left."""
@@ -217,10 +236,10 @@ class Search:
         survives = attempt(self.subject.only(wanted)) if wanted.any() else wanted
         self.trials.add(name, survives)
 
-    def _probed(self, name: str, small: Attempt, whole: Attempt) -> None:
+    def _probed(self, name: str, small: Attempt, whole: Attempt, asked: Subject) -> None:
         """An attack on a few examples, and on all of them if it fools one or a mask is likely."""
         count = len(self.left) if self.suspect else self.effort.probe
         few = self.left & (self.left.cumsum(0) <= count)
-        survives = small(self.asked.only(few)) if few.any() else few
+        survives = small(asked.only(few)) if few.any() else few
         if self.trials.add(name, survives, tried=few):
-            self.trials.add(name, whole(self.asked.only(self.left.clone())))
+            self.trials.add(name, whole(asked.only(self.left.clone())))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hauberk.dataset import Examples
 from hauberk.evaluation.frozen_copy import FrozenCopy, freeze
 from hauberk.evaluation.proportion import Mask
+from hauberk.ops.pixel_levels import nearest, toward
 from hauberk.threat import Threat
 from hauberk.types import Images, Labels
 
@@ -29,6 +30,7 @@ class Subject:
         clean: mask of the examples that are classified correctly without an attack.
         seed: random seed of every random start.
         batch_size: examples at a time. Equal seeds and batch sizes give equal results.
+        eight_bits: whether only images of eight bits can fool it, see `on_grid`.
     """
 
     model: FrozenCopy
@@ -37,6 +39,7 @@ class Subject:
     clean: Mask
     seed: int = 0
     batch_size: int = 500
+    eight_bits: bool = False
 
     @classmethod
     def of(
@@ -72,7 +75,8 @@ class Subject:
         """The verdict on one point for each of the given examples, by the function that ships.
 
         It is computed without a gradient. A point outside of the threat, or that is no number,
-        fools nobody. The point is also tried rounded to images of eight bits.
+        fools nobody. The point is also tried rounded to an image of eight bits: to the nearest
+        levels, or towards the example where these lie outside of the threat.
 
         Args:
             x_adv: the points.
@@ -80,8 +84,10 @@ class Subject:
             threat: the set that they must be in; by default that of the subject.
         """
         x, y, around = self.examples.images(places), self.examples.y[places], threat or self.threat
+        rounded = nearest(x_adv)
+        rounded = torch.where(_like(around.inside(rounded, x), x), rounded, toward(x_adv, x))
         survives = torch.ones_like(y, dtype=torch.bool)
-        for points in (x_adv, (x_adv * 255).round() / 255):
+        for points in (rounded,) if self.eight_bits else (x_adv, rounded):
             valid = around.inside(points, x) & points.flatten(1).isfinite().all(1)
             survives &= ~valid | agrees(self.model, torch.where(_like(valid, x), points, x), y)
         return survives

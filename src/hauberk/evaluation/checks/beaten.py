@@ -15,6 +15,7 @@ from hauberk.evaluation.trials import MUCH, Taken
 
 ATTACKS = {
     "straight_through": ("bypass", "A white-box attack with an approximated backward pass"),
+    "eight_bits": ("eight_bits", "A white-box attack at images of eight bits"),
     "transfer": ("transfer", "PGD on the dense net"),
     "student": ("student", "PGD on a student of the answers"),
     "black_box": ("square", "Square, which uses no gradient,"),
