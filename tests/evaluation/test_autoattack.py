@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers.command import QUICK
 from torch import nn
 
 from hauberk.attacks import PGD
 from hauberk.dataset import Examples
-from hauberk.evaluation import Subject, autoattack, clean, square, under_attack
+from hauberk.evaluation import Search, Subject, autoattack, clean, square, under_attack
+from hauberk.evaluation.autoattack import STANDARD
 from hauberk.threat import Threat
 from hauberk.threats import L1, L2, Linf
 
@@ -66,7 +68,11 @@ def test_few_classes(classes: int, threat: Threat, shape: tuple[int, ...]) -> No
     net, few = random_task(classes, shape)
     verdict = autoattack(Subject.of(net, few, threat))
     pgd = under_attack(Subject.of(net, few, threat), PGD(40))
-    assert bool((verdict.robust <= pgd).all()) and verdict.warnings == ()
+    assert bool((verdict.robust <= pgd).all())
+    instead = {2: "with 2 APGD-T did not run.", 3: "with 3 APGD-DLR ran in place of APGD-T."}
+    assert [w[-len(instead.get(classes, "")) :] for w in verdict.warnings] == (
+        [instead[classes]] if classes < 4 else []
+    )
 
 
 @pytest.mark.parametrize("threat", [Linf(0.05), L2(0.3), L1(0.7)])
@@ -78,6 +84,24 @@ def test_inputs_of_any_shape_are_searched(threat: Threat, shape: tuple[int, ...]
             square(Subject.of(net, few, threat))
         return
     assert len(square(Subject.of(net, few, threat, batch_size=4), queries=40)) == 6
+
+
+@pytest.mark.usefixtures("short_autoattack")
+def test_the_strongest_evaluation_runs_the_standard_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, few = random_task(4, (1, 12))
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        "hauberk.evaluation.search.autoattack",
+        lambda subject, **more: asked.append(tuple(more)) or autoattack(subject, **more),
+    )
+    search = Search(Subject.of(net, few, Linf(0.05)), autoattack=True, effort=QUICK)
+    search.run()
+    assert asked == [()] and "autoattack" in search.trials.taken and not search.warnings
+    assert STANDARD == ("apgd-ce", "apgd-t", "fab-t", "square")
+    net, few = random_task(4, (3, 2, 2))
+    search = Search(Subject.of(net, few, L2(0.3)), autoattack=True, effort=QUICK)
+    search._white_box()
+    assert "needs at least 5 rows" in next(iter(search.warnings))
 
 
 def test_nothing_correct_means_nothing_to_attack(honest: nn.Module, examples: Examples) -> None:

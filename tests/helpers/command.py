@@ -9,6 +9,7 @@ import pytest
 from hauberk.cli import main
 from hauberk.evaluation.cost import latency
 from hauberk.evaluation.search import Effort
+from tests.helpers.judging import short_suite
 
 QUICK = Effort(steps=20, probe=4, small=20, queries=20, rounds=1, learning=20, walk=1, flips=20)
 """Budgets of a search whose strength is no matter."""
@@ -36,11 +37,12 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def few_queries(patch: pytest.MonkeyPatch) -> None:
-    """Checks for gradient masking by a Square that asks little, and a latency of few calls.
+    """Attacks of few steps and queries, and a latency of few calls.
 
     They take most of a small run's time.
     """
     patch.setattr("hauberk.evaluation.search.USUAL", QUICK)
+    short_suite(patch)
     patch.setattr("hauberk.evaluation.evaluation.latency", functools.partial(latency, repeats=5))
 
 

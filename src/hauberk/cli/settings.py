@@ -162,11 +162,11 @@ class EvaluationSettings:
     """Settings of an evaluation.
 
     Attributes:
-        attack: strongest (an image is robust only if nothing fools it: PGD, AutoAttack's gradient
-            attacks, approximated gradients, transfer, a student, Square, answers alone),
-            autoattack (the authors' suite), or, for progress while you tune, pgd:STEPS (pgd:40) or
-            fgsm alone; or your own, package.module:Name. What a check fools counts as lost with
-            each of them.
+        attack: strongest (an image is robust only if nothing fools it: PGD, the standard
+            AutoAttack, approximated gradients, images of eight bits, transfer, a student, Square,
+            answers alone), autoattack (the authors' suite), or, for progress while you tune,
+            pgd:STEPS (pgd:40) or fgsm alone; or your own, package.module:Name. What a check fools
+            counts as lost with each of them.
         limit: attack or measure the first N test examples only; 0 takes all.
     """
 

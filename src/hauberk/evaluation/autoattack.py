@@ -45,7 +45,8 @@ class Verdict:
 
     Attributes:
         robust: for each example, whether it is correct and withstood every attack.
-        warnings: of the official code, such as points with zero gradient.
+        warnings: of the official code, such as points with zero gradient; and parts that do not
+            exist for so few classes.
     """
 
     robust: Mask
@@ -83,7 +84,19 @@ def autoattack(
         official.attacks_to_run = _attacks(classes, parts)
         x_adv, _ = official.run_standard_evaluation(x, y, batch_size=subject.batch_size)
     robust[left] = _judged(subject, x_adv.to(device), left)
-    return Verdict(robust, tuple(dict.fromkeys(warnings)))
+    return Verdict(robust, tuple(dict.fromkeys([*substituted(classes), *warnings])))
+
+
+def substituted(classes: int) -> tuple[str, ...]:
+    """The sentence on a suite that is not the standard one, where there are too few classes.
+
+    Args:
+        classes: of the network.
+    """
+    if classes >= 4:
+        return ()
+    instead = "APGD-DLR ran in place of APGD-T" if classes == 3 else "APGD-T did not run"
+    return (f"AutoAttack's targeted loss needs four classes, so with {classes} {instead}.",)
 
 
 def _judged(subject: Subject, maps: Tensor, places: Tensor) -> Mask:

@@ -220,7 +220,7 @@ class Evaluation:
             taken=trials.taken,
             members=_members(by_part),
             checks=checks,
-            warnings=warnings if white_box else (self._warning(classifier, search),),
+            warnings=self._warnings(classifier, search, warnings),
         )
 
     def _by_part(
@@ -257,7 +257,15 @@ class Evaluation:
         """Whether checks are to judge what a search found."""
         return bool(self.check_limit) and search.white_box is not None
 
-    def _warning(self, classifier: Shipped, search: Search) -> str:
+    def _warnings(
+        self, classifier: Shipped, search: Search, earlier: Sequence[str]
+    ) -> tuple[str, ...]:
+        """What limits the figures."""
+        if classifier.model is None:
+            return (self._blind(classifier, search),)
+        return tuple(dict.fromkeys([*earlier, *search.warnings]))
+
+    def _blind(self, classifier: Shipped, search: Search) -> str:
         """The warning for a classifier that was attacked without its gradient."""
         source = search.source is not None
         more = "" if source else " Give the dense net (--dense) to add transferred attacks."

@@ -78,6 +78,7 @@ class Search:
         trials: what was fooled, and by which attack.
         white_box: mask of the examples that the white-box attacks left; ``None`` before they ran.
         skipped: by attack, why it did not run.
+        warnings: of AutoAttack.
         taught: a network with an honest gradient: the last student.
         asked: the subject, in the ways in which attacks by answers ask it.
     """
@@ -102,7 +103,7 @@ class Search:
             source: the net from which examples are transferred, such as the dense one.
             pool: images that a student may learn from; by default the subject's.
             effort: budgets; by default `USUAL`.
-            autoattack: whether the parts of AutoAttack run, too.
+            autoattack: whether the standard AutoAttack runs, too, all of it.
             gradient: whether the classifier has a gradient.
             progress: called with the attacks done.
         """
@@ -112,6 +113,7 @@ class Search:
         self.pool = pool_of(subject.examples) if pool is None else pool
         self.white_box: Mask | None = None
         self.skipped: dict[str, str] = {}
+        self.warnings: dict[str, None] = {}
         self.taught: nn.Module | None = source
         self.asked = ways_to_ask(subject)
 
@@ -146,18 +148,20 @@ class Search:
             steps = self.effort.steps
             self._all(f"pgd:{steps}", lambda s: under_attack(s, PGD(steps, track=True)))
             if self.autoattack:
-                self._official("apgd", ("apgd-ce", "apgd-t"))
+                self._official()
         self.white_box = self.left.clone()
 
-    def _official(self, name: str, parts: tuple[str, ...]) -> None:
-        """Parts of AutoAttack, within each member of a union."""
+    def _official(self) -> None:
+        """The standard AutoAttack on the examples that are left, in each member of a union."""
+        name = "autoattack"
         if why := refusal(self.subject.threat, self.subject.examples.shape):
             self.skipped[name] = why
+            self.warnings[f"AutoAttack did not run. {why}"] = None
             return
         for threat in self.subject.threat.parts():
-            subject = self.subject.within(threat)
-            survives = autoattack(subject.only(self.left.clone()), parts=parts).robust
-            self.trials.add(name, survives)
+            verdict = autoattack(self.subject.within(threat).only(self.left.clone()))
+            self.trials.add(name, verdict.robust)
+            self.warnings.update(dict.fromkeys(verdict.warnings))
 
     def _transfer(self) -> None:
         source = self.source

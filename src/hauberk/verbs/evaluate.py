@@ -43,10 +43,11 @@ def evaluate(
             (batch, class) for images in [0, 1], which is copied, not changed.
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
-        attack: ``strongest``: an example is robust only if nothing fools it, of PGD, AutoAttack's
-            gradient attacks, approximated gradients, transfer, a student, Square, answers alone;
-            ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm`` alone; or your own,
-            ``package.module:Name``. What a check fools counts as lost with each of them.
+        attack: ``strongest``: an example is robust only if nothing fools it, of PGD, the
+            standard AutoAttack, approximated gradients, images of eight bits, transfer, a student,
+            Square, answers alone; ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm``
+            alone; or your own, ``package.module:Name``. What a check fools counts as lost with
+            each of them.
         model: the module to fill, if the file names no architecture.
         dense: the dense net, as a module or a file, from which attacks are transferred: a check,
             and for an ``.onnx`` also an attack.
