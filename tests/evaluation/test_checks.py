@@ -4,16 +4,20 @@ import copy
 
 import pytest
 import torch
+from tests.helpers import masks
 from torch import nn
 
 from hauberk.dataset import Examples
 from hauberk.evaluation import Check, Effort, Subject, run_checks
-from hauberk.threats import L2, Linf
+from hauberk.evaluation.checks.answers import jumps
+from hauberk.threat import Threat
+from hauberk.threats import L1, L2, Linf
 
 LITTLE = Effort(probe=10, small=100, queries=100, rounds=1, learning=50, flips=100)
 NAMES = [
-    "one_function", "more_steps", "gradients", "slope", "plateau", "large_radius", "gap", "noise",
-    "scale", "straight_through", "eight_bits", "transfer", "student", "black_box", "decision",
+    "one_function", "more_steps", "gradients", "slope", "plateau", "jumps", "large_radius", "gap",
+    "noise", "scale", "straight_through", "eight_bits", "transfer", "student",
+    "black_box", "decision",
 ]  # fmt: skip
 
 
@@ -73,6 +77,32 @@ def test_a_saturated_softmax_is_caught(honest: nn.Module, examples: Examples) ->
     found = checked(nn.Sequential(honest, Loud()), examples)
     assert found["gradients"].passed is False and found["scale"].passed is False
     assert found["gradients"].values["margin"] == 0.0 < found["gradients"].values["cross_entropy"]
+
+
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.5), L1(2.0)])
+def test_jumps_between_pieces_are_named(
+    honest: nn.Module, examples: Examples, threat: Threat
+) -> None:
+    few = examples.first(40)
+    whole = [EightBits(8.0 / 127)] * 2
+    layers = list(honest)
+    int8 = nn.Sequential(*layers[:3], whole[0], *layers[3:5], whole[1], *layers[5:])
+    for net in (honest, int8):
+        found = jumps(Subject.of(net, few, threat))
+        assert found.passed is True and found.values["jumping"] < 0.1, found
+    found = jumps(Subject.of(masks.inner(honest, 3, masks.winners), few, threat))
+    assert found.passed is False and "k winners" in found.sentence, found
+
+
+class EightBits(nn.Module):
+    """Activations of eight bits, with a gradient straight through."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + ((x / self.step).round() * self.step - x).detach()
 
 
 def test_noise_in_the_gradient_is_no_crime_but_zero_radius_is_no_check(

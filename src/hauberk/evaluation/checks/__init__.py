@@ -13,7 +13,7 @@ from functools import partial
 from torch import nn
 
 from hauberk.evaluation.accuracy import Progress, silent
-from hauberk.evaluation.checks.answers import noise, plateau, scale, slope
+from hauberk.evaluation.checks.answers import jumps, noise, plateau, scale, slope
 from hauberk.evaluation.checks.beaten import ATTACKS, beaten, gap
 from hauberk.evaluation.checks.check import Check
 from hauberk.evaluation.checks.gradients import gradients
@@ -81,6 +81,7 @@ def _probes(search: Search, limit: int) -> Iterator[Callable[[], Check]]:
         yield lambda: gradients(few)
         yield lambda: slope(few)
         yield lambda: plateau(few)
+        yield lambda: jumps(few)
         yield lambda: large_radius(few)
         yield lambda: gap(white_box, search.left)
     yield lambda: noise(few)

@@ -1,4 +1,4 @@
-"""Checks of the answers: margins that never move, noise that changes nothing, logits out of scale.
+"""Checks of the answers: margins that stand still or jump, constant answers, logits of odd size.
 
 A network that answers by steps gives no search by scores a slope to follow, and one whose logits
 are enormous or tiny leaves none in single precision.
@@ -18,6 +18,8 @@ from hauberk.ops.random import generator
 _FLAT, _WRONG = 0.05, 0.25
 _SMALLEST, _LARGEST = 1e-3, 1e4
 """Between these lies the margin of a trained network, in its median."""
+_JUMPS, _SEGMENTS, _FEW = 0.2, 8, 64
+"""Part of the movement that may be jumps, parts of a path, and examples that are followed."""
 _STEPS = (0.1, 0.25, 0.5, 1.0)
 """Distances at which margins are looked at, in radii."""
 
@@ -48,6 +50,29 @@ def slope(subject: Subject) -> Check:
         {"wrong": wrong},
         "The gradient says nothing of what happens at the scale of the attack (reversed, random or "
         "rippled), so PGD and AutoAttack's gradient steps do not count.",
+    )
+
+
+def jumps(subject: Subject) -> Check:
+    """Along the gradient the margin must move as its slope says.
+
+    On each part of the way to the radius the difference of the margin is compared with the mean of
+    the slopes at both ends. A continuous network is off where pieces of it meet, and only there.
+    """
+    parts = [torch.zeros(0, device=subject.clean.device)]
+    few = subject.first(_FEW)
+    for start, places in few.in_batches(few.clean):
+        parts.append(_unexplained(few, places, start))
+    found = torch.cat(parts)
+    jumping = float(found.median()) if len(found) else 0.0
+    return Check.of(
+        "jumps",
+        jumping <= _JUMPS,
+        f"Along the gradient {jumping:.0%} of the margin's movement is not explained by its slope "
+        f"(median of the correct examples); at most {_JUMPS:.0%} may be.",
+        {"jumping": jumping},
+        "The network jumps from piece to piece (k winners, steps, ripples), so a gradient holds "
+        "only where it was taken: take figures of PGD and AutoAttack's gradient steps as too high.",
     )
 
 
@@ -108,6 +133,21 @@ def _descends(subject: Subject) -> float:
         x, values, step = _step(subject, places, True, start)
         wrong += int((_margin(subject, places, (x + step / 4).clamp(0, 1)) <= values).sum())
     return wrong / total
+
+
+def _unexplained(subject: Subject, places: Tensor, start: int) -> Tensor:
+    """For each example, the part of the movement along the gradient that no slope explains."""
+    x, values, step = _step(subject, places, True, start)
+    loss, missed, moved = margin(subject.model, subject.examples.y[places]), 0 * values, 0 * values
+    at, before = x, input_gradient(loss, x)[1]
+    for number in range(1, _SEGMENTS + 1):
+        point = (x + number / _SEGMENTS * step).clamp(0, 1)
+        now, grad = input_gradient(loss, point)
+        told = (0.5 * (before + grad) * (point - at)).flatten(1).sum(1)
+        missed = missed + (now - values - told).abs()
+        moved = moved + (now - values).abs() + told.abs()
+        at, before, values = point, grad, now
+    return torch.where(moved > 0, missed / moved.clamp(min=1e-30), 0)
 
 
 def _step(
