@@ -85,6 +85,17 @@ class Method(ABC):
                 a file.
         """
 
+    def complaint(self, nbytes: int, dense_bytes: int) -> str:
+        """Why the file that ships misses the method's target, in a line; empty if it does not.
+
+        By default there is no target.
+
+        Args:
+            nbytes: of the file.
+            dense_bytes: of the dense network in float32.
+        """
+        return ""
+
     def with_(self, **changes: SettingValue) -> Self:
         """The same method with other settings: ``hb.ATMC().with_(epochs=3, keep=0.02)``.
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Codec
 from hauberk.allocation.costs import FileCosts, round_half
+from hauberk.allocation.forms import HbkForm
 from hauberk.artifact.lengths import bits, price
 from hauberk.ops.kmeans import kmeans
 from hauberk.types import Weights
@@ -98,5 +99,5 @@ def test_the_price_of_a_file_is_its_size() -> None:
     net(toy().train.images())
     rounded = copy.deepcopy(net).eval()
     round_half(rounded)
-    priced = FileCosts.of(net, toy().train, ["0.weight"], half=True).file_bytes
+    priced = FileCosts.of(net, toy().train, ["0.weight"], HbkForm(half=True)).file_bytes
     assert priced == shipped(rounded, toy()).nbytes

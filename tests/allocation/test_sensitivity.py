@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import hauberk as hb
 from hauberk.allocation.byte_budget import Choice, cut
+from hauberk.allocation.forms import HbkForm
 from hauberk.allocation.sensitivity import least_distorting, measured
 from hauberk.allocation.tensors import CodedTensors
 from hauberk.dataset import Examples
@@ -52,7 +53,9 @@ def examples(net: TwoWays) -> Examples:
 @pytest.mark.parametrize("reuse", [False, True])
 def test_a_layer_that_hardly_counts_is_found(net: TwoWays, examples: Examples, reuse: bool) -> None:
     objective = Adversarial(hb.Linf(0.05), hb.PGD.soft(2))
-    distortions = measured(CodedTensors(net, NAMES, 8, True), objective, examples, reuse)
+    distortions = measured(
+        CodedTensors(net, NAMES, 8, HbkForm(half=True)), objective, examples, reuse
+    )
     grid = torch.linspace(0.05, 0.5, 10).double().numpy()
     for curve in ("cut", "rounding"):
         keen, dull = (getattr(distortions[name], curve)(grid) for name in NAMES)
@@ -62,7 +65,9 @@ def test_a_layer_that_hardly_counts_is_found(net: TwoWays, examples: Examples, r
 def test_the_loss_is_the_problem_s_own(net: TwoWays, examples: Examples) -> None:
     """Without an attack the curve is the loss of the cut network, to the digit."""
     (name, *_), w = NAMES, net.keen.weight.detach()
-    distortion = measured(CodedTensors(net, NAMES, 8, True), Natural(), examples, reuse=False)[name]
+    distortion = measured(
+        CodedTensors(net, NAMES, 8, HbkForm(half=True)), Natural(), examples, reuse=False
+    )[name]
     x, y = examples.images(), examples.y
 
     def loss(weight: Tensor) -> float:
@@ -82,7 +87,7 @@ def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
 ) -> None:
     net.train()
     before = copy.deepcopy(net.state_dict())
-    tensors, objective = CodedTensors(net, NAMES, 8, True), Adversarial(hb.Linf(0.05))
+    tensors, objective = CodedTensors(net, NAMES, 8, HbkForm(half=True)), Adversarial(hb.Linf(0.05))
     first, again = (measured(tensors, objective, examples, reuse=True) for _ in range(2))
     assert first == again
     least_distorting(
@@ -93,7 +98,7 @@ def test_the_network_is_left_as_it_was_and_the_answer_is_the_same_twice(
 
 
 def test_a_trim_cuts_one_tensor_and_no_more_of_it_than_it_must(net: TwoWays) -> None:
-    tensors = CodedTensors(net, NAMES, 8, True)
+    tensors = CodedTensors(net, NAMES, 8, HbkForm(half=True))
     tensors.take({name: Choice(40, 8) for name in NAMES})
     before, limit = tensors.detached, tensors.length_bits - 100
     plans = list(tensors.trims(limit))
@@ -109,7 +114,7 @@ def test_a_trim_cuts_one_tensor_and_no_more_of_it_than_it_must(net: TwoWays) -> 
 
 
 def test_a_trim_of_weights_without_a_codebook_gives_them_one(net: TwoWays) -> None:
-    tensors = CodedTensors(net, NAMES, 3, True)
+    tensors = CodedTensors(net, NAMES, 3, HbkForm(half=True))
     plans = list(tensors.trims(0.9 * tensors.length_bits))
     assert plans and all(choice.values <= 8 for plan in plans for choice in plan.values())
 
@@ -117,7 +122,7 @@ def test_a_trim_of_weights_without_a_codebook_gives_them_one(net: TwoWays) -> No
 def test_of_several_plans_the_one_that_costs_least_is_taken(
     net: TwoWays, examples: Examples
 ) -> None:
-    tensors = CodedTensors(net, NAMES, 8, True)
+    tensors = CodedTensors(net, NAMES, 8, HbkForm(half=True))
     tensors.take({name: Choice(40, 8) for name in NAMES})
     plans = list(tensors.trims(tensors.length_bits - 100))
     with torch.no_grad():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import hauberk as hb
 from hauberk.allocation.costs import FileCosts
+from hauberk.allocation.forms import HbkForm
 from hauberk.artifact import dense_bytes
 from hauberk.constraints import PerTensor, Sparsity
 from hauberk.dataset import Data, Examples
@@ -167,7 +168,7 @@ class Priced(Filters):
         yield from super().stages(model, threat, sample)
         shipped = slim(model, sample.images(slice(1))) if self.packaging.slim else model
         self.found.append(
-            FileCosts.of(shipped, sample, HIDDEN, self.packaging.half, whole).file_bytes
+            FileCosts.of(shipped, sample, HIDDEN, HbkForm(self.packaging.half), whole).file_bytes
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import hauberk as hb
+from hauberk.allocation.forms import HbkForm
 from hauberk.allocation.tensors import CodedTensors
 from hauberk.batch import Batch
 from hauberk.objectives import Rate, TensorRate
@@ -16,7 +17,7 @@ from hauberk.objectives import Rate, TensorRate
 
 def tensors(net: nn.Module) -> CodedTensors:
     names = [name for name, p in net.named_parameters() if p.ndim > 1]
-    return CodedTensors(net, names, most_bits=6, half=True)
+    return CodedTensors(net, names, most_bits=6, form=HbkForm(half=True))
 
 
 def sparse(net: nn.Module, keep: float) -> CodedTensors:

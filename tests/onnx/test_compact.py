@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hauberk.onnx.compact as compact_module
 import onnx
-from hauberk.onnx.compact import _gaps, compact
+from hauberk.onnx import lengths
+from hauberk.onnx.compact import compact, gaps_of
 from hauberk.onnx.session import constants
 from onnx import TensorProto, helper, numpy_helper
 
@@ -99,7 +102,7 @@ def test_odd_values_survive_in_every_form() -> None:
 @pytest.mark.parametrize("most", [15, 255])
 def test_long_gaps_are_escaped(most: int) -> None:
     places = np.array([0, most - 1, 2 * most - 1, 3 * most, 6 * most + 1, 6 * most + 2])
-    gaps = _gaps(places, most)
+    gaps = gaps_of(places, most)
     assert gaps.max() == most and np.array_equal(gaps.cumsum()[gaps < most], places)
     weights = np.zeros(7 * most, np.float32)
     weights[places] = np.arange(1, 7)
@@ -115,3 +118,17 @@ def test_the_runtime_folds_everything(tmp_path: Path) -> None:
     folded = onnx.load(tmp_path / "folded.onnx").graph
     assert [node.op_type for node in folded.node] == ["Add"]
     assert [math.prod(t.dims) for t in folded.initializer] == [50 * 800]
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("values", [2, 16, 200])
+def test_lengths_are_those_of_the_form_that_is_chosen(keep: float, values: int) -> None:
+    weights = drawn((40, 100), keep, values)
+    weights = weights.astype(np.float16).astype(np.float32)
+    tensor = numpy_helper.from_array(weights, "layer.weight")
+    exact = compact_module._shortest(tensor, compact_module.Names()).ByteSize()
+    told = lengths.bits(torch.from_numpy(weights)) / 8
+    assert abs(told - exact) < 130
+    alive = int(np.count_nonzero(weights))
+    plan = lengths.price(weights.size, [alive], [values], half=True)[0, 0] / 8
+    assert abs(plan - told) < 0.05 * told + 40

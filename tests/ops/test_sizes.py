@@ -2,7 +2,7 @@
 
 import pytest
 
-from hauberk.ops.sizes import size_bytes
+from hauberk.ops.sizes import count, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,17 @@ def test_sizes_are_read(text: str, want: int) -> None:
 def test_nonsense_is_one_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="give bytes with a unit, such as 20kB"):
         size_bytes(text, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"), [("500k", 500_000), ("2M", 2_000_000), ("1.5 m", 1_500_000), ("50%", 500),
+                       ("0.1", 100), ("1234", 1234)]
+)  # fmt: skip
+def test_counts_are_read(text: str, want: int) -> None:
+    assert count(text, 1000) == want
+
+
+@pytest.mark.parametrize("text", ["", "0", "-2M", "2kB", "1.5", "many"])
+def test_counts_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="give a number such as 500k or 2M"):
+        count(text, 1000)

@@ -61,10 +61,12 @@ class Codec:
         length: exact, of one tensor, in bits.
         estimate: of one tensor with its K largest weights in 2ᵇ values, a table over all K and b,
             in bits.
+        books: whether a codebook shortens tensors; without it a plan only prunes.
     """
 
     length: Callable[[Tensor], float]
     estimate: Callable[[Tensor, Sequence[int], Sequence[int]], _Table]
+    books: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class ByteBudget(Constraint):
         refuse_nonfinite(w)
         if self.size_bits(w) <= self.limit_bits:
             return {name: t.detach().clone() for name, t in w.items()}
-        return cut(w, self.fitted_plan(w))
+        return cut(w, self.fitted_plan(w), self.codec.books)
 
     def fitted_plan(self, w: Weights) -> dict[str, Choice]:
         """The choices that `project` makes where ``w`` is too long, to the codec's own length.
@@ -134,7 +136,8 @@ class ByteBudget(Constraint):
             middle = (low + high) / 2
             fits = self._length(w, _on(way, middle)) <= self.limit_bits
             low, high = (middle, high) if fits else (low, middle)
-        return self._filled(w, _on(way, low))
+        plan = _on(way, low)
+        return self._filled(w, plan) if self.codec.books else plan
 
     def _filled(self, w: Weights, plan: dict[str, Choice]) -> dict[str, Choice]:
         """As many values as still fit, the smallest tensor first: there they cost least."""
@@ -153,7 +156,7 @@ class ByteBudget(Constraint):
         return plan
 
     def _length(self, w: Weights, plan: Mapping[str, Choice]) -> int:
-        return self.size_bits(cut(w, plan))
+        return self.size_bits(cut(w, plan, self.codec.books))
 
     def plan(self, w: Weights) -> dict[str, Choice]:
         """The knapsack's answer, by estimated costs: the best point of the hull that fits."""
@@ -194,7 +197,7 @@ class ByteBudget(Constraint):
         return _Menu(
             counts,
             np.array(bits),
-            _distortions(t, counts, bits, distortion),
+            _distortions(t, counts, bits, distortion, self.codec.books),
             self.codec.estimate(t, counts.tolist(), bits),
         )
 
@@ -225,14 +228,21 @@ class _Menu:
         return row, column
 
 
-def cut(w: Weights, plan: Mapping[str, Choice]) -> dict[str, Tensor]:
-    """Each tensor's largest weights, in a codebook of its own, as the plan chose."""
-    return {name: _kept(t, plan[name]) for name, t in w.items()}
+def cut(w: Weights, plan: Mapping[str, Choice], books: bool = True) -> dict[str, Tensor]:
+    """Each tensor's largest weights as the plan chose.
+
+    Args:
+        w: the tensors.
+        plan: a choice for each.
+        books: whether each has a codebook of its own; else its values stay.
+    """
+    return {name: _kept(t, plan[name], books) for name, t in w.items()}
 
 
-def _kept(t: Tensor, choice: Choice) -> Tensor:
+def _kept(t: Tensor, choice: Choice, books: bool = True) -> Tensor:
     alive = keep_largest({"": t.detach().abs()}, min(choice.kept, t.numel()))[""]
-    return kmeans(torch.where(alive, t.detach(), 0), choice.values)
+    kept = torch.where(alive, t.detach(), 0)
+    return kmeans(kept, choice.values) if books else kept
 
 
 def _on(way: Sequence[Mapping[str, Choice]], place: float) -> dict[str, Choice]:
@@ -269,13 +279,19 @@ def _angle(error: _Table | float, energy: _Table | float) -> _Table:
 
 
 def _distortions(
-    t: Tensor, counts: NDArray[np.int64], bits: Sequence[int], distortion: Distortion
+    t: Tensor,
+    counts: NDArray[np.int64],
+    bits: Sequence[int],
+    distortion: Distortion,
+    books: bool,
 ) -> _Table:
     """The distortion of the K largest weights in 2ᵇ values, for each K and b."""
     ordered = t.detach().flatten().double().cpu()
     ordered = ordered[ordered.abs().argsort(descending=True)]
     energy = torch.cat([ordered.new_zeros(1), ordered.square().cumsum(0)]).numpy()
     cut = _angle(energy[-1] - energy[counts], energy[-1])
+    if not books:
+        return np.repeat(distortion.cut(cut)[:, None], len(bits), axis=1)
     return distortion.cut(cut)[:, None] + distortion.rounding(
         _roundings(ordered, energy, counts, bits)
     )

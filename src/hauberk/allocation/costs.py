@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hauberk.allocation.byte_budget import Codec
+from hauberk.allocation.forms import FileForm, as_shipped
 from hauberk.artifact import Architecture, Artifact, dense_bytes, positions
 from hauberk.artifact.ans import histogram_bits
 from hauberk.artifact.answer import BLANK
-from hauberk.artifact.lengths import bits, price
+from hauberk.artifact.lengths import bits
 from hauberk.constraints import Float16
 from hauberk.dataset import Examples
 from hauberk.objectives import TensorRate
@@ -44,7 +44,7 @@ class FileCosts:
         model: nn.Module,
         sample: Examples,
         names: Sequence[str],
-        half: bool,
+        form: FileForm,
         whole: int | None = None,
     ) -> FileCosts:
         """Costs of the network as it is now.
@@ -53,15 +53,18 @@ class FileCosts:
             model: the network.
             sample: of its data, for the header.
             names: of the compressed tensors.
-            half: whether values are written as float16.
+            form: of the file.
             whole: the dense network's bytes in float32, where ``model`` is a slim form of it.
+
+        Raises:
+            ValueError: the network cannot be written in this form.
         """
         rounded = copy.deepcopy(model)
-        if half:
+        if form.half:
             round_half(rounded)  # as the writer does: buffers and frozen weights stay float32
         tensors, shipped = model.state_dict(), dict(rounded.state_dict())
         named = Architecture.of(model)
-        file = Artifact.encode(
+        artifact = Artifact.encode(
             shipped,
             architecture=named,
             answer="" if named else BLANK,
@@ -70,21 +73,10 @@ class FileCosts:
             dense_bytes=whole,
             labels=sample.names,
             preparation=Preparation.of(model, sample.resize),
-        ).nbytes
-        rest = file - int(sum(bits(shipped[name]) for name in names) / 8)
+        )
+        file = form.nbytes(artifact, rounded, sample)
+        rest = file - int(sum(form.codec.length(shipped[name]) for name in names) / 8)
         return FileCosts(names, file, rest, whole or dense_bytes(tensors))
-
-
-def codec(half: bool) -> Codec:
-    """The exact lengths and the estimates of the file format, for tensors as they are shipped."""
-    return Codec(
-        lambda t: bits(as_shipped(t, half)), lambda t, k, b: price(as_shipped(t, half), k, b)
-    )
-
-
-def as_shipped(t: Tensor, half: bool) -> Tensor:
-    """``t`` as it is written to the file."""
-    return Float16().project({"": t})[""] if half else t
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def least_distorting(
     w = {name: t.clone() for name, t in tensors.detached.items()}
 
     def loss(plan: Mapping[str, Choice]) -> float:
-        put(tensors.weights, cut(w, plan))
+        put(tensors.weights, cut(w, plan, tensors.form.codec.books))
         return scale.loss()
 
     try:
@@ -120,7 +120,7 @@ def _points(
         for kept in sorted({max(1, round(fraction * alive)) for fraction in _FRACTIONS}):
             few = cut_smallest({name: w}, kept, {name: 1.0})[name]
             cuts.append((angles(w, few, few)[0], distortion(few)))
-        for bits in _BITS:
+        for bits in _BITS if tensors.form.codec.books else ():
             coarse = kmeans(w, 1 << bits)
             rounds.append((angles(w, w, coarse)[1], distortion(coarse)))
     finally:

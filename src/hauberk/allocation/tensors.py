@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice, cut
-from hauberk.allocation.costs import codec, tensor_rate
+from hauberk.allocation.costs import tensor_rate
 from hauberk.allocation.distortion import Distortion
+from hauberk.allocation.forms import FileForm
 from hauberk.constraints import Annealed, Codebook, PerTensor, Sparsity, Support
 from hauberk.objectives import TensorRate
 from hauberk.ops.kmeans import kmeans
@@ -47,14 +48,14 @@ class CodedTensors:
         model: the network itself, not a copy.
         names: of the tensors.
         most_bits: largest number of bits of a codebook index.
-        half: whether values are written as float16.
+        form: of the file that holds them.
         distortions: measured losses by tensor name; empty if none were measured.
     """
 
     model: nn.Module
     names: Sequence[str]
     most_bits: int
-    half: bool
+    form: FileForm
     distortions: Mapping[str, Distortion] = field(default_factory=dict)
 
     @property
@@ -80,11 +81,15 @@ class CodedTensors:
     @property
     def least_bits(self) -> float:
         """Their length with one weight each."""
-        return self.length(cut(self.detached, dict.fromkeys(self.names, Choice(1, 1))))
+        return self.length(self.cut(dict.fromkeys(self.names, Choice(1, 1))))
 
     def budget(self, bits: float) -> ByteBudget:
         """The set of trees whose length is at most ``bits``."""
-        return ByteBudget(max(1, int(bits)), codec(self.half), self.most_bits, self.distortions)
+        return ByteBudget(max(1, int(bits)), self.form.codec, self.most_bits, self.distortions)
+
+    def cut(self, plan: Mapping[str, Choice]) -> dict[str, Tensor]:
+        """The tensors compressed by a plan."""
+        return cut(self.detached, plan, self.form.codec.books)
 
     def pruned(self, keep: float) -> dict[str, Tensor]:
         """The tensors with a fraction of their weights, by LAMP, in `CODES` values each."""
@@ -96,7 +101,7 @@ class CodedTensors:
         """Rates at which ``tree`` is kept; its smallest weight is kept with probability ½."""
         w = self.detached
         return {
-            name: tensor_rate(t, float(w[name][t != 0].abs().min()), self.half)
+            name: tensor_rate(t, float(w[name][t != 0].abs().min()), self.form.half)
             for name, t in tree.items()
         }
 
@@ -124,11 +129,11 @@ class CodedTensors:
 
     def take(self, plan: Mapping[str, Choice]) -> None:
         """Compress the network itself by the plan."""
-        put(self.weights, cut(self.detached, plan))
+        put(self.weights, self.cut(plan))
 
     def trims(self, limit_bits: float) -> Iterator[dict[str, Choice]]:
         """Plans of at most ``limit_bits``, each of which prunes one tensor only."""
-        w, length = self.detached, codec(self.half).length
+        w, length = self.detached, self.form.codec.length
         lengths = {name: length(t) for name, t in w.items()}
         most = 1 << self.most_bits
         values = {name: min(len(torch.unique(t[t != 0])), most) for name, t in w.items()}
@@ -146,5 +151,5 @@ class CodedTensors:
     def codebooks(self, plan: Mapping[str, Choice]) -> dict[str, Constraint]:
         """The plan's support and codebooks, as constraints."""
         values = {name: choice.values for name, choice in plan.items()}
-        support = Support.of(cut(self.detached, plan))
+        support = Support.of(self.cut(plan))
         return {"support": support, "codebook": Codebook(self.most_bits, values)}

@@ -27,7 +27,7 @@ from hauberk.plots import image_sheet
 from hauberk.preparation import shown
 from hauberk.runtime.lock import locked
 from hauberk.runtime.processes import ALONE, Group, destroy_process_group
-from hauberk.verbs.compress import FILE, Compressed, compress, shipped
+from hauberk.verbs.compress import Compressed, compress, shipped
 from hauberk.verbs.load import load
 
 SHEET = "sheet.png"
@@ -70,7 +70,8 @@ def _made(spec: RunSpec, group: Group) -> ImageReport | None:
         return None
     spec.save()
     made = replace(made, dense=teacher or made.dense)
-    opened = read(spec.out / FILE, given.own)
+    assert made.ships is not None
+    opened = read(made.ships, given.own)
     rows = list(_rows(spec, given, made, opened, evaluation, run.place()))
     origin = provenance(
         command=" ".join(["hauberk", *sys.argv[1:]]),

@@ -91,7 +91,7 @@ def _demo(words: list[str]) -> None:
     spec = parse(Demo, "demo", words)
     from hauberk.cli.demo import demo
 
-    _show(demo(spec.out, spec.seed), spec.out, spec.json)
+    _show(demo(spec.out, spec.seed), spec.out / "model.hbk", spec.json)
 
 
 def _train(words: list[str]) -> None:
@@ -121,13 +121,13 @@ def _run(words: list[str]) -> None:
 
         pictures = make_images(spec, group)
         if pictures:
-            _show(pictures, spec.out, spec.json, SHEET)
+            _show(pictures, Path(pictures.rows[-1].file), spec.json, SHEET)
         return
     from hauberk.cli.pipeline import make
 
     report = make(spec, group=group)
     if report:
-        _show(report, spec.out, spec.json)
+        _show(report, Path(report.rows[-1].file), spec.json)
 
 
 def _sweep(words: list[str]) -> None:
@@ -233,7 +233,7 @@ def _data(words: list[str]) -> None:
 
 
 def _show(
-    report: Report | ImageReport, out: Path, as_json: bool, picture: str = "tradeoff.png"
+    report: Report | ImageReport, ships: Path, as_json: bool, picture: str = "tradeoff.png"
 ) -> None:
     """The report on stdout, as JSON or as a table, and where the files are."""
     from hauberk.cli.console import say
@@ -242,7 +242,7 @@ def _show(
         print(json.dumps(report.json()))
     else:
         _print(report.table(columns(100)), report.findings())
-    say(f"{out}/model.hbk is the file that ships; report.md and {picture} are next to it.")
+    say(f"{ships} is the file that ships; report.md and {picture} are next to it.")
     _say_weakness(report)
 
 

@@ -131,12 +131,12 @@ def _rows(
     spec: RunSpec, pipeline: Pipeline, given: Given, made: Compressed, shown: Shown
 ) -> Iterator[Row]:
     """The dense net, if something was compressed; then the file that ships."""
-    assert made.path is not None
+    assert made.ships is not None
     if spec.verb == "compress" and not isinstance(spec.method, DA):
         yield _dense_row(spec, pipeline, given, made, shown)
     name = type(spec.method).__name__
     with shown(name) as bar:
-        yield pipeline.row(name, made.path, made.dense, bar.seen)
+        yield pipeline.row(name, made.ships, made.dense, bar.seen)
 
 
 def _dense_row(

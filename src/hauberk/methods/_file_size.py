@@ -11,21 +11,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
-from hauberk.allocation.byte_budget import ByteBudget, Choice, cut
-from hauberk.allocation.costs import FileCosts, codec
+from hauberk.allocation.byte_budget import ByteBudget, Choice
+from hauberk.allocation.costs import FileCosts
+from hauberk.allocation.forms import FileForm, HbkForm
 from hauberk.allocation.sensitivity import measured
 from hauberk.allocation.tensors import CodedTensors
 from hauberk.artifact import dense_bytes
+from hauberk.constraints import Support, UniformGrid
 from hauberk.dataset import Examples
 from hauberk.method import Method
+from hauberk.methods._grid import grid_stage
+from hauberk.methods._narrow import Narrowing
 from hauberk.ops.sizes import size_bytes
 from hauberk.parametrize import Selection, coded, dense_line, dense_parts
 from hauberk.problem import Constraint, Objective, Problem
+from hauberk.recipe import Limits
 from hauberk.slimming.slim import shrink, slim
 from hauberk.solvers import ProjectedGradient
 from hauberk.training.stage import Stage
@@ -37,6 +43,8 @@ planned by measured distortion."""
 _MARGIN = 1.01
 """Plan for 1% more than the budget, because quantisation zeroes some weights; the last stage cuts
 the excess."""
+_ESTIMATED = 1.1
+"""The same where no longer codebook can use what estimated costs leave."""
 _USED = 0.975
 """Least fraction of the budget that is used; below it the plan is made again with a larger one."""
 
@@ -54,6 +62,9 @@ class FileSize:
         objective: what is minimised.
         model: the network, not a copy.
         sample: a few training examples, to price the file and measure distortion.
+        form: of the file that ships; with bits of a grid, that grid takes the codebooks' place.
+        per_channel: whether each output of a layer has a scale of its own on the grid.
+        limits: what the network may need besides.
     """
 
     size: str
@@ -64,21 +75,34 @@ class FileSize:
     objective: Objective
     model: nn.Module
     sample: Examples
+    form: FileForm
+    per_channel: bool = True
+    limits: Limits = field(default_factory=Limits)
+    _seen: dict[Any, FileCosts] = field(default_factory=dict, init=False, repr=False)
 
     def stages(self) -> Iterator[Stage]:
-        """The falling budget, planned by angles, then by distortion; the codebooks; the excess."""
+        """The limits; the falling budget, planned by angles, then by distortion; the excess.
+
+        Before the excess the codebooks or the grid are trained.
+
+        Raises:
+            ValueError: the smallest possible file is larger than the size.
+        """
+        self._refuse_least()
+        yield from self._narrowing.stages()
         epochs, packaging = self.method.optimisation.epochs, self.method.packaging
         first, tensors = epochs // 2, self._blind
         if first:
             plan = tensors.budget(self.left_bits(_FIRST)).plan(tensors.detached)
             yield self._stage("sparse", {"budget": tensors.sparser(plan)}, 0.5, first)
             tensors = self._measured()
-        plan = tensors.budget(self.left_bits(1.0)).plan(tensors.detached)
+        multiple = _ESTIMATED if self.form.bits else 1.0
+        plan = tensors.budget(self.left_bits(multiple)).plan(tensors.detached)
         yield self._stage("sparser", {"budget": tensors.sparser(plan)}, 0.5, epochs - first)
         if packaging.slim:
             shrink(self.model, self._example)
         tensors = self._measured()
-        yield from self._codebooks(tensors)
+        yield from self._grid(tensors) if self.form.bits else self._codebooks(tensors)
         if packaging.slim:
             shrink(self.model, self._example)
         limit, excess = self.left_bits(1.0), 1
@@ -95,12 +119,27 @@ class FileSize:
             self.model.load_state_dict(before)
             plan = tensors.budget(self.left_bits(margin)).fitted_plan(tensors.detached)
             yield self._stage(name, tensors.codebooks(plan), 0.15, self.codebook_epochs)
-            costs = self._costs()
-            used = 8 * (costs.file_bytes - costs.rest_bytes) / self._left_bits(costs, 1.0)
+            rest = self._planning_costs()
+            used = 8 * (self._costs().file_bytes - rest.rest_bytes) / self._left_bits(rest, 1.0)
             longest = all(choice.values == 1 << self.most_bits for choice in plan.values())
             if used >= _USED or longest:
                 break
             margin *= _MARGIN / used
+
+    def _grid(self, tensors: CodedTensors) -> Iterator[Stage]:
+        """Prune to the budget and train the rest on a grid."""
+        tensors.take(tensors.budget(self.left_bits(_MARGIN)).fitted_plan(tensors.detached))
+        yield from grid_stage(
+            self.method,
+            UniformGrid(self.form.bits, self.per_channel),
+            self.model,
+            self.sample,
+            self.objective,
+            lambda _: self._names,
+            {"support": Support.of(tensors.detached)},
+            fraction=0.25,
+            epochs=self.codebook_epochs,
+        )
 
     def left_bits(self, multiple: float) -> int:
         """Bits for the compressed tensors, after everything else in a file of so many sizes.
@@ -108,29 +147,65 @@ class FileSize:
         Raises:
             ValueError: everything else takes more than the size.
         """
-        return self._left_bits(self._costs(), multiple)
+        return self._left_bits(self._planning_costs(), multiple)
 
     def least_bytes(self) -> int:
         """Bytes of the file with one weight in each compressed tensor."""
-        one = self._blind.copy(cut(self._blind.detached, dict.fromkeys(self._names, Choice(1, 1))))
-        return FileCosts.of(one, self.sample, self._names, self.method.packaging.half).file_bytes
+        if self.method.packaging.slim:
+            return self._costs_of(self._emptied()).file_bytes
+        return self._empty_costs().file_bytes
+
+    def _refuse_least(self) -> None:
+        costs = self._planning_costs()
+        limit = size_bytes(self.size, costs.dense_bytes)
+        if limit < self.least_bytes():
+            raise self._too_small(limit, costs)
 
     def _left_bits(self, costs: FileCosts, multiple: float) -> int:
         limit = size_bytes(self.size, costs.dense_bytes)
         taken = costs.rest_bytes
         if limit <= taken + len(costs.names):
-            dense = dense_line(dense_parts(self.model, costs.names))
-            rest = f"biases, norms and what stays dense, {dense}," if dense else "biases and norms"
-            raise ValueError(
-                f"size was given as {self.size}, {limit:,} bytes, and header, {rest} alone take "
-                f"{taken:,}; give a size well above that."
-            )
+            raise self._too_small(limit, costs)
         return int(8 * (multiple * limit - taken))
 
+    def _too_small(self, limit: int, costs: FileCosts) -> ValueError:
+        dense = dense_line(dense_parts(self.model, costs.names))
+        rest = f"biases, norms and what stays dense, {dense}," if dense else "biases and norms"
+        frame = "header" if isinstance(self.form, HbkForm) else "graph"
+        return ValueError(
+            f"size was given as {self.size}, {limit:,} bytes, and {frame}, {rest} alone take "
+            f"{costs.rest_bytes:,}, with one weight in each layer {self.least_bytes():,}; give a "
+            "size well above that."
+        )
+
+    def _planning_costs(self) -> FileCosts:
+        """Costs whose rest a plan counts on.
+
+        Of a graph it depends on the shapes alone. Of weights that are not on their grid yet the
+        lengths are not those in the file, which here holds hardly any.
+        """
+        if isinstance(self.form, HbkForm) and not self.form.bits:
+            return self._costs()
+        return self._empty_costs()
+
+    def _empty_costs(self) -> FileCosts:
+        """The costs with one weight in each compressed tensor."""
+        shapes = tuple(t.shape for t in self.model.state_dict().values())
+        if shapes not in self._seen:
+            one, names, form = self._emptied(), self._names, self.form
+            self._seen[shapes] = FileCosts.of(one, self.sample, names, form, self._whole)
+        return self._seen[shapes]
+
+    def _emptied(self) -> nn.Module:
+        """A copy of the network with one weight in each compressed tensor."""
+        return self._blind.copy(self._blind.cut(dict.fromkeys(self._names, Choice(1, 1))))
+
     def _costs(self) -> FileCosts:
-        slimmed, half = self.method.packaging.slim, self.method.packaging.half
-        shipped = slim(self.model, self._example) if slimmed else self.model
-        return FileCosts.of(shipped, self.sample, self._names, half, self._whole)
+        return self._costs_of(self.model)
+
+    def _costs_of(self, model: nn.Module) -> FileCosts:
+        shipped = slim(model, self._example) if self.method.packaging.slim else model
+        return FileCosts.of(shipped, self.sample, self._names, self.form, self._whole)
 
     def _measured(self) -> CodedTensors:
         """The tensors with their distortions, on the current weights."""
@@ -148,12 +223,20 @@ class FileSize:
 
     @cached_property
     def _names(self) -> list[str]:
-        return coded(self.model, self.select(self.model))
+        """What is compressed: only codebooks shorten biases."""
+        names = self.select(self.model)
+        return list(names) if self.form.bits else coded(self.model, names)
 
     @cached_property
     def _blind(self) -> CodedTensors:
         """The tensors without distortions."""
-        return CodedTensors(self.model, self._names, self.most_bits, self.method.packaging.half)
+        return CodedTensors(self.model, self._names, self.most_bits, self.form)
+
+    @property
+    def _narrowing(self) -> Narrowing:
+        return Narrowing(
+            self.limits, self.select, self.method, self.objective, self.model, self.sample
+        )
 
     @cached_property
     def _example(self) -> Images:
@@ -177,6 +260,23 @@ def refuse_size(size: str, most_bits: int, codebook_epochs: int) -> None:
         ValueError: naming the one outside its range.
     """
     size_bytes(size, 1 << 30)
-    ByteBudget(1, codec(half=True), most_bits)
+    ByteBudget(1, HbkForm(half=True).codec, most_bits)
     if codebook_epochs < 0:
         raise ValueError(f"codebook_epochs was given as {codebook_epochs}; give 0 or more.")
+
+
+def larger(size: str, nbytes: int, dense: int) -> str:
+    """That the file that ships is larger than the size that was given; empty if it is not.
+
+    Args:
+        size: such as 20kB or 1%.
+        nbytes: of the file.
+        dense: bytes of the dense network in float32.
+    """
+    limit = size_bytes(size, dense)
+    if nbytes <= limit:
+        return ""
+    return (
+        f"The file that ships takes {nbytes:,} bytes, and size was given as {size}, {limit:,} "
+        "bytes; give a size that much smaller."
+    )

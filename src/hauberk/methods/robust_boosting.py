@@ -29,11 +29,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from hauberk.allocation.forms import form_of
 from hauberk.artifact import dense_bytes
 from hauberk.constraints import Support
 from hauberk.dataset import Examples
 from hauberk.method import Method
-from hauberk.methods._file_size import FileSize, refuse_size
+from hauberk.methods._file_size import FileSize, larger, refuse_size
 from hauberk.methods._line_search import HeldOut, LineSearch
 from hauberk.models.ensemble import MOST, Ensemble
 from hauberk.objectives import Boosted, Hard, MarginHard, OnPart, Supervised, Teacher
@@ -71,8 +72,8 @@ class RobustBoosting(Method):
         early_exit: limit the spread of each member's logits to the largest that held-out images
             show, clean and under attack, so that an image needs no more members once they cannot
             change its answer.
-        size: of the whole file, such as 4139 (bytes), 20kB or 1% of the members in float32; empty
-            leaves the members dense.
+        size: of the whole file that ships, such as 4139 (bytes), 20kB or 1% of the members in
+            float32; empty leaves the members dense.
         most_bits: with size, largest number of bits of a codebook index; 1 to 8.
         codebook_epochs: with size, passes under the codebooks, after ``epochs`` under the falling
             budget.
@@ -234,7 +235,12 @@ class RobustBoosting(Method):
             objective,
             model,
             sample,
+            form_of(self.packaging, self.most_bits),
         )
+
+    def complaint(self, nbytes: int, dense_bytes: int) -> str:
+        """That the file is larger than the size, if one was given."""
+        return larger(self.size, nbytes, dense_bytes) if self.size else ""
 
     def _refuse_bytes(self, model: Ensemble, objective: Objective, sample: Examples) -> None:
         """Raise if the file cannot hold so many members."""

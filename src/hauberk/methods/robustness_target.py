@@ -32,8 +32,9 @@ from typing import Any
 from torch import nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice
-from hauberk.allocation.costs import FileCosts, codec
+from hauberk.allocation.costs import FileCosts
 from hauberk.allocation.distortion import Distortion
+from hauberk.allocation.forms import FileForm, HbkForm
 from hauberk.allocation.search import RobustAccuracy, RobustTarget, SizeSearch, TrimSearch
 from hauberk.allocation.sensitivity import least_distorting, measured
 from hauberk.allocation.tensors import CodedTensors, HardThreshold
@@ -43,6 +44,7 @@ from hauberk.objectives import Held, Rate
 from hauberk.parametrize import coded
 from hauberk.problem import Constraint, Objective, Problem
 from hauberk.recipe import Packaging
+from hauberk.recipe.packaging import HBK
 from hauberk.solvers import DualAscent, ProjectedGradient
 from hauberk.threat import Threat
 from hauberk.training.stage import Stage
@@ -90,7 +92,12 @@ class RobustnessTarget(Compression):
 
     def __post_init__(self) -> None:
         self._target(1)
-        ByteBudget(1, codec(self.packaging.half), self.most_bits)
+        if self.packaging.ship != HBK:
+            raise ValueError(
+                f"ship was given as {self.packaging.ship} with robust_at_least, which makes the "
+                ".hbk as small as it can; leave ship out, and export that file."
+            )
+        ByteBudget(1, self._form.codec, self.most_bits)
         if self.codebook_epochs < 0 or self.search_stages < 1 or self.judge_steps < 1:
             raise ValueError(
                 f"codebook_epochs was given as {self.codebook_epochs}, search_stages as "
@@ -107,11 +114,10 @@ class RobustnessTarget(Compression):
         )
         robust_accuracy = RobustAccuracy(threat, held_out, self.judge_steps, self.packaging.half)
         target.refuse_above(robust_accuracy(model))
-        tensors = CodedTensors(
-            model, coded(model, self.select(model)), self.most_bits, self.packaging.half
-        )
+        names = coded(model, self.select(model))
+        tensors = CodedTensors(model, names, self.most_bits, self._form)
         best = _Best(tensors, lambda net: robust_accuracy(net).accuracy, target.need)
-        rest = FileCosts.of(model, sample, tensors.names, self.packaging.half).rest_bytes
+        rest = FileCosts.of(model, sample, tensors.names, self._form).rest_bytes
         rates = tensors.rates(tensors.pruned(best.cut_alone()))
         rate = Rate(rates, 8 * rest)
         quick = replace(robust_accuracy, examples=held_out.first(_LOOK_EXAMPLES))
@@ -217,6 +223,10 @@ class RobustnessTarget(Compression):
         problem = Problem(objective, sets, select=lambda _: tensors.names)
         solver = ProjectedGradient(self.optimisation.descent(fraction), lazy=True)
         return self.stage(name, problem, solver, epochs)
+
+    @property
+    def _form(self) -> FileForm:
+        return HbkForm(self.packaging.half)
 
     def _target(self, n: int) -> RobustTarget:
         return RobustTarget(self.robust_at_least, self.confidence, n)

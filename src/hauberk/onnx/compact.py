@@ -25,7 +25,8 @@ Array: TypeAlias = NDArray[Any]
 _FEWEST = 16
 """Smallest tensor for which other forms are tried, in weights."""
 _ZERO, _AXIS = "~zero", "~axis"
-_GAP_BITS = (4, 8, 16)
+GAP_BITS = (4, 8, 16)
+"""Bits of a step or a code."""
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Recipe:
         """Append floats, in half precision if that is exact; return the name of the result."""
         from onnx import TensorProto
 
-        half = _half(values)
+        half = half_of(values)
         if half is not None and values.size >= _FEWEST:
             return self.node("Cast", [self.constant(half)], output, to=TensorProto.FLOAT)
         return self.constant(values, output)
@@ -136,7 +137,7 @@ def _shared(used: set[str]) -> list[Any]:
     from onnx import numpy_helper
 
     every = {_ZERO: np.float32(0), _AXIS: np.int32(0)}
-    every |= {_limit(bits): np.int32((1 << bits) - 1) for bits in _GAP_BITS}
+    every |= {_limit(bits): np.int32((1 << bits) - 1) for bits in GAP_BITS}
     return [numpy_helper.from_array(np.array(n), name) for name, n in every.items() if name in used]
 
 
@@ -164,12 +165,12 @@ def _recipes(dense: Array, name: str, count: int) -> Iterator[Recipe]:
     flat = dense.ravel()
     bits = flat.view(np.int32)
     recipe = Recipe(GraphProto(), Names(count))
-    if _half(flat) is not None:
+    if half_of(flat) is not None:
         recipe.floats(dense, name)
         yield recipe
     places = bits.nonzero()[0]
     negative_zero = (bits == np.int32(-(1 << 31))).any()  # 0 + (-0) would lose its sign
-    for gap_bits in _GAP_BITS if len(places) and not negative_zero else ():
+    for gap_bits in GAP_BITS if len(places) and not negative_zero else ():
         yield _sparse(flat[places], places, dense.shape, gap_bits, name, Names(count))
     coded = _coded(Recipe(GraphProto(), Names(count)), flat, dense.shape, name)
     if coded is not None:
@@ -179,7 +180,7 @@ def _recipes(dense: Array, name: str, count: int) -> Iterator[Recipe]:
 def _coded(recipe: Recipe, values: Array, shape: Sequence[int], output: str) -> Recipe | None:
     """The form ``book[codes]``; None if there are too many distinct values."""
     book, codes = np.unique(values.view(np.int32), return_inverse=True)
-    bits = next((b for b in _GAP_BITS if len(book) <= 1 << b), None)
+    bits = next((b for b in GAP_BITS if len(book) <= 1 << b), None)
     if bits is None:
         return None
     index = recipe.whole(codes.ravel(), shape, bits)
@@ -194,7 +195,7 @@ def _sparse(
     from onnx import GraphProto
 
     recipe = Recipe(GraphProto(), names)
-    gaps = _gaps(places, (1 << bits) - 1)
+    gaps = gaps_of(places, (1 << bits) - 1)
     steps = recipe.whole(gaps, gaps.shape, bits)
     where = recipe.node("CumSum", [steps, _AXIS])
     escaped = gaps == (1 << bits) - 1
@@ -215,7 +216,7 @@ def _sparse(
     return recipe
 
 
-def _gaps(places: Array, most: int) -> Array:
+def gaps_of(places: Array, most: int) -> Array:
     """Steps from each place to the next; ``most`` is a step of that length without a value."""
     whole, rest = np.divmod(np.diff(places, prepend=0), most)
     gaps = np.full(len(places) + int(whole.sum()), most)
@@ -223,7 +224,7 @@ def _gaps(places: Array, most: int) -> Array:
     return gaps
 
 
-def _half(values: Array) -> Array | None:
+def half_of(values: Array) -> Array | None:
     """The values in half precision, if that is exact; else None."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)

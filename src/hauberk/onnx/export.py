@@ -55,6 +55,8 @@ def trace(
     """
     need("onnx", "onnx", "onnxscript", "onnxruntime")
     plain = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+    for weight in (*plain.parameters(), *plain.buffers()):
+        weight.data = weight.data.contiguous()  # the graph shows how weights lie in memory
     try:
         with _quiet(), _symbolic_lengths():
             program: Any = torch.onnx.export(

@@ -86,11 +86,8 @@ class OnnxFile:
             ValueError: ``hauberk[onnx]`` is not installed, the network cannot be exported, its
                 output differs in ONNX Runtime, or a classifier is given an image size.
         """
-        _fits(model)
-        about = described(artifact, image_size)
-        graph = trace(model, about.input_shape, output=_output(about))
-        file = cls._signed(graph, about)
-        _compare(file.session(_EXPORTED), model, about)
+        file = cls.unchecked(artifact, model, image_size=image_size)
+        _compare(file.session(_EXPORTED), model, file.about)
         return file
 
     @classmethod
@@ -122,27 +119,51 @@ class OnnxFile:
                 network cannot be exported, an operator has no replay in torch, or ONNX Runtime
                 disagrees with the replay.
         """
+        file = cls.unchecked(artifact, model, images, image_size=image_size)
+        batches = _batches(images, file.about)
+        session = file.session(_EXPORTED)
+        fault = Agreement.of(session, file.twin(_EXPORTED), batches).complaint(_EXPORTED, True)
+        if fault:
+            raise ValueError(fault)
+        return file
+
+    @classmethod
+    def unchecked(
+        cls,
+        artifact: Artifact,
+        model: nn.Module,
+        images: Images | None = None,
+        *,
+        image_size: Size | None = None,
+    ) -> OnnxFile:
+        """The same file before ONNX Runtime has run it; with calibration images in eight bits.
+
+        Args:
+            artifact: the compressed file, for its description of the network.
+            model: the network decoded from it; it is not modified.
+            images: as in `encode_int8`; None writes float32.
+            image_size: height and width of a generator's images; by default those of its training.
+
+        Raises:
+            ValueError: the images have another shape, ``hauberk[onnx]`` is not installed, or the
+                network cannot be exported.
+        """
         _fits(model)
         about = described(artifact, image_size)
+        if images is None:
+            return cls._signed(trace(model, about.input_shape, output=_output(about)), about)
         if len(images) == 0 or tuple(images.shape[1:]) != about.input_shape:
             raise ValueError(
                 f"The calibration images have the shape {tuple(images.shape)}; give one or more of "
                 f"shape {about.input_shape}, those that the network was trained on."
             )
-        size = _BATCH
         if not about.classes:
             model = _slimmed(model, artifact.about.input_shape)
-            size = max(_PIXELS // math.prod(about.input_shape[1:]), 1)
         graph = trace(model, about.input_shape, fold=True, output=_output(about))
         _refuse(_complaint(graph, about) or _strange(graph), about)
-        batches = torch.split(images, size)
-        quantize(graph, ranges(graph, batches))
+        quantize(graph, ranges(graph, _batches(images, about)))
         file = cls._signed(graph, about)
         _refuse(_strange(graph), about)
-        session = file.session(_EXPORTED)
-        fault = Agreement.of(session, file.twin(_EXPORTED), batches).complaint(_EXPORTED, True)
-        if fault:
-            raise ValueError(fault)
         return file
 
     @classmethod
@@ -249,6 +270,12 @@ class OnnxFile:
             "inputs": [{"name": INPUT, "dtype": "float32", "shape": image}],
             "outputs": [{"name": _output(self.about), "dtype": "float32", "shape": output}],
         }
+
+
+def _batches(images: Images, about: About) -> tuple[Images, ...]:
+    """The calibration images; a generator's in fewer at a time, the larger they are."""
+    size = max(_PIXELS // math.prod(about.input_shape[1:]), 1)
+    return torch.split(images, _BATCH if about.classes else size)
 
 
 def _slimmed(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:

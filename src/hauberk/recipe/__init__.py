@@ -6,6 +6,7 @@ method share a field's name.
 """
 
 from hauberk.recipe.distillation import Distillation
+from hauberk.recipe.limits import Limits
 from hauberk.recipe.optimisation import Optimisation
 from hauberk.recipe.packaging import FactorPackaging, FileSettings, GridPackaging, Packaging
 from hauberk.recipe.threat_weighting import ThreatWeighting
@@ -19,6 +20,7 @@ __all__ = [
     "FactorPackaging",
     "FileSettings",
     "GridPackaging",
+    "Limits",
     "Optimisation",
     "Packaging",
     "ThreatWeighting",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from hauberk.allocation.costs import round_half
+from hauberk.allocation.forms import form_of
 from hauberk.artifact import Architecture, Artifact, dense_bytes, fill_plain
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.data import Given
@@ -23,6 +24,8 @@ from hauberk.networks import check_fit, module, needs_model
 from hauberk.objectives import Teacher
 from hauberk.parametrize import dense_line, dense_parts, matrices, state
 from hauberk.preparation import Preparation
+from hauberk.recipe import FileSettings
+from hauberk.recipe.packaging import HBK
 from hauberk.runtime import files
 from hauberk.runtime.lock import locked
 from hauberk.runtime.notes import note
@@ -31,8 +34,9 @@ from hauberk.threat import Threat
 from hauberk.threats import NoThreat
 from hauberk.threats.reach import check_reach
 from hauberk.training.loop import follow
-from hauberk.training.run import Run
+from hauberk.training.run import Run, TrainingFailed
 from hauberk.training.stage import Stage
+from hauberk.verbs.export import export
 from hauberk.verbs.rehearsal import rehearse_imitation, rehearsed
 from hauberk.verbs.run_inputs import TEACHER, merged, run_inputs
 from hauberk.verbs.start import StartingPoint
@@ -52,6 +56,7 @@ class Compressed:
         dense: the trained network that the compression started from.
         path: where the file was written, if a folder was given.
         history: one row per epoch.
+        ships: the file that ships: the same, or its export (``Packaging(ship="onnx-int8")``).
     """
 
     artifact: Artifact
@@ -59,6 +64,7 @@ class Compressed:
     dense: nn.Module
     path: Path | None
     history: list[dict[str, Any]]
+    ships: Path | None = None
 
 
 def compress(
@@ -109,6 +115,8 @@ def compress(
         rehearse_imitation(method, model, data)
     if method.packaging.slim:
         _rehearse_slim(model, data)
+    if method.packaging.ship != HBK:
+        _rehearse_export(model, data, method.packaging)
     if isinstance(method, Compression):
         _note_dense(model)
     with locked(run.out, run.group):
@@ -137,10 +145,23 @@ def _made(
     if artifact.about.architecture is None:
         artifact = artifact.answered(net)
     path = run.out / FILE if run.out else None
+    ships = path
     if path and run.group.first:
         artifact.save(path)
+        ships = _exported(path, data, model, method)
     run.group.barrier()
-    return Compressed(artifact, net, course.dense.eval(), path, history)
+    return Compressed(artifact, net, course.dense.eval(), path, history, ships)
+
+
+def _exported(path: Path, data: Data, model: nn.Module, method: Method) -> Path:
+    """The file that ships, written next to the ``.hbk`` and checked against the method's target."""
+    ship, artifact = method.packaging.ship, Artifact.load(path)
+    own = copy.deepcopy(model).cpu() if needs_model(artifact.about) else None
+    file = path if ship == HBK else export(path, ship, data=data, model=own).file
+    fault = method.complaint(file.stat().st_size, artifact.dense_bytes)
+    if fault:
+        raise TrainingFailed(fault)
+    return file
 
 
 @dataclass(frozen=True)
@@ -192,7 +213,7 @@ class _Course:
         net, slimmed = self.working, self.method.packaging.slim
         if slimmed:
             net = slim(net, torch.zeros(1, *self.data.shape))
-        if self.method.packaging.half:
+        if self.method.packaging.float16:
             round_half(net)
         whole = dense_bytes(self.dense.state_dict()) if slimmed else None
         return encode(net, self.data, named, whole)
@@ -308,3 +329,10 @@ def _rehearse_slim(model: nn.Module, data: Data) -> None:
     for weight in (p for p in trial.parameters() if p.ndim > 1):
         weight[0] = 0.0
     slim(trial, torch.zeros(1, *data.shape), exact=False)
+
+
+def _rehearse_export(model: nn.Module, data: Data, packaging: FileSettings) -> None:
+    """Fail before the training if the model cannot be written in the format that ships."""
+    trial = copy.deepcopy(model).eval()
+    form = form_of(packaging, 8)
+    form.nbytes(encode(trial, data, Architecture.of(trial)), trial, data.train.first(2))
