@@ -29,6 +29,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "evaluation": ("evaluation/*",),
     "artifact": ("artifact/artifact", "artifact/layers", "artifact/state_dicts", "artifact/format"),
     "onnx": ("onnx/file", "onnx/export", "onnx/int8", "onnx/session"),
+    "microcontroller": (
+        "microcontroller/graph",
+        "microcontroller/code_file",
+        "microcontroller/reference",
+        "microcontroller/compiled",
+        "microcontroller/flash",
+        "microcontroller/targets",
+    ),
     "data": ("dataset", "data/load", "data/objects"),
     "models": (
         "models/build",

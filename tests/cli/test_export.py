@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 import hauberk as hb
 from hauberk.data import load
+from hauberk.microcontroller.code_file import CodeFile
+from hauberk.microcontroller.compiled import Compiled, agree
+from hauberk.microcontroller.reference import Reference
 from hauberk.onnx.file import OnnxFile
 from hauberk.verbs import compress
 
@@ -181,3 +184,35 @@ def test_a_classifier_takes_no_image_size(
 ) -> None:
     words = [str(shipped / "model.hbk"), "--image-size", "32"]
     assert "An image size was given for a classifier" in refused(capsys, "export", *words)
+
+
+@pytest.mark.slow
+def test_c_is_written_compiled_and_equal_to_its_reference(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "net.c"
+    words = ["export", str(shipped / "model.hbk"), "--format", "c", "--data", "digits"]
+    run(*words, "--target", "m4", "--out", str(out), "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert made["target"] == "m4" and made["outputs"][0]["shape"] == [10]
+    assert "net_predict" in out.with_suffix(".h").read_text()
+    file, data = CodeFile.load(out), load("digits")
+    code, twin = Compiled(file), Reference(file.graph)
+    x = data.test.first(200).images()
+    agree(code, twin, x)
+    net = hb.load(shipped / "model.hbk")
+    same = (net(x).argmax(1) == code(x).argmax(1)).double().mean()
+    assert same > 0.97
+
+
+def test_bad_c_exports_get_one_sentence(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(shipped / "model.hbk")
+    assert "no --data" in refused(capsys, "export", file, "--format", "c")
+    assert "no target 'z80'" in refused(
+        capsys, "export", file, "--format", "c", "--data", "digits", "--target", "z80"
+    )
+    words = ("export", file, "--format", "c", "--data", "digits", "--out", str(tmp_path / "net.h"))
+    assert "ending in .c" in refused(capsys, *words)
+    assert not list(tmp_path.iterdir())

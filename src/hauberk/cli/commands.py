@@ -114,17 +114,21 @@ class Export:
     Codebooks and pruned weights stay small in it and become dense when a runtime loads it.
     A generator takes images of one size there.
     hauberk evaluate attacks it: ONNX Runtime answers, and its graph in torch gives the gradients.
+    C is for microcontrollers: integers alone, no library, the weights coded in flash.
 
     Attributes:
         file: an .hbk file.
-        format: onnx (float32), or onnx-int8, which computes in eight bits and is faster where the
-            processor multiplies them; both need pip install 'hauberk[onnx]'.
-        data: for onnx-int8: what the network was trained on, as for train; the first 1,000 training
-            images (of a generator, 100) show what range each activation needs.
+        format: onnx (float32), onnx-int8, which computes in eight bits and is faster where the
+            processor multiplies them, or c, net.c and net.h in integers for a microcontroller; all
+            need pip install 'hauberk[onnx]'.
+        data: for onnx-int8 and c: what the network was trained on, as for train; the first 1,000
+            training images (of a generator, 100) show what range each activation needs.
+        target: for c, the part that the code must fit: m0 (nRF51822), m3 (STM32F103C8), m4
+            (STM32F401CC), avr (ATmega328P), or host without a limit.
         model: your own network, package.module:function, if the file names none.
         image_size: for a generator, side of the square in pixels that the graph takes, or height
             and width, 48x64; by default the size of its training.
-        out: file to write; by default next to the source: model.onnx or model-int8.onnx for
+        out: file to write; by default next to the source: model.onnx, model-int8.onnx or net.c for
             model.hbk.
         json: print one JSON object on stdout, and nothing else there.
     """
@@ -132,6 +136,7 @@ class Export:
     file: Path = field(metadata={"positional": True, "example": "model.hbk"})
     format: str = "onnx"
     data: str = ""
+    target: str = "host"
     model: str = ""
     image_size: ImageSize | None = None
     out: str = ""

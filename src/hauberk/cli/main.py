@@ -35,7 +35,8 @@ and measures both on the file that ships.
                                for image-to-image networks distances to the dense net
   hauberk inspect FILE         a table by layer: shape, rank, kept weights, bits, bytes; a picture
   hauberk data D               shapes, classes and their counts, a sheet of examples
-  hauberk export FILE          the same network as ONNX, for other runtimes; evaluate takes it too
+  hauberk export FILE          the same network as ONNX for other runtimes, or as C for
+                               microcontrollers; evaluate takes them too
 
 hauberk VERB --help lists the flags of a verb.
 
@@ -211,6 +212,7 @@ def _export(words: list[str]) -> None:
         data=spec.data,
         model=own,
         image_size=spec.image_size.size if spec.image_size else None,
+        target=spec.target,
     )
     _say(json.dumps(made.json()) if spec.json else made.text())
 

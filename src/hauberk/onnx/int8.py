@@ -43,6 +43,7 @@ Array: TypeAlias = NDArray[Any]
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _NORMS = ("InstanceNormalization", "GroupNormalization")
 _LARGEST_BIAS = 1 << 30
+_CODEBOOK = 64
 
 
 def ranges(model: ModelProto, batches: Iterable[Images]) -> dict[str, Range]:
@@ -68,18 +69,20 @@ def ranges(model: ModelProto, batches: Iterable[Images]) -> dict[str, Range]:
     return {**seen, INPUT: (0.0, 1.0)}
 
 
-def quantize(model: ModelProto, seen: Mapping[str, Range]) -> None:
+def quantize(model: ModelProto, seen: Mapping[str, Range], *, codebooks: bool = False) -> None:
     """Round weights, biases and activations of ``model`` to eight bits, in place.
 
     Args:
         model: a float32 graph, batch-norm folded.
         seen: the ranges of its activations, from `ranges`.
+        codebooks: whether a weight of at most `_CODEBOOK` different values gets one scale instead
+            of one for each output, so that it has no more different whole numbers than values.
 
     Raises:
         ValueError: no layer has constant weights.
     """
     tensors = {t.name: t for t in model.graph.initializer}
-    work = _Work(tensors)
+    work = _Work(tensors, codebooks)
     rounded = set(_rounded(model))
     if not any(_weighted(node, tensors) for node in model.graph.node):
         raise ValueError("The network has no layer to quantise to eight bits; export it as onnx.")
@@ -105,6 +108,7 @@ class _Work:
 
     Attributes:
         tensors: constants of the float32 graph, by name.
+        codebooks: whether a weight of few different values gets one scale.
         nodes: nodes so far.
         made: new constants so far.
         scales: scales of the activations, by name.
@@ -112,6 +116,7 @@ class _Work:
     """
 
     tensors: Mapping[str, Any]
+    codebooks: bool
     nodes: list[Any] = field(default_factory=list)
     made: list[Any] = field(default_factory=list)
     scales: dict[str, np.float32] = field(default_factory=dict)
@@ -166,8 +171,10 @@ class _Work:
         self.count += 1
         label = f"{name}~{self.count}"
         rows = torch.from_numpy(np.moveaxis(self.array(name), axis, 0).copy())
-        scale, whole = UniformGrid(8, per_channel=True).fit(rows)
+        shared = self.codebooks and len(torch.unique(rows)) <= _CODEBOOK
+        scale, whole = UniformGrid(8, per_channel=not shared).fit(rows)
         safe = np.where(scale.numpy() > 0, scale.numpy(), 1.0)
+        safe = np.broadcast_to(safe, len(rows))
         scales = np.maximum(safe, least).astype(np.float32)
         if (safe < least).any():
             shaped = torch.from_numpy(scales).reshape(-1, *[1] * (rows.ndim - 1))

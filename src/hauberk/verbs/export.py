@@ -11,6 +11,8 @@ from torch import nn
 from hauberk.artifact import About, Artifact
 from hauberk.data import Given
 from hauberk.data import load as load_data
+from hauberk.microcontroller.code_file import CodeFile
+from hauberk.microcontroller.targets import target_of
 from hauberk.networks import module
 from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.metadata import described
@@ -18,7 +20,8 @@ from hauberk.preparation import Size, sides
 from hauberk.runtime.notes import note
 from hauberk.types import Images
 
-FORMATS = ("onnx", "onnx-int8")
+FORMATS = ("onnx", "onnx-int8", "c")
+_ROUNDED = ("onnx-int8", "c")
 _CALIBRATION = 1000
 """Training images that set the ranges of 8-bit activations."""
 _GENERATOR_CALIBRATION = 100
@@ -39,15 +42,17 @@ class Exported:
     file: Path
     format: str
     source: Path
-    made: OnnxFile
+    made: OnnxFile | CodeFile
 
     def json(self) -> dict[str, Any]:
-        """``{"file", "format", "source", "bytes", "opset", "computes", "inputs", …}``."""
+        """``{"file", "format", "source", "computes", …}``, and the sizes of the format."""
         where = {"file": str(self.file), "format": self.format, "source": str(self.source)}
         return {**where, **self.made.json()}
 
     def text(self) -> str:
         """One line for a terminal."""
+        if isinstance(self.made, CodeFile):
+            return f"{self.file}: {self.made.text()}; it computes what {self.source} does, rounded."
         facts = self.made.json()
         ports = ", ".join(
             f"{port['name']} ({', '.join(map(str, port['shape']))})"
@@ -68,12 +73,14 @@ def export(
     data: Given | None = None,
     model: nn.Module | None = None,
     image_size: int | Size | None = None,
+    target: str = "host",
 ) -> Exported:
-    """Write the network in a file as ONNX: any batch size, weights inside, standard operators only.
+    """Write the network in a file as ONNX, or as C for microcontrollers.
 
-    ``onnx`` computes in float32: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``, checked in ONNX
-    Runtime before it is written. Codebooks and pruned weights stay small in the file and become
-    dense, bit-exact float32 weights when a runtime loads it.
+    ONNX takes any batch size, holds its weights and uses standard operators only. ``onnx`` computes
+    in float32: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``, checked in ONNX Runtime first.
+    Codebooks and pruned weights stay small in the file and become dense, bit-exact float32 weights
+    when a runtime loads it.
 
     ``onnx-int8`` computes in 8 bits: weights per output channel, activations in the ranges that the
     first 1,000 training images show. ONNX Runtime must agree with the graph in torch on those
@@ -84,38 +91,47 @@ def export(
     calibrated on the first 100 training images, and ONNX Runtime must agree with the graph in torch
     to a root mean square of 1/32 of the largest value (see `hauberk.onnx.agreement`).
 
+    ``c`` writes ``net.c`` and ``net.h``: integers alone, no library, weights coded in flash and
+    executed in place (see `hauberk.microcontroller.graph`). It is calibrated like ``onnx-int8``;
+    ``hauberk[onnx]`` reads the network for it.
+
     Args:
         path: an ``.hbk`` file.
         format: one of `FORMATS`.
-        out: where to write, a path that ends in ``.onnx``; by default next to ``path``, as
-            ``model.onnx`` or ``model-int8.onnx`` for ``model.hbk``.
-        data: the data that the network was trained on; ``onnx-int8`` needs it.
+        out: where to write, a path that ends in ``.onnx`` or ``.c``; by default next to ``path``,
+            as ``model.onnx``, ``model-int8.onnx`` or ``net.c`` for ``model.hbk``.
+        data: the data that the network was trained on; ``onnx-int8`` and ``c`` need it.
         model: a module to fill, where the file names no architecture.
         image_size: for a generator, side of the square in pixels that the graph takes, or height
             and width; by default the size of its training. Photographs for the calibration are
             brought to it, and those of a classifier to the size that its file records.
+        target: for ``c``, the part whose memory the code must fit: ``m0``, ``m3``, ``m4``, ``avr``,
+            or ``host`` for no limit.
 
     Raises:
-        ValueError: an unknown format, a damaged or foreign file, missing data or data that do not
-            fit, an image size for a classifier, a missing package, or a network that cannot be
-            exported.
+        ValueError: an unknown format or target, a damaged or foreign file, missing data or data
+            that do not fit, an image size for a classifier, a missing package, or a network that
+            cannot be exported or does not fit the target.
         OSError: a file that cannot be read or written.
     """
     _refuse(format, data)
-    target = _target(Path(path), out, format)
+    part, where = target_of(target), _target(Path(path), out, format)
     artifact = Artifact.load(path)
     net = module(artifact, path, model)
     size = sides(image_size)
     about = described(artifact, size)
-    if data and format == "onnx-int8":
-        images = _calibration(data, about)
-        file = OnnxFile.encode_int8(artifact, net, images, image_size=size)
-    else:
+    images = _calibration(data, about) if data and format in _ROUNDED else None
+    file: OnnxFile | CodeFile
+    if images is None:
         file = OnnxFile.encode(artifact, net, image_size=size)
-    file.save(target)
-    if format == "onnx" and artifact.about.classes:
-        _note_blind(file, target, path)
-    return Exported(target, format, Path(path), file)
+    elif format == "c":
+        file = CodeFile.encode(artifact, net, images, part, where.stem)
+    else:
+        file = OnnxFile.encode_int8(artifact, net, images, image_size=size)
+    file.save(where)
+    if isinstance(file, OnnxFile) and format == "onnx" and artifact.about.classes:
+        _note_blind(file, where, path)
+    return Exported(where, format, Path(path), file)
 
 
 def _note_blind(file: OnnxFile, target: Path, path: str | Path) -> None:
@@ -129,9 +145,9 @@ def _note_blind(file: OnnxFile, target: Path, path: str | Path) -> None:
 def _refuse(format: str, data: Given | None) -> None:
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; the formats are {', '.join(FORMATS)}.")
-    if format == "onnx-int8" and not data:
+    if format in _ROUNDED and not data:
         raise ValueError(
-            "export --format onnx-int8 was given no --data; give the data that the network was "
+            f"export --format {format} was given no --data; give the data that the network was "
             "trained on, whose training images set the range of each activation."
         )
 
@@ -146,8 +162,11 @@ def _calibration(data: Given, about: About) -> Images:
 
 
 def _target(source: Path, out: str | Path | None, format: str) -> Path:
-    ending = "-int8" if format == "onnx-int8" else ""
-    target = Path(out) if out else source.with_name(f"{source.stem}{ending}.onnx")
-    if target.suffix.lower() != ".onnx":
-        raise ValueError(f"The file to write was given as {target}; give a path ending in .onnx.")
+    name = {"onnx": f"{source.stem}.onnx", "onnx-int8": f"{source.stem}-int8.onnx", "c": "net.c"}
+    target = Path(out) if out else source.with_name(name[format])
+    ending = Path(name[format]).suffix
+    if target.suffix.lower() != ending:
+        raise ValueError(
+            f"The file to write was given as {target}; give a path ending in {ending}."
+        )
     return target
