@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from hauberk.data import load
+from hauberk.data import decode, load, parquet
 
 X = np.zeros((10, 8, 8), np.uint8)
 Y = np.array([0, 1] * 5)
@@ -98,3 +98,47 @@ def test_a_long_label_that_is_repeated(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": image, "label": label}), tmp_path / "d.parquet")
     with pytest.raises(ValueError, match="a label of more than 1024 characters"):
         load(tmp_path / "d.parquet")
+
+
+def blobs(path: Path, contents: list[bytes], **how: object) -> Path:
+    """A parquet file of these images."""
+    image = pa.array([{"bytes": b} for b in contents], type=pa.struct([("bytes", pa.binary())]))
+    label = pa.array([i % 2 for i in range(len(contents))])
+    pq.write_table(pa.table({"image": image, "label": label}), path, **how)
+    return path
+
+
+def png(side: int = 8, padding: int = 0) -> bytes:
+    """A gray image; bytes after its end are ignored."""
+    out = io.BytesIO()
+    Image.new("L", (side, side)).save(out, "PNG")
+    return out.getvalue() + bytes(padding)
+
+
+def test_a_batch_of_rows_is_bounded_before_it_is_decoded(tmp_path: Path) -> None:
+    """A dictionary states 1 MB once and repeats it in 200 rows, which would be 200 MB."""
+    path = blobs(tmp_path / "d.parquet", [png(padding=1 << 20)] * 200, row_group_size=200)
+    assert path.stat().st_size < 1 << 17
+    before = pa.total_allocated_bytes()
+    with pq.ParquetFile(path) as file:
+        assert parquet._rows(file, "image", 1 << 26) <= 64 < 200
+        assert parquet._rows(file, "image", 0) == 1
+        assert parquet._rows(file, "label", 1 << 26) == 256
+    data = load(path, memory=1 << 20)
+    assert len(data.train) + len(data.validation) + len(data.test) == 200
+    assert pa.total_allocated_bytes() == before
+
+
+def test_encoded_bytes_ahead_of_the_decoder_are_bounded() -> None:
+    sources = (decode.Source(str(i), bytes(1 << 20)) for i in range(100))
+    assert {len(group) for group in decode._groups(sources, 32)} == {1}
+    small = (decode.Source(str(i), bytes(10)) for i in range(100))
+    assert [len(group) for group in decode._groups(small, 32)] == [32, 32, 32, 4]
+
+
+def test_an_image_larger_than_the_memory_is_not_decoded(tmp_path: Path) -> None:
+    path = blobs(tmp_path / "d.parquet", [png()] * 9 + [png(5000)])
+    with pytest.raises(ValueError, match=r"in row 9.*5000 × 5000 pixels take 100 MB") as caught:
+        load(path, memory=1 << 20, image_size=8)
+    assert "\n" not in str(caught.value)
+    assert len(load(path, memory=1 << 20, image_size=8, on_error="skip").test) > 0

@@ -6,17 +6,21 @@ import errno
 import fcntl
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from hauberk.cli.main import main
 from hauberk.runtime.lock import NAME, InUse, locked
+from hauberk.runtime.processes import Group
 
 HOLD = """
 import sys, time
@@ -81,6 +85,50 @@ def test_a_thread_may_lock_again_and_another_one_may_not(tmp_path: Path) -> None
         thread.join()
         assert (tmp_path / NAME).exists()
     assert "another thread" in str(caught[0]) and not [*tmp_path.iterdir()]
+
+
+@dataclass(frozen=True)
+class Rank(Group):
+    """One process of a run that torchrun started, as a thread: the first one's words reach all."""
+
+    words: queue.Queue[bytes | None] = field(default_factory=queue.Queue)
+
+    def broadcast_bytes(self, content: bytes | None) -> bytes | None:
+        if self.first:
+            for _ in range(self.size - 1):
+                self.words.put(content)
+            return content
+        return self.words.get(timeout=10)
+
+
+def test_the_processes_of_one_run_share_a_folder_and_another_run_is_refused(
+    tmp_path: Path,
+) -> None:
+    inside, over = threading.Barrier(4), threading.Event()
+
+    def hold(group: Group) -> None:
+        with locked(tmp_path / "run", group):
+            inside.wait(10)
+            over.wait(10)
+
+    def refused(group: Group) -> str:
+        with pytest.raises(InUse) as caught, locked(tmp_path / "run", group):
+            pass
+        return str(caught.value)
+
+    with ThreadPoolExecutor(6) as pool:
+        words: queue.Queue[bytes | None] = queue.Queue()
+        ranks = [pool.submit(hold, Rank(rank, 3, words=words)) for rank in range(3)]
+        inside.wait(10)
+        other: queue.Queue[bytes | None] = queue.Queue()
+        others = [pool.submit(refused, Rank(rank, 2, words=other)) for rank in range(2)]
+        told = {other.result(10) for other in others}
+        assert len(told) == 1 and "in use" in told.pop()
+        over.set()
+        for rank in ranks:
+            rank.result(10)
+    with locked(tmp_path / "run"):
+        pass
 
 
 def test_a_folder_in_which_nothing_was_written_is_removed(tmp_path: Path) -> None:

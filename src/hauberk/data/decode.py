@@ -13,9 +13,11 @@ from __future__ import annotations
 import io
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +31,7 @@ from torch import Tensor
 from hauberk.data.stack import Pile
 from hauberk.data.store import Store
 from hauberk.preparation import Size
+from hauberk.runtime.memory import readable
 
 OnError: TypeAlias = Literal["stop", "skip"]
 """Policy for corrupt images: stop with an error that names the image, or skip and count it."""
@@ -36,9 +39,11 @@ OnError: TypeAlias = Literal["stop", "skip"]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that are decoded, by pillow's names."""
 _IN_FLIGHT = 1 << 25  # bytes of decoded images ahead of the consumer
+_LARGE = 1 << 24  # bytes of a decoded image; larger ones are decoded one at a time
 _WORKERS = min(32, (os.cpu_count() or 1) + 2)  # more than cores: some threads wait for the disk
 _SURVEY = 200  # images that an error about sizes looks at
 _TASKS = 64  # most tasks in flight; each decodes a group of images
+_one_large = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def decode(
         NoRoom: the pixels fit neither in memory nor on disk.
     """
     pile, kept, faults = Pile(where, store, count), np.zeros(count, bool), []
-    found = _opened(sources, reading)
+    found = _opened(sources, reading, store.room)
     for row, (source, image) in enumerate(found):
         if not isinstance(image, str):
             if pile.size not in (None, image.shape[1:]):
@@ -225,24 +230,36 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _opened(
-    sources: Iterable[Source], reading: Reading
+    sources: Iterable[Source], reading: Reading, room: int
 ) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
     """Yield each source, in order, with its pixels or the reason why it cannot be read."""
     rest = iter(sources)
     for first in islice(rest, 1):
-        found = _read(first.content, reading)
+        found = _read(first.content, reading, room)
         yield first, found
         size, tasks = _plan(1 if isinstance(found, str) else found.nbytes)
         pool = ThreadPoolExecutor(_WORKERS)  # pillow's decoders release the interpreter's lock
         try:
-            yield from _ahead(pool, _groups(rest, size), tasks, reading)
+            yield from _ahead(pool, _groups(rest, size), tasks, reading, room)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _groups(sources: Iterator[Source], size: int) -> Iterator[list[Source]]:
-    while group := list(islice(sources, size)):
+    """The sources in groups of so many, or fewer where their encoded bytes are many."""
+    group: list[Source] = []
+    for source in sources:
+        group.append(source)
+        if len(group) == size or _encoded(group) > _IN_FLIGHT // _TASKS:
+            yield group
+            group = []
+    if group:
         yield group
+
+
+def _encoded(group: list[Source]) -> int:
+    """The encoded bytes that a group holds in memory."""
+    return sum(len(source.content) for source in group if isinstance(source.content, bytes))
 
 
 def _plan(nbytes: int) -> tuple[int, int]:
@@ -253,29 +270,37 @@ def _plan(nbytes: int) -> tuple[int, int]:
 
 
 def _ahead(
-    pool: Executor, groups: Iterator[list[Source]], tasks: int, reading: Reading
+    pool: Executor, groups: Iterator[list[Source]], tasks: int, reading: Reading, room: int
 ) -> Iterator[tuple[Source, NDArray[np.uint8] | str]]:
     """Decode the groups in the pool, up to ``tasks`` groups ahead of the consumer."""
     waiting: deque[tuple[list[Source], Future[list[NDArray[np.uint8] | str]]]] = deque()
+    held = 0
     for group in groups:
-        waiting.append((group, pool.submit(_all, group, reading)))
-        if len(waiting) >= tasks:
+        waiting.append((group, pool.submit(_all, group, reading, room)))
+        held += _encoded(group)
+        while waiting and (len(waiting) >= tasks or held > _IN_FLIGHT):
             sources, found = waiting.popleft()
+            held -= _encoded(sources)
             yield from zip(sources, found.result(), strict=True)
     for sources, found in waiting:
         yield from zip(sources, found.result(), strict=True)
 
 
-def _all(sources: list[Source], reading: Reading) -> list[NDArray[np.uint8] | str]:
-    return [_read(source.content, reading) for source in sources]
+def _all(sources: list[Source], reading: Reading, room: int) -> list[NDArray[np.uint8] | str]:
+    return [_read(source.content, reading, room) for source in sources]
 
 
-def _read(content: bytes | Path | None, reading: Reading) -> NDArray[np.uint8] | str:
+def _read(content: bytes | Path | None, reading: Reading, room: int) -> NDArray[np.uint8] | str:
     if content is None:
         return "the row has no bytes"
     try:
         with opened(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
-            return reading.pixels(image)
+            nbytes = 4 * math.prod(image.size)  # pillow holds RGB in four bytes
+            if nbytes > room:
+                width, height = image.size
+                return f"{height} × {width} pixels take {readable(nbytes)}; give more --memory"
+            with _one_large if nbytes > _LARGE else nullcontext():
+                return reading.pixels(image)
     except OSError as error:
         if error.strerror and isinstance(content, Path):  # str(error) would repeat the path
             return error.strerror

@@ -18,7 +18,8 @@ from hauberk.data.splits import Part, assemble
 from hauberk.data.store import NoRoom, Store
 from hauberk.dataset import Data
 
-_ROWS = 256  # rows per read: some MB of compressed images
+_ROWS = 256  # most rows per read: some MB of compressed images
+_BUFFER = 1 << 20  # bytes that are read ahead of a column, in place of all of it
 _LONGEST_LABEL = 1024  # characters; a file may state a long text once and repeat it
 _LONGEST_NOTE = 1 << 22  # bytes
 _MOST_CLASSES = 1 << 16
@@ -49,11 +50,11 @@ def _read(path: Path, reading: Reading, store: Store) -> Part:
     """Read all rows of a file and the classes that its schema declares."""
     where = f"The file {str(path)!r}"
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=_BUFFER) as file:
             _check_schema(file.schema_arrow, where, reading.labelled)
             store.check(8 * file.metadata.num_rows, "the labels")
-            y = _labels(file, where) if reading.labelled else _none(file)
-            x, kept, notes = decode(_sources(file), len(y), where, reading, store)
+            y = _labels(file, where, store.room) if reading.labelled else _none(file)
+            x, kept, notes = decode(_sources(file, store.room), len(y), where, reading, store)
             names, classes = _declared(file.schema_arrow, where)
             return Part(x, y[kept], where, names, classes, notes)
     except NoRoom:
@@ -93,9 +94,30 @@ def _none(file: pq.ParquetFile) -> NDArray[Any]:
     return np.zeros(file.metadata.num_rows, np.int64)
 
 
-def _labels(file: pq.ParquetFile, where: str) -> NDArray[Any]:
+def _rows(file: pq.ParquetFile, column: str, room: int) -> int:
+    """Rows of a column to read at a time, so that these fit even if each is the largest possible.
+
+    A dictionary states a value once and repeats it, so a row may be as large as its column in the
+    row group.
+    """
+    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+    largest = max((_size(group, column) for group in groups), default=0)
+    return max(1, min(_ROWS, room // max(largest, 1)))
+
+
+def _size(group: Any, column: str) -> int:
+    """Uncompressed bytes of a column, with all that is nested in it, in a row group."""
+    leaves = (group.column(i) for i in range(group.num_columns))
+    return sum(
+        leaf.total_uncompressed_size
+        for leaf in leaves
+        if leaf.path_in_schema.partition(".")[0] == column
+    )
+
+
+def _labels(file: pq.ParquetFile, where: str, room: int) -> NDArray[Any]:
     text, found = _is_text(file.schema_arrow.field("label").type), []
-    for batch in file.iter_batches(_ROWS, columns=["label"]):
+    for batch in file.iter_batches(_rows(file, "label", room), columns=["label"]):
         column = batch["label"]
         if column.null_count:
             raise ValueError(f"{where} has a missing label: give one for each image.")
@@ -108,9 +130,9 @@ def _labels(file: pq.ParquetFile, where: str) -> NDArray[Any]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def _sources(file: pq.ParquetFile) -> Iterator[Source]:
+def _sources(file: pq.ParquetFile, room: int) -> Iterator[Source]:
     row = 0
-    for batch in file.iter_batches(_ROWS, columns=["image"]):
+    for batch in file.iter_batches(_rows(file, "image", room), columns=["image"]):
         for blob in batch["image"].field("bytes"):
             yield Source(f"in row {row}", blob.as_py())
             row += 1

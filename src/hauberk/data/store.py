@@ -58,6 +58,11 @@ class Store:
         self.left -= nbytes
         return torch.empty(shape, dtype=dtype)
 
+    @property
+    def room(self) -> int:
+        """Bytes that one encoded or decoded image, or one batch of them, may take on its way in."""
+        return max(self.limit, _SMALL)
+
     def check(self, nbytes: int, what: str) -> None:
         """Check that arrays which cannot be streamed from disk fit in memory.
 
