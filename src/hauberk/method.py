@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from hauberk.dataset import Examples
-from hauberk.nested import SettingValue, changed
+from hauberk.nested import SettingValue, changed, settings
 from hauberk.objectives import Teacher
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
@@ -84,6 +84,17 @@ class Method(ABC):
             sample: a few training examples, for methods that trace the graph or plan the bytes of
                 a file.
         """
+
+    def passes(self, trained: bool) -> int:
+        """Passes over the training split, for an estimate of the time.
+
+        Args:
+            trained: whether no dense network is trained first.
+        """
+        every = {n: v for n, v in settings(self).items() if n.endswith("epochs")}
+        dense = every.pop("dense_epochs", None)
+        first = 0 if trained or dense is None else dense or max(1, self.optimisation.epochs)
+        return int(first + sum(every.values()))
 
     def complaint(self, nbytes: int, dense_bytes: int) -> str:
         """Why the file that ships misses the method's target, in a line; empty if it does not.

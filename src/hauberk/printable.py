@@ -77,3 +77,10 @@ def refuse_names(names: Iterable[str], of: str) -> None:
                 f"{of} has a tensor called {ascii(name)[:60]}; give names of 1 to {_MOST_NAME} "
                 "characters without control characters."
             )
+
+
+def span(seconds: float) -> str:
+    """``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

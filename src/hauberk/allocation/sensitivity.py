@@ -24,6 +24,7 @@ from hauberk.ops.random import generator
 from hauberk.ops.topk import cut_smallest
 from hauberk.problem import Objective
 from hauberk.runtime.device import laid_out
+from hauberk.runtime.progress import tell
 from hauberk.solvers.descent import put
 from hauberk.training.warm_starts import REHEARSALS, WarmStarts
 
@@ -54,7 +55,10 @@ def measured(
     place = next(tensors.model.parameters()).device
     scale = _Scale(tensors.model, objective, examples.to(place), reuse)
     base = scale.settle()
-    points = {name: _points(tensors, name, scale, base) for name in tensors.names}
+    points = {}
+    for done, name in enumerate(tensors.names):
+        tell("measuring layers", done, len(tensors.names))
+        points[name] = _points(tensors, name, scale, base)
     ways = [max(each) for both in points.values() for each in both if each]
     least = _LEAST * max([loss / angle for angle, loss in ways if loss > 0], default=1.0)
     return {

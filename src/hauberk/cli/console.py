@@ -19,10 +19,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from hauberk.printable import printable
+from hauberk.cli.heartbeat import Pace, Silence
+from hauberk.printable import printable, span
+from hauberk.runtime.progress import heard
 from hauberk.training.run import Watcher
 
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+_silence = Silence()
 
 
 class Bars(Watcher):
@@ -36,6 +39,7 @@ class Bars(Watcher):
     def __init__(self, progress: Progress, label: str = "") -> None:
         self.progress, self.label = progress, label
         self.task: TaskID | None = None
+        self.pace = Pace()
 
     def stage(self, name: str, steps: int, done: int) -> None:
         """Start a new bar.
@@ -46,11 +50,13 @@ class Bars(Watcher):
             done: steps made before a resumed run stopped.
         """
         self.close()
+        self.pace = Pace(name, done, steps, done)
         title = printable(f"{self.label} {name}".strip())
         self.task = self.progress.add_task(title, total=max(1, steps), completed=done, note="")
 
     def step(self, metrics: Mapping[str, float] | None) -> None:
         """Advance by one step."""
+        self.pace.done += 1
         if self.task is not None:
             note = {"note": _line(metrics)} if metrics else {}
             self.progress.update(self.task, advance=1, **note)  # type: ignore[arg-type]
@@ -73,17 +79,23 @@ class Bars(Watcher):
             self.task = None
 
     def seen(self, done: int, total: int, note: str) -> None:
-        """Show the progress of an evaluation in the same bar.
+        """Show the progress of an evaluation, or of a plan, in the same bar.
 
         Args:
             done: work done.
             total: work in all, in the same unit.
             note: what runs, in a few words.
         """
+        self.pace.move(note, done, total)
         if self.task is None:
             self.task = self.progress.add_task(printable(self.label), total=total, note="")
         title = printable(f"{self.label} {note}".strip())
         self.progress.update(self.task, completed=done, total=max(1, total), description=title)
+
+    def pulse(self) -> None:
+        """Print how far it is, where no bar is drawn."""
+        if not stderr.is_terminal:
+            say(f"{self.label} {self.pace.line()}".strip())
 
 
 class Tally:
@@ -106,7 +118,8 @@ class Tally:
         """A bar below the count, removed at the end of the context."""
         below = Bars(self.progress, label)
         try:
-            yield below
+            with _followed(below):
+                yield below
         finally:
             below.close()
 
@@ -126,7 +139,7 @@ class Tally:
         made, left = self.done - self.before, self.total - self.done
         if not made or not left:
             return ""
-        return f"; about {_span((time.monotonic() - self.began) / made * left)} left"
+        return f"; about {span((time.monotonic() - self.began) / made * left)} left"
 
 
 @contextmanager
@@ -139,8 +152,15 @@ def tally(total: int, done: int) -> Iterator[Tally]:
 @contextmanager
 def bars(label: str = "") -> Iterator[Bars]:
     """A bar that is removed at the end of the context."""
-    with _progress() as progress:
-        yield Bars(progress, label)
+    with _progress() as progress, _followed(Bars(progress, label)) as bar:
+        yield bar
+
+
+@contextmanager
+def _followed(bar: Bars) -> Iterator[Bars]:
+    """A bar that hears of plans and exports, and speaks up when nothing is printed for long."""
+    with heard(bar.seen), _silence.watched(bar.pulse):
+        yield bar
 
 
 def _progress() -> Progress:
@@ -159,13 +179,7 @@ def _progress() -> Progress:
 def say(text: str) -> None:
     """Print one line on stderr, escaped."""
     stderr.print(printable(text), soft_wrap=True)
-
-
-def _span(seconds: float) -> str:
-    """``40 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    _silence.broken()
 
 
 def _line(metrics: Mapping[str, float]) -> str:

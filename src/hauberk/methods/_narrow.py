@@ -26,6 +26,7 @@ from hauberk.ops.ties import Families
 from hauberk.parametrize import Selection
 from hauberk.problem import Objective, Problem
 from hauberk.recipe import Limits
+from hauberk.runtime.progress import tell
 from hauberk.slimming.slim import shrink
 from hauberk.solvers import ProjectedGradient
 from hauberk.solvers.descent import put
@@ -114,7 +115,8 @@ class Narrowing:
                 "larger limits, or a network of fewer layers or smaller images."
             )
         low, high = fewest, 1.0
-        for _ in range(_STEPS):
+        for step in range(_STEPS):
+            tell("counting filters", step, _STEPS)
             middle = (low + high) / 2
             fits = self._needs(ties, middle).within(most)
             low, high = (middle, high) if fits else (low, middle)

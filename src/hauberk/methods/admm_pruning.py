@@ -85,6 +85,11 @@ class ADMMPruning(Compression):
                 "wide as it is; give the pattern filter or bn-filter."
             )
 
+    def passes(self, trained: bool) -> int:
+        """Those of each pruning step and its retraining."""
+        more = self.admm_epochs + self.cut_epochs
+        return super().passes(trained) - self.cut_epochs + (self.cuts - 1) * more
+
     def stages(self, model: nn.Module, threat: Threat, sample: Examples) -> Iterator[Stage]:
         """For each pruning step: ADMM, which ends with the pruning; then retraining."""
         example = sample.images(slice(1))

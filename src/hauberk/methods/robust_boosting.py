@@ -238,6 +238,10 @@ class RobustBoosting(Method):
             form_of(self.packaging, self.most_bits),
         )
 
+    def passes(self, trained: bool) -> int:
+        """Those of each member, then of the codebooks."""
+        return self.members * self.optimisation.epochs + (self.codebook_epochs if self.size else 0)
+
     def complaint(self, nbytes: int, dense_bytes: int) -> str:
         """That the file is larger than the size, if one was given."""
         return larger(self.size, nbytes, dense_bytes) if self.size else ""

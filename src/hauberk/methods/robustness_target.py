@@ -224,6 +224,11 @@ class RobustnessTarget(Compression):
         solver = ProjectedGradient(self.optimisation.descent(fraction), lazy=True)
         return self.stage(name, problem, solver, epochs)
 
+    def passes(self, trained: bool) -> int:
+        """Those of the estimate and the pruning, and of each stage of the search."""
+        again = self.optimisation.epochs + (5 * self.search_stages - 1) * self.codebook_epochs
+        return super().passes(trained) + again
+
     @property
     def _form(self) -> FileForm:
         return HbkForm(self.packaging.half)

@@ -21,6 +21,7 @@ from hauberk.dataset import Data
 from hauberk.problem import Infeasible, NotFinite
 from hauberk.runtime import signals
 from hauberk.runtime.device import autocast, compiled, placed
+from hauberk.runtime.progress import tell
 from hauberk.runtime.signals import Interrupted
 from hauberk.runtime.sync_batchnorm import synchronised
 from hauberk.solver import Metrics
@@ -67,6 +68,7 @@ def follow(stages: Iterable[Stage], model: nn.Module, data: Data, run: Run) -> l
         if not solution.ok:
             raise TrainingFailed(solution.error)
         perturbations = solution.perturbations
+        tell("planning what follows")
     log.close()
     return log.history
 

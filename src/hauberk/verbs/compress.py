@@ -24,11 +24,13 @@ from hauberk.networks import check_fit, module, needs_model
 from hauberk.objectives import Teacher
 from hauberk.parametrize import dense_line, dense_parts, matrices, state
 from hauberk.preparation import Preparation
+from hauberk.printable import span
 from hauberk.recipe import FileSettings
 from hauberk.recipe.packaging import HBK
 from hauberk.runtime import files
 from hauberk.runtime.lock import locked
 from hauberk.runtime.notes import note
+from hauberk.runtime.progress import tell
 from hauberk.slimming.slim import slim
 from hauberk.threat import Threat
 from hauberk.threats import NoThreat
@@ -36,6 +38,7 @@ from hauberk.threats.reach import check_reach
 from hauberk.training.loop import follow
 from hauberk.training.run import Run, TrainingFailed
 from hauberk.training.stage import Stage
+from hauberk.verbs.duration import WORTH_SAYING, estimate
 from hauberk.verbs.export import export
 from hauberk.verbs.rehearsal import rehearse_imitation, rehearsed
 from hauberk.verbs.run_inputs import TEACHER, merged, run_inputs
@@ -119,6 +122,11 @@ def compress(
         _rehearse_export(model, data, method.packaging)
     if isinstance(method, Compression):
         _note_dense(model)
+    if run.group.first and not run.resume:
+        attacked = not (isinstance(threat, NoThreat) or method.training_loss.natural)
+        took = estimate(model, data, method, attacked, pretrained, run.place())
+        if took > WORTH_SAYING:
+            run.watcher.note(f"The training takes about {span(took)}.")
     with locked(run.out, run.group):
         return _made(model, data, threat, method, teacher, pretrained, run)
 
@@ -157,6 +165,7 @@ def _exported(path: Path, data: Data, model: nn.Module, method: Method) -> Path:
     """The file that ships, written next to the ``.hbk`` and checked against the method's target."""
     ship, artifact = method.packaging.ship, Artifact.load(path)
     own = copy.deepcopy(model).cpu() if needs_model(artifact.about) else None
+    tell(f"writing {ship}")
     file = path if ship == HBK else export(path, ship, data=data, model=own).file
     fault = method.complaint(file.stat().st_size, artifact.dense_bytes)
     if fault:
