@@ -1,7 +1,8 @@
 # make demo   environment, then the main job on the embedded digits
 # make test   environment, then all tests but the long ones
 # make quick  environment, then the tests that take no seconds each
-# make examples  environment, then the long tests: pages of the docs, followed for minutes
+# make examples  environment, then the long tests: pages of the docs, a hundred kills, honest nets
+# make fuzz   environment, then 10,000 mutations of each file format
 # make lint   environment, then style, types and the floors of the house
 # make docs   environment, then the tables of every page, the README's picture, the site in site/
 # make bench  environment, then the speed benchmarks at small size; results in runs/bench
@@ -15,7 +16,7 @@ DOCS_READY := $(VENV)/.ready-docs
 # MNIST as the command takes it: a folder, a file, or the Hub (pip install hauberk[hub])
 DATA ?= hub:ylecun/mnist
 
-.PHONY: demo test quick examples lint format docs bench clean
+.PHONY: demo test quick examples fuzz lint format docs bench clean
 
 demo: $(READY)
 	$(BIN)/hauberk demo
@@ -28,6 +29,9 @@ quick: $(READY)
 
 examples: $(READY)
 	$(BIN)/python -m pytest -m long
+
+fuzz: $(READY)
+	$(BIN)/python -W ignore -m tests.fuzz all --mutations 10000
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -1,7 +1,8 @@
 """Fuzz a format with Atheris (``pip install 'hauberk[fuzz]'``), or by plain mutation without it.
 
 python -m tests.fuzz hbk -max_total_time=600
-python -m tests.fuzz hbk --plain 600
+python -m tests.fuzz hbk --plain 600          # for so many seconds
+python -m tests.fuzz all --mutations 10000    # of each format
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from pathlib import Path
 
 def main(words: list[str]) -> None:
     """Fuzz the target that is named first; what follows goes to libFuzzer."""
-    if words[1:2] == ["--plain"]:
+    if words[1:2] in (["--plain"], ["--mutations"]):
         from tests.fuzz.plain import search
         from tests.fuzz.targets import TARGETS
 
-        print(f"{search(TARGETS[words[0]], float(words[2])):,} mutations of {words[0]}, no fault")
+        bound = {"--plain": "seconds", "--mutations": "most"}[words[1]]
+        for name in TARGETS if words[0] == "all" else (words[0],):
+            count = search(TARGETS[name], **{bound: float(words[2])})
+            print(f"{count:,} mutations of {name}, no fault", flush=True)
         return
     import atheris
 
@@ -26,7 +30,8 @@ def main(words: list[str]) -> None:
     target = TARGETS[words[0]]
     corpus = Path("runs/fuzz") / words[0]
     corpus.mkdir(parents=True, exist_ok=True)
-    (corpus / "seed").write_bytes(target.seed())
+    for number, content in enumerate(target.corpus()):
+        (corpus / f"seed-{number}").write_bytes(content)
     atheris.Setup(
         [sys.argv[0], *words[1:], "-rss_limit_mb=8192", "-timeout=5", str(corpus)], target
     )

@@ -1,9 +1,10 @@
-"""Random mutations of a seed, for where Atheris is not installed."""
+"""Random mutations of a corpus, for where Atheris is not installed."""
 
 from __future__ import annotations
 
 import random
 import time
+from math import inf
 
 from tests.fuzz.targets import Target
 
@@ -32,18 +33,24 @@ def mutated(seed: bytes, rng: random.Random) -> bytes:
     return bytes(content)
 
 
-def search(target: Target, seconds: float, seed: int = 0) -> int:
-    """Read mutations for some seconds; the number of them.
+def search(target: Target, seconds: float = inf, most: float = inf, seed: int = 0) -> int:
+    """Read mutations of all seeds in turn; the number of them.
+
+    Args:
+        target: the format.
+        seconds: to search at most.
+        most: mutations to try at most.
+        seed: of the mutations.
 
     Raises:
-        Exception: the fault of one of them.
-        AssertionError: one of them took too long.
+        AssertionError: a fault of one of them, or it took too long.
     """
-    rng, original, count = random.Random(seed), target.seed(), 0
-    target(original)
+    rng, seeds, count = random.Random(seed), target.corpus(), 0
+    for content in seeds:
+        target(content)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        content = mutated(original, rng)
+    while time.monotonic() < end and count < most:
+        content = mutated(seeds[count % len(seeds)], rng)
         start = time.process_time()
         try:
             target(content)

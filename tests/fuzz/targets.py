@@ -9,7 +9,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,10 @@ from hauberk.cli import run_file
 from hauberk.data import load
 from hauberk.models import build
 from hauberk.training import checkpoint
+from tests.fuzz.corpus import CORPUS
 
+_MOVED = 6000
+"""Bytes by which a mutation may move the end of a header."""
 _JSON = json.dumps({"info": {"features": {"label": {"names": ["a", "b"], "num_classes": 2}}}})
 
 
@@ -35,11 +38,18 @@ class Target:
         seed: makes a valid file.
         read: reads a file's content as the command would; ValueError and OSError are answers.
         repaired: makes checksums and lengths right again, so that mutations reach what is behind.
+        more: makes further seeds.
     """
 
     seed: Callable[[], bytes]
     read: Callable[[bytes], None]
     repaired: Callable[[bytes], bytes] = bytes
+
+    more: tuple[Callable[[], bytes], ...] = ()
+
+    def corpus(self) -> list[bytes]:
+        """All seeds: the first one, and those of `CORPUS`."""
+        return [self.seed(), *(made() for made in self.more)]
 
     def __call__(self, content: bytes) -> None:
         """Read the content; a one-line error is an answer.
@@ -75,12 +85,20 @@ def _artifact() -> Artifact:
     )
 
 
+def _header_end(content: bytes) -> int:
+    """The end of a header of JSON: the braces nearest to where its length says."""
+    said = int.from_bytes(content[:8], "little")
+    around = range(max(8, said - _MOVED), min(len(content), said + 8 + _MOVED))
+    ends = [at + 2 for at in around if content[at : at + 2] == b"}}"]
+    end = min(ends, key=lambda at: abs(at - said - 8), default=min(len(content), 64))
+    return end + len(content[end : end + 8]) - len(content[end : end + 8].lstrip(b" "))
+
+
 def _signed(content: bytes) -> bytes:
     """An ``.hbk`` with the length of its header and its checksum made right."""
-    end = content.find(b"}}") + 2
-    head = content[8:end] if end > 10 else content[8:64]
+    end = _header_end(content)
+    head, rest = content[8:end], content[end:]
     head += b" " * (-len(head) % 8)
-    rest = content[8 + len(head) :]
     head = re.sub(rb'"checksum":"[^"]*"', b'"checksum":"' + b"0" * 16 + b'"', head, count=1)
     whole = struct.pack("<Q", len(head)) + head + rest
     digest = hashlib.blake2b(whole, digest_size=8).hexdigest().encode()
@@ -133,8 +151,7 @@ def _checkpoint_seed() -> bytes:
 
 def _header_fitted(content: bytes) -> bytes:
     """A safetensors file with the length of its header made right."""
-    end = content.rfind(b"}") + 1
-    return struct.pack("<Q", max(0, end - 8)) + content[8:]
+    return struct.pack("<Q", max(0, _header_end(content) - 8)) + content[8:]
 
 
 def _read_checkpoint(content: bytes) -> None:
@@ -176,22 +193,22 @@ def _npz_seed() -> bytes:
 
 
 def _toml_seed() -> bytes:
-    return b'verb = "train"\nepochs = 3\nlr = 0.1\nexclude = ["head"]\n[atmc]\nkeep = "1%"\n'
+    return b'verb = "train"\nepochs = 3\nlr = 0.1\nexclude = ["head"]\nkeep = "1%"\n'
 
 
 def _read_folder(content: bytes) -> None:
     def read(path: Path) -> None:
-        for number in range(3):
+        for number in range(10):
             other = path.parents[1] / "b" / f"{number}.png"
             other.parent.mkdir(exist_ok=True)
             other.write_bytes(_png())
-        (path.parent / "1.png").write_bytes(_png())
+            (path.parent / f"{number + 1}.png").write_bytes(_png())
         load(path.parents[1], on_error="skip")
 
     _file("d/a/0.png", content, read)
 
 
-TARGETS: dict[str, Target] = {
+_FORMATS: dict[str, Target] = {
     "hbk": Target(lambda: _artifact().content, _read_hbk, _signed),
     "onnx": Target(_onnx_seed, _read_onnx, _onnx_signed),
     "checkpoint": Target(_checkpoint_seed, _read_checkpoint, _header_fitted),
@@ -203,3 +220,5 @@ TARGETS: dict[str, Target] = {
     "npz": Target(_npz_seed, lambda content: _file("d.npz", content, load)),
     "folder": Target(_png, _read_folder),
 }
+TARGETS = {name: replace(each, more=CORPUS[name]) for name, each in _FORMATS.items()}
+"""By name, the formats with their whole corpus."""
