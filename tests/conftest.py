@@ -1,6 +1,7 @@
 """One thread a process: the tests' tensors are small, and workers share the cores."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -23,8 +24,8 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
-WHOLE_RUNS = {"quick_checks", "shipped", "slimmed", "swept"}
-"""Fixtures that train, or are for a test that does: such a test is slow."""
+WHOLE_RUNS = {"shipped", "slimmed", "swept"}
+"""Fixtures that train: a test of theirs is slow."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,17 +45,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     jaxtyping.config.update("jaxtyping_disable", slow)
 
 
-@pytest.fixture
-def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`few_queries` and `few_anchors` while one test runs."""
-    few_queries(monkeypatch)
-    few_anchors(monkeypatch)
-
-
-@pytest.fixture
-def quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`few_anchors` while one test runs."""
-    few_anchors(monkeypatch)
+@pytest.fixture(autouse=True, scope="session")
+def small_budgets() -> Iterator[None]:
+    """`few_queries` and `few_anchors`: a test whose subject they are says what it needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        few_queries(patch)
+        few_anchors(patch)
+        yield
 
 
 @pytest.fixture
@@ -81,8 +78,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def swept(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an undisturbed sweep left."""
     out = tmp_path_factory.mktemp("swept")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        few_queries(patch)
+    with pytest.raises(SystemExit) as stop:
         main.main(words(start, out))
     assert stop.value.code == 0
     return out

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.helpers.command import FAST, few_queries, refused, run
+from tests.helpers.command import FAST, refused, run
 
 import hauberk as hb
 from hauberk.cli.run_spec import RunSpec
@@ -14,10 +14,7 @@ BOOST = ["--method", "boost", "--model", "digits-cnn", *FAST]
 
 
 @pytest.mark.slow
-def test_train_ships_a_sum_of_networks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    few_queries(monkeypatch)
+def test_train_ships_a_sum_of_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("train", *BOOST, "--members", "2", "--epochs", "2", "--judge-steps", "3", "--limit", "20",
         "--attack", "pgd:2", "--out", str(tmp_path))  # fmt: skip
     assert "Member 2 has weight" in capsys.readouterr().err
@@ -55,9 +52,8 @@ def test_bad_words_are_one_line(
 
 
 def test_another_number_of_members_is_no_resumption(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few_queries(monkeypatch)
     quick = ["--epochs", "1", "--lr", "1e-9", "--judge-steps", "1", "--out", str(tmp_path)]
     assert "nothing to boost" in refused_after_training(capsys, *quick)
     run("train", *BOOST, *quick, "--members", "3", "--resume", code=2)

@@ -11,7 +11,7 @@ from tests.helpers.command import FAST, refused, run
 import hauberk as hb
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_admm_ships_a_narrower_net_that_exports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,7 +52,7 @@ def test_what_admm_cannot_do_is_refused_before_any_training(
     assert not (tmp_path / "out" / "model.hbk").exists()
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_reweighted_and_a_teacher_by_flags_alone(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +68,7 @@ def test_reweighted_and_a_teacher_by_flags_alone(
     assert 'teacher = "self"' in (tmp_path / "run.toml").read_text()
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_several_threats_by_flags_alone(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_bad_teacher_is_refused_before_any_training(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_a_size_is_met_on_disk_and_used(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,7 +102,6 @@ def test_an_objective_of_ones_own_is_the_loss(place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_checks")
 def test_a_run_with_all_three_ships_a_file(
     place: Path, start: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,7 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
     assert tomllib.loads(left.read_text())["verb"] == "compress"
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_flags_override_and_the_resolved_file_reproduces_the_run(
     start: Path, tmp_path: Path
 ) -> None:

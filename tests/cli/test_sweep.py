@@ -81,7 +81,7 @@ def test_the_printed_table_has_runs_means_and_failures(swept: Path) -> None:
     assert [row.name for row in kept.labelled()] == ["atmc-3%", " "]
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_a_run_is_what_compress_does(swept: Path, tmp_path: Path) -> None:
     folder = swept / NAMES[0]
     run("compress", str(folder / run_file.NAME), "--out", str(tmp_path))

@@ -87,9 +87,7 @@ def understood(verb: str, words: list[str]) -> object:
 
 
 @pytest.fixture
-def folder(
-    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_checks: None
-) -> Path:
+def folder(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current directory, with the files that the pages name: an untrained network."""
     for name in ("dense.hbk", "model.hbk"):
         shutil.copy(start / "dense.hbk", tmp_path / name)

@@ -104,7 +104,7 @@ def test_the_batch_may_be_fixed_and_the_shape_computed(
     assert row.attacks["pgd:3"] == ours.robust
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_a_graph_without_a_replay_is_attacked_without_its_gradient(
     honest: nn.Module, tmp_path: Path
 ) -> None:

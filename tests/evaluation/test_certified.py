@@ -47,7 +47,7 @@ def test_a_contradiction_ends_the_evaluation(subject: Subject) -> None:
 
 @pytest.mark.slow
 def test_evaluate_certifies_beside_its_attacks(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_checks: None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     method = hb.DA().with_(epochs=6, batch_size=32, lr=0.02, certified=1.0, clean=0.5)
     net = hb.models.build("ensemble:2xdigits-cnn")
@@ -65,7 +65,7 @@ def test_evaluate_certifies_beside_its_attacks(
 
 
 @pytest.mark.slow
-def test_exits_stand_in_the_report(quick_checks: None) -> None:
+def test_exits_stand_in_the_report() -> None:
     net = hb.models.build("ensemble:2xdigits-cnn").eval()
     digits = hb.data.load("digits")
     net.limit(net.seen_spreads(digits.validation.images()))

@@ -11,7 +11,9 @@ from hauberk.evaluation.cost import latency
 from hauberk.evaluation.search import Effort
 from tests.helpers.judging import short_suite
 
-QUICK = Effort(steps=20, probe=4, small=20, queries=20, rounds=1, learning=20, walk=1, flips=20)
+QUICK = Effort(
+    steps=20, bypass=3, probe=4, small=20, queries=20, rounds=1, learning=20, walk=1, flips=20
+)
 """Budgets of a search whose strength is no matter."""
 FAST = ["--data", "digits", "--threat", "linf:0.1", "--seed", "1"]
 """Flags of a run on digits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ def follow(out: Path) -> None:
         out.write_text(json.dumps(found))
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    follow(Path(sys.argv[1]))
+def follow_as(rank: int, size: int, port: int, out: Path) -> None:
+    """`follow` as one of several processes of this machine."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    follow(out)

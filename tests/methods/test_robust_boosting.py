@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers import victims
 from tests.helpers.nets import conv, mlp, toy
 from torch import nn
 
@@ -159,13 +158,8 @@ def run(folder: Path, method: hb.RobustBoosting, resume: bool, watcher: Watcher)
     return (folder / "model.hbk").read_bytes()
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from tests.methods.test_robust_boosting import Notes, boosting, run
-stage, step = sys.argv[2], int(sys.argv[3])
-run(Path(sys.argv[1]), boosting(3), False, Notes(stage, step))
-"""
+def victim(folder: Path, stage: str, step: int) -> None:
+    run(folder, boosting(3), False, Notes(stage, step))
 
 
 @pytest.mark.slow
@@ -174,8 +168,9 @@ def test_a_killed_run_resumes_to_the_same_bits(stage: str, step: int, tmp_path: 
     """Within a round, after its first epoch; and between two rounds."""
     whole = run(tmp_path / "whole", boosting(3), False, Notes())
     folder = tmp_path / "killed"
-    given = [sys.executable, "-c", SCRIPT, str(folder), stage, str(step)]
-    assert subprocess.run(given, check=False).returncode == -signal.SIGKILL
+    process = victims.start(victim, folder, stage, step)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     assert not (folder / "model.hbk").exists()
     seen = Notes()
     assert run(folder, boosting(3), True, seen) == whole

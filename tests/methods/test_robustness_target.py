@@ -226,7 +226,6 @@ def test_where_none_has_met_it_but_a_cut_the_search_goes_up_half_way() -> None:
     assert search.bits == pytest.approx((1000 * 8000) ** 0.5) and search.failed == 1000.0
 
 
-@pytest.mark.usefixtures("quick_plans")
 def test_a_target_that_chance_meets_ends_with_a_tiny_file() -> None:
     made = compressed(0.05, search_stages=2, confidence=0.5)
     assert made.artifact.nbytes < 500
@@ -268,7 +267,6 @@ def test_a_size_and_a_robustness_are_one_too_many(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_checks")
 def test_the_command_makes_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,6 @@ def mlp() -> nn.Module:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_plans")
 @pytest.mark.parametrize("size", ["1500B", "3kB", "15%"])
 def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) -> None:
     method = hb.SizeTarget(size=size).with_(**(QUICK if size == "15%" else FEW_BITS))
@@ -33,7 +32,6 @@ def test_the_file_on_disk_meets_the_size_and_uses_it(size: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_plans")
 @pytest.mark.parametrize("slim", [False, True])
 def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
     """What is measured between the legs is a function of the weights: the same file comes out."""
@@ -53,7 +51,6 @@ def test_a_resumed_run_plans_the_same_again(slim: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_plans")
 def test_dead_units_leave_before_the_codebooks_and_their_bytes_buy_weights(tmp_path: Path) -> None:
     files, bytes_of = {}, {}
     for slim in (False, True):

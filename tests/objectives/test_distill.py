@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from tests.contracts.rows import METHODS
-from tests.helpers.command import few_anchors
 from tests.helpers.nets import batch, conv, mlp, normed, toy
 from torch import nn
 from torch.nn import functional as F
@@ -165,9 +164,8 @@ def learned() -> nn.Module:
 
 
 @pytest.mark.parametrize("method", _each(), ids=lambda m: type(m).__name__)
-def test_every_method_takes_a_teacher(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_method_takes_a_teacher(method: Method) -> None:
     """Each of its legs, and the network they start from, whatever becomes of it later."""
-    few_anchors(monkeypatch)
     start = method.network(learned())
     sample = replace(toy().train, held_out=toy().validation)
     teacher, stages = Teacher(start), list[Stage]()

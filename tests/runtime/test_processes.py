@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.helpers import shared_run
+from tests.helpers import shared_run, victims
 from tests.helpers.command import run
 from torch import nn
 
@@ -25,7 +27,6 @@ from hauberk.runtime.processes import ALONE, Group, joined
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parents[2]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -37,10 +38,15 @@ def environment(**more: str) -> dict[str, str]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
     """The same methods by one process and by two."""
     out = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    given = [(shared_run.follow_as, rank, 2, port, out / "2.json") for rank in (0, 1)]
+    both = [victims.start(*words) for words in given]
     shared_run.follow(out / "1.json")
-    worker = [*TORCHRUN, "-m", "tests.helpers.shared_run", str(out / "2.json")]
-    done = subprocess.run(worker, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
     return {count: json.loads((out / f"{count}.json").read_text()) for count in (1, 2)}
 
 
@@ -70,7 +76,7 @@ class Mortal(nn.Module):
     passes = 0
     def forward(self, x):
         Mortal.passes += 1
-        if os.environ.get("RANK") == "1" and Mortal.passes == 60:
+        if os.environ.get("RANK") == "1" and Mortal.passes == 40:
             os.kill(os.getpid(), signal.SIGKILL)
         return x
 
@@ -80,12 +86,24 @@ def net():
 
 
 def words(out: str, *more: str) -> list[str]:
-    first = "train --data digits --model mortal:net --threat linf:0.1 --epochs 5 --attack-steps 1"
-    return [*first.split(), "--attack", "fgsm", "--limit", "10", "--out", out, *more]
+    first = "train --data few.npz --model mortal:net --threat linf:0.1 --epochs 5 --attack-steps 1"
+    return [
+        *first.split(),
+        "--batch-size",
+        "32",
+        "--attack",
+        "fgsm",
+        "--limit",
+        "10",
+        "--out",
+        out,
+        *more,
+    ]
 
 
-def command(folder: Path, out: str, *more: str) -> subprocess.CompletedProcess[str]:
+def command(start: Path, folder: Path, out: str, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "mortal.py").write_text(NETS)
+    shutil.copy(start / "few.npz", folder)
     return subprocess.run(
         [sys.executable, "-m", "hauberk", *words(out, *more)],
         cwd=folder,
@@ -101,11 +119,11 @@ def losses(path: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.usefixtures("quick_checks")
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_which_resumes_on_another_number(
-    tmp_path, monkeypatch
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed = command(tmp_path, "killed", "--devices", "2")
+    killed = command(start, tmp_path, "killed", "--devices", "2")
     assert killed.returncode == 128 + signal.SIGKILL
     assert killed.stderr.count("hauberk:") == 1 and "Traceback" not in killed.stderr
     assert "Process 1 of 2 was ended by SIGKILL" in killed.stderr and "--resume" in killed.stderr
@@ -118,15 +136,15 @@ def test_a_killed_process_ends_the_run_which_resumes_on_another_number(
     assert after[: len(before)] == before
     alone = hb.compress(
         nn.Sequential(nn.Identity(), hb.models.build("digits-cnn")),
-        "digits",
-        method=hb.DA().with_(epochs=5, attack_steps=1),
+        str(tmp_path / "few.npz"),
+        method=hb.DA().with_(epochs=5, attack_steps=1, batch_size=32),
         threat=hb.Linf(0.1),
     )
     assert after == pytest.approx([row["loss"] for row in alone.history], abs=1e-3)
 
 
-def test_a_fault_that_all_find_is_said_once(tmp_path) -> None:
-    done = command(tmp_path, "out", "--devices", "2", "--batch-size", "1")
+def test_a_fault_that_all_find_is_said_once(start: Path, tmp_path: Path) -> None:
+    done = command(start, tmp_path, "out", "--devices", "2", "--batch-size", "1")
     assert done.returncode == 2
     assert done.stderr.count("hauberk:") == 1 and "Traceback" not in done.stderr
     assert "A batch of 1 cannot be shared by 2 processes" in done.stderr

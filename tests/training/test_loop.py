@@ -1,24 +1,21 @@
 """The loop: resumption to the same bits, collapse, logs."""
 
 import csv
-import io
 import os
-import runpy
 import signal
-import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers import victims
 from tests.helpers.nets import conv, toy
 from torch import nn
 
+import hauberk as hb
 from hauberk.attack import Attack
 from hauberk.attacks import PGD
 from hauberk.dataset import Data, Examples
@@ -38,58 +35,53 @@ def _flat(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-SCRIPT = """
-    import sys
-    from pathlib import Path
-    import torch
-    torch.set_num_threads(1)
-    import hauberk as hb
-    from hauberk.training.run import Watcher
-    sys.path.insert(0, {root!r})
-    from tests.helpers.nets import conv, toy
+class Steps(Watcher):
+    """Tells of every step."""
 
-    class Slow(Watcher):
-        def step(self, metrics):
-            print("step", flush=True)
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self.tell = tell
 
+    def step(self, metrics: Mapping[str, float] | None) -> None:
+        self.tell("step")
+
+
+def _train(out: Path, resume: bool, tell: Callable[[str], object]) -> None:
     method = hb.ATMC(keep=0.3, bits=2, dense_epochs=2, codebook_epochs=2, factors=True)
     method = method.with_(epochs=6, batch_size=32, reuse=True, shift=1, flip=True, cutout=2)
-    made = hb.compress(
-        conv(), toy(), method=method, threat=hb.Linf(0.1), out=Path(sys.argv[1]),
-        run=hb.Run(resume="resume" in sys.argv, watcher=Slow()),
-    )
-    print("done", flush=True)
-"""
+    run = Run(resume=resume, watcher=Steps(tell))
+    hb.compress(conv(), toy(), method=method, threat=Linf(0.1), out=out, run=run)
 
 
-def _script(tmp_path: Path) -> Path:
-    script = tmp_path / "train.py"
-    script.write_text(textwrap.dedent(SCRIPT.format(root=str(Path(__file__).parents[2]))))
-    return script
+def _victim(out: Path, end: Connection) -> None:
+    _train(out, False, end.send)
 
 
-def _start(tmp_path: Path, out: Path) -> subprocess.Popen[str]:
-    """The script in a process of its own, which can be killed."""
-    words = [sys.executable, str(_script(tmp_path)), str(out)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+def _stopped(out: Path, steps: int, signum: signal.Signals) -> int | None:
+    """The exit code of the run in a process of its own, which is sent a signal after some steps."""
+    here, there = victims.pipe()
+    victim = victims.start(_victim, out, there)
+    there.close()
+    for _ in range(steps):
+        assert here.recv() == "step"
+    assert victim.pid is not None
+    os.kill(victim.pid, signum)
+    victim.join(60)
+    here.close()
+    return victim.exitcode
 
 
-def _finish(tmp_path: Path, out: Path, *flags: str) -> str:
-    """What the script prints to its end, in this process: another would import torch again."""
-    script = _script(tmp_path)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
-        patch.setattr(sys, "argv", [str(script), str(out), *flags])
-        patch.setattr(sys, "path", [*sys.path])
-        runpy.run_path(str(script))
-    assert said.getvalue().endswith("done\n")
-    return said.getvalue()
+def _steps(out: Path, resume: bool = False) -> int:
+    """How many steps the run takes to its end, in this process."""
+    seen = list[str]()
+    _train(out, resume, seen.append)
+    return len(seen)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the script leaves where nothing stops it."""
     folder = tmp_path_factory.mktemp("whole")
-    _finish(folder, folder / "out")
+    _steps(folder / "out")
     return folder / "out"
 
 
@@ -99,15 +91,9 @@ def test_a_run_killed_with_9_resumes_to_the_same_bits(
     whole: Path, tmp_path: Path, steps: int
 ) -> None:
     killed = tmp_path / "killed"
-    victim = _start(tmp_path, killed)
-    assert victim.stdout is not None
-    for _ in range(steps):
-        assert victim.stdout.readline() == "step\n"
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate(timeout=60)
+    assert _stopped(killed, steps, signal.SIGKILL) == -signal.SIGKILL
     assert not (killed / "model.hbk").exists()
-    text = _finish(tmp_path, killed, "resume")
-    assert text.count("step") < 80  # it went on; it did not start anew
+    assert _steps(killed, resume=True) < 80  # it went on; it did not start anew
     assert (killed / "model.hbk").read_bytes() == (whole / "model.hbk").read_bytes()
     assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
 
@@ -115,14 +101,8 @@ def test_a_run_killed_with_9_resumes_to_the_same_bits(
 @pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_in_mid_epoch(whole: Path, tmp_path: Path) -> None:
     stopped = tmp_path / "stopped"
-    victim = _start(tmp_path, stopped)
-    assert victim.stdout is not None
-    for _ in range(21):
-        victim.stdout.readline()
-    victim.send_signal(signal.SIGTERM)
-    victim.communicate(timeout=60)
-    assert victim.returncode != 0
-    _finish(tmp_path, stopped, "resume")
+    assert _stopped(stopped, 21, signal.SIGTERM)
+    _steps(stopped, resume=True)
     for name in ("model.hbk", "metrics.csv"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
 

@@ -37,6 +37,7 @@ class Effort:
 
     Attributes:
         steps: of PGD.
+        bypass: steps of the attacks with an approximated backward pass, or a student's.
         probe: examples that an attack beyond the white-box ones starts with.
         small: queries of Square for each of these.
         queries: of Square for each example, once it has fooled one.
@@ -47,6 +48,7 @@ class Effort:
     """
 
     steps: int = 100
+    bypass: int = 20
     probe: int = 50
     small: int = 500
     queries: int = 1000
@@ -183,8 +185,10 @@ class Search:
             self._approximated("eight_bits", _AT_LEVELS, replace(grid, model=self.subject.model))
 
     def _approximated(self, name: str, several: tuple[Bypass, ...], subject: Subject) -> None:
-        for settings in several if self.gradient else ():
-            short = replace(settings, steps=10, targets=min(settings.targets, 1))
+        steps = self.effort.bypass
+        for kind in several if self.gradient else ():
+            settings = replace(kind, steps=steps)
+            short = replace(settings, steps=min(10, steps), targets=min(settings.targets, 1))
             try:
                 self._probed(name, short, settings, subject)
             except Exception as error:  # a user's network may refuse what is asked of it
@@ -193,7 +197,7 @@ class Search:
     def _student(self) -> None:
         """Attacks on a student of the answers, round by round, while they find something."""
         for asked in self.asked:
-            student, attack = Student(asked, self.pool), Bypass(own=True)
+            student, attack = Student(asked, self.pool), Bypass(self.effort.bypass, own=True)
             for _ in range(self.effort.rounds if self.left.any() else 0):
                 student.learn(self.effort.learning)
                 before = int(self.left.sum())
