@@ -22,6 +22,10 @@ EXTRAS = (
 CORE = """
 import sys
 import hauberk
+import pytest
+from tests.helpers.command import few_anchors, few_queries
+few_queries(pytest.MonkeyPatch())
+few_anchors(pytest.MonkeyPatch())
 from hauberk.cli import main as cli
 cli.main(["--help"])
 try:

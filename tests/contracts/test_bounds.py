@@ -121,7 +121,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("make", "bound"), PAIRS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 10_000), which=st.integers(0, len(THREATS) - 1))
 def test_no_allowed_input_goes_below_the_bound(
     make: Callable[[], nn.Module], bound: MarginBound, seed: int, which: int

@@ -67,6 +67,7 @@ def test_photographs_to_a_file_that_runs_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_signals(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "signals", tmp_path / "here")
     follow(

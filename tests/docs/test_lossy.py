@@ -21,6 +21,7 @@ def lossy() -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_each_target_is_met_within_three_percent_without_a_sweep(lossy: ModuleType) -> None:
     rows = list(lossy.rows((1.0, 2.0, 4.0), ["dual"], epochs=150))
     assert [row["target"] for row in rows] == [1.0, 2.0, 4.0]

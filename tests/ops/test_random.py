@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hauberk.ops.random import generator, normal_like, permutation, uniform_like
+from hauberk.ops.random import generator, normal_like, permutation, seed_layers, uniform_like
 
 
 def test_the_same_place_gives_the_same_numbers() -> None:
@@ -15,3 +15,12 @@ def test_the_same_place_gives_the_same_numbers() -> None:
         assert (a.shape, a.dtype) == (x.shape, x.dtype)
     assert torch.equal(permutation(9, generator(1)), permutation(9, generator(1)))
     assert sorted(permutation(9, generator(1)).tolist()) == list(range(9))
+
+
+def test_layers_draw_what_they_draw_after_manual_seed_and_nothing_is_queued() -> None:
+    queued = len(torch.cuda._queued_calls)
+    seed_layers(7, torch.device("cpu"))
+    drawn = torch.rand(3)
+    assert len(torch.cuda._queued_calls) == queued
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(3))

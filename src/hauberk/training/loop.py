@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hauberk.batch import Batch
 from hauberk.dataset import Data
+from hauberk.ops.random import seed_layers
 from hauberk.problem import Infeasible, NotFinite
 from hauberk.runtime import signals
 from hauberk.runtime.device import autocast, compiled, placed
@@ -177,7 +177,7 @@ class _Training:
     def _solver_step(self, batch: Batch) -> Metrics:
         self.model.train()
         dropout = (self.run.seed, self.batches.number, batch.step, self.run.group.rank)
-        torch.manual_seed(hash(dropout) & 0x7FFFFFFF)
+        seed_layers(hash(dropout) & 0x7FFFFFFF, self.device)
         with autocast(self.device, self.run.bf16):
             return self.stage.solver.step(self.problem, self.model, batch, self.state)
 
