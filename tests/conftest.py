@@ -46,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def small_budgets() -> Iterator[None]:
+def session_budgets() -> Iterator[None]:
     """`few_queries` and `few_anchors`: a test whose subject they are says what it needs."""
     with pytest.MonkeyPatch.context() as patch:
         few_queries(patch)
