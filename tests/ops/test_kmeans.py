@@ -84,10 +84,15 @@ def test_no_assignment_is_better(values: list[float], k: int) -> None:
     assert torch.equal(kmeans(q, k), q)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("k", [16, 100, pytest.param(256, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "k"),
+    [
+        *product(KINDS, [16, 100]),
+        *(pytest.param(kind, 256, marks=pytest.mark.slow) for kind in ("pruned", "two scales")),
+    ],
+)
 def test_within_a_thousandth_or_two_of_the_optimum(kind: str, k: int) -> None:
-    v = _samples(kind, 4000 if k < 256 else 2500)  # the exact solver's time grows with both
+    v = _samples(kind, 4000)
     w = torch.from_numpy(v)
     q = kmeans(w, k)
     assert len(set(q[q != 0].tolist())) <= k
