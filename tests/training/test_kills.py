@@ -16,8 +16,8 @@ from tests.helpers.nets import conv, toy
 
 import hauberk as hb
 
-METHOD = hb.ATMC(keep=0.3, bits=2, dense_epochs=2, codebook_epochs=2, factors=True).with_(
-    epochs=4, batch_size=32, reuse=True, shift=1, flip=True, cutout=2
+METHOD = hb.ATMC(keep=0.3, bits=2, dense_epochs=1, codebook_epochs=1, factors=True).with_(
+    epochs=2, batch_size=32, attack_steps=2, reuse=True, shift=1, flip=True, cutout=2
 )
 FILES = ("model.hbk", "metrics.csv")
 
@@ -30,7 +30,7 @@ def started(out: Path, resume: bool = False) -> int:
     try:
         torch.set_num_threads(1)
         run = hb.Run(resume=resume)
-        hb.compress(conv(), toy(), method=METHOD, threat=hb.Linf(0.1), out=out, run=run)
+        hb.compress(conv(), toy(96), method=METHOD, threat=hb.Linf(0.1), out=out, run=run)
         os._exit(0)
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -9,7 +9,8 @@ classes, in noise and at adversarial points of another net, and ends inside the 
 
 Sources: the first line is HopSkipJump (Chen, Jordan and Wainwright, 2020, arXiv 1904.02144), the
 second RayS (Chen and Gu, 2020, arXiv 2006.12792). Departures: many starts; projection onto the
-scaled set for the binary search; in norms other than ℓ∞ a block is also set to zero.
+scaled set for the binary search. In norms other than ℓ∞ directions and steps are of ℓ2 (ℓ1's own
+steepest step is one pixel), rounds and queries are more, and a block is also set to zero.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ from hauberk.evaluation.proportion import Mask
 from hauberk.evaluation.subject import Subject, agrees
 from hauberk.ops.random import generator, normal_like
 from hauberk.threat import Threat
-from hauberk.threats import Linf
+from hauberk.threats import L2, Linf
 from hauberk.types import Images
 
 _FARTHEST = 32.0
 """Radii within which a start must lie."""
 _SMALLER = 0.999
 """A block is reversed if the point stays wrong at this fraction of its distance."""
+_NEAR, _ROUNDS, _QUERIES = 0.1, 2, 3
+"""In other norms than ℓ∞: distance of the points asked, in that of z; factors for the settings."""
+_UNIT = L2(1.0)
 _ROWS = 2000
 """Images that are classified at a time."""
 
@@ -81,6 +85,7 @@ class _Walk:
         self, subject: Subject, places: Tensor, threat: Threat, rng: torch.Generator
     ) -> None:
         self.model, self.threat, self.rng = subject.model, threat, rng
+        self.corners = isinstance(threat, Linf)
         self.x, self.y = subject.examples.images(places), subject.examples.y[places]
         self.z, self.t = self.x, torch.full_like(self.x.flatten(1)[:, 0], torch.inf)
 
@@ -88,7 +93,7 @@ class _Walk:
         """The nearest wrong points that are found."""
         for start in starts:
             self._see(*self._boundary(start, self._far(), settings.halvings + 4))
-        for number in range(settings.rounds):
+        for number in range(settings.rounds * (1 if self.corners else _ROUNDS)):
             if not self._open().any():
                 break
             self._step(number, settings)
@@ -131,21 +136,33 @@ class _Walk:
     def _step(self, number: int, settings: Decision) -> None:
         """One step along the boundary."""
         t = self.t.nan_to_num(posinf=1.0)
-        step = self.threat.steepest(self._across(t, number, settings.queries))
-        length, z = self.threat.radius() * t / (number + 1) ** 0.5, self.z
+        queries = settings.queries * (1 if self.corners else _QUERIES)
+        width = self._far_from(t) * (1 / (number + 2) if self.corners else _NEAR)
+        step = self._steepest(self._across(width, queries))
+        length, z = self._far_from(t) / (number + 1) ** 0.5, self.z
         for _ in range(5):
             moved = (z + _like(length, z) * step).clamp(0, 1)
             if self._see(*self._boundary(moved, _SMALLER * t, settings.halvings)).all():
                 break
             length = length / 2
 
-    def _across(self, t: Tensor, number: int, queries: int) -> Images:
+    def _far_from(self, t: Tensor) -> Tensor:
+        """The distances of the points from the examples, in the norm of the steps."""
+        if self.corners:
+            return self.threat.radius() * t
+        far: Tensor = (self.z - self.x).flatten(1).norm(dim=1)
+        return far
+
+    def _steepest(self, direction: Images) -> Images:
+        return (self.threat if self.corners else _UNIT).steepest(direction)
+
+    def _across(self, width: Tensor, queries: int) -> Images:
         """The direction across the boundary, estimated from the answers around it."""
-        width = _like(self.threat.radius() * t / (number + 2), self.z)
-        total, hits, drawn = torch.zeros_like(self.z), torch.zeros_like(t), torch.zeros_like(self.z)
+        total, drawn, hits = torch.zeros_like(self.z), torch.zeros_like(self.z), 0 * width
         for _ in range(queries):
-            u = self.threat.steepest(normal_like(self.z, self.rng))
-            phi = 2.0 * self._wrong((self.z + width * u).clamp(0, 1)).to(t.dtype) - 1
+            u = self._steepest(normal_like(self.z, self.rng))
+            asked = (self.z + _like(width, u) * u).clamp(0, 1)
+            phi = 2.0 * self._wrong(asked).to(width.dtype) - 1
             total, hits, drawn = total + _like(phi, u) * u, hits + phi, drawn + u
         return total - _like(hits / queries, drawn) * drawn
 
@@ -156,7 +173,7 @@ class _Walk:
             rows = ((t > 1) & t.isfinite()).nonzero()[:, 0]
             if not len(rows):
                 break
-            for factor in (-1.0,) if isinstance(self.threat, Linf) else (0.0, -1.0):
+            for factor in (-1.0,) if self.corners else (0.0, -1.0):
                 tried = change[rows].flatten(1)
                 tried[:, block] *= factor
                 z = self.x[rows] + tried.view_as(change[rows])
@@ -171,7 +188,7 @@ class _Walk:
         In ℓ∞ they are corners: every pixel changes as much as it may.
         """
         change, t = self.z - self.x, self.t
-        if isinstance(self.threat, Linf):
+        if self.corners:
             noise = normal_like(change, self.rng)
             corner = torch.where(change == 0, noise, change).sign() * _FARTHEST
             far = (3 * t.nan_to_num(posinf=_FARTHEST)).clamp(max=_FARTHEST)
