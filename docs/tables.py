@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import accuracy_tables
+import image_tables
 import reference
 import speed_tables
 from table_text import ROOT
 
-BLOCKS = accuracy_tables.TABLES | speed_tables.TABLES | reference.LISTINGS
+BLOCKS = accuracy_tables.TABLES | image_tables.TABLES | speed_tables.TABLES | reference.LISTINGS
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
