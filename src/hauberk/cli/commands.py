@@ -50,8 +50,9 @@ class Evaluate:
     and the report says so.
 
     Attributes:
-        file: an .hbk file, an .onnx file, or the plain weights of --model, as .safetensors or as a
-            state_dict in .pt, .pth, .bin, .ckpt or .pth.tar.
+        file: an .hbk file, an .onnx file, a .c file that hauberk export wrote, which is compiled,
+            or the plain weights of --model, as .safetensors or as a state_dict in .pt, .pth, .bin,
+            .ckpt or .pth.tar.
         task: classes for a classifier, image for an image-to-image network.
         data: images and labels; the test split is attacked. For --task image images alone, in any
             folders; the test split is measured.

@@ -1,4 +1,4 @@
-"""A network ready to be evaluated: its file, its module, and its ONNX Runtime session."""
+"""A network ready to be evaluated: its file, its module, and what executes the file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from hauberk.microcontroller.compiled import Compiled
 from hauberk.onnx.attackable import Judged
 from hauberk.onnx.session import Session
 
@@ -20,8 +21,8 @@ class Shipped:
         dense_bytes: of the dense net in float32.
         model: the network in torch, which gives attacks the gradient; ``None`` for an ONNX graph
             that torch cannot replay.
-        session: the file in ONNX Runtime, if it is an ``.onnx``: it then gives every answer and is
-            timed.
+        session: the file in ONNX Runtime, if it is an ``.onnx``, or the compiled code of a ``.c``:
+            it then gives every answer and is timed.
         in_file: whether ``nbytes`` are those of a file.
         blind: why attacks get no gradient, as a clause, where ``model`` is ``None``.
     """
@@ -30,7 +31,7 @@ class Shipped:
     nbytes: int
     dense_bytes: int
     model: nn.Module | None
-    session: Session | None = None
+    session: Session | Compiled | None = None
     in_file: bool = True
     blind: str = ""
 
@@ -43,7 +44,7 @@ class Shipped:
 
     @property
     def timed(self) -> nn.Module:
-        """The network whose latency is measured: the session of an ``.onnx``, else the model."""
+        """The network whose latency is measured: the session if there is one, else the model."""
         net = self.session or self.model
         assert net is not None
         return net

@@ -13,10 +13,14 @@ from hauberk import networks
 from hauberk.artifact import Artifact, dense_bytes, fill_plain
 from hauberk.artifact.state_dicts import is_plain
 from hauberk.dataset import Data, Examples, settled
+from hauberk.evaluation import code
 from hauberk.evaluation.accuracy import Progress, silent
+from hauberk.evaluation.code import shipped_code
 from hauberk.evaluation.evaluation import Evaluation
 from hauberk.evaluation.report import Row
 from hauberk.evaluation.shipped import Shipped
+from hauberk.microcontroller.compiled import Compiled
+from hauberk.microcontroller.reference import Reference
 from hauberk.onnx.attackable import agree
 from hauberk.onnx.export import trace
 from hauberk.onnx.file import OnnxFile
@@ -65,9 +69,10 @@ class Opened:
 
 
 def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened:
-    """Open an ``.hbk``, anyone's ``.onnx``, plain weights of ``model``, or a module.
+    """Open an ``.hbk``, anyone's ``.onnx``, our ``.c``, plain weights of ``model``, or a module.
 
-    An ``.onnx`` runs in ONNX Runtime, and is replayed in torch for its gradient if it can be. That
+    A ``.c`` is compiled for this computer; its bytes are those of flash on its target. An
+    ``.onnx`` runs in ONNX Runtime, and is replayed in torch for its gradient if it can be. That
     of an image-to-image network must be hauberk's own.
 
     Args:
@@ -87,6 +92,8 @@ def read(what: str | Path | nn.Module, model: nn.Module | None = None) -> Opened
     path = Path(what)
     if is_plain(path):
         return _weights(path, model)
+    if path.suffix.lower() == ".c":
+        return _compiled(path)
     if path.suffix.lower() != ".onnx":
         return _artifact(path, model)
     content = content_of(path)
@@ -111,6 +118,19 @@ def _weights(path: Path, model: nn.Module | None) -> Opened:
     net = fill_plain(model, path).eval()
     size, whole = path.stat().st_size, dense_bytes(net.state_dict())
     return Opened(Shipped(str(path), size, whole, net))
+
+
+def _compiled(path: Path) -> Opened:
+    shipped, about = shipped_code(path)
+    return Opened(
+        shipped,
+        None,
+        about.input_shape,
+        about.labels,
+        about.classes,
+        int8=True,
+        photographs=about.photographs,
+    )
 
 
 def _artifact(path: Path, model: nn.Module | None) -> Opened:
@@ -214,6 +234,8 @@ def evaluate_file(
     check_reach(evaluation.threat, data.shape, data.name)
     examples = settled(data.test, place)
     classifier = _agreeing(on(opened.shipped, place), opened, examples)
+    if isinstance(classifier.session, Compiled):
+        evaluation = replace(evaluation, threat=code.on_grid(evaluation.threat))
     dense = opened.dense
     if dense is not None and opened.shipped.session is not None:
         dense = Session(trace(dense, data.shape).SerializeToString())
@@ -244,6 +266,10 @@ def _agreeing(shipped: Shipped, opened: Opened, examples: Examples) -> Shipped:
         ValueError: the logits of a file that hauberk wrote differ from its replay.
     """
     if shipped.session is None or shipped.model is None:
+        return shipped
+    if isinstance(shipped.session, Compiled):
+        assert isinstance(shipped.model, Reference)
+        code.agree(shipped.session, shipped.model, examples)
         return shipped
     try:
         agree(shipped.session, shipped.model, examples, int8=opened.int8)

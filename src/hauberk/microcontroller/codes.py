@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,47 +51,51 @@ class Table:
         """Bytes of the frequencies in flash."""
         return len(self.counts) if len(self.counts) > 1 else 0
 
-    def bits(self, codes: Integers) -> float:
-        """Length of the codes in bits."""
-        parts = np.bincount(codes >> self.low, minlength=len(self.counts))
-        lengths = TOTAL_BITS - np.log2(np.array(self.counts))
-        return float(parts @ lengths) + self.low * len(codes)
+    def bits(self, seen: Integers) -> float:
+        """Length in bits of codes of which each part was ``seen`` so often."""
+        lengths = TOTAL_BITS + self.low - np.log2(np.array(self.counts))
+        return float(seen @ lengths)
 
 
-@dataclass(frozen=True)
-class Coded:
+class Coded(NamedTuple):
     """One code and the table that it is coded by."""
 
     table: Table
     code: int
 
 
-def table_of(codes: Integers, low: int, parts: int) -> Table:
-    """The table of ``parts`` parts that codes the numbers shortest.
+def table_of(seen: Integers, low: int) -> Table:
+    """The table that codes the parts shortest.
 
     Args:
-        codes: numbers below ``parts << low``.
+        seen: how often each part occurs.
         low: raw bits of a code.
-        parts: number of parts.
     """
-    if parts == 1:
+    if len(seen) == 1:
         return Table(low)
-    seen = np.bincount(codes >> low, minlength=parts).astype(np.float64)
-    counts = np.maximum(1, np.floor(seen / max(seen.sum(), 1) * _TOTAL)).astype(np.int64)
+    often = seen.astype(np.float64)
+    counts = np.maximum(1, np.floor(often / max(often.sum(), 1) * _TOTAL)).astype(np.int64)
     while (rest := _TOTAL - int(counts.sum())) != 0:
         # the part whose length gains most from one more, or loses least by one less
-        gain = seen / np.maximum(counts - (rest < 0), 0.5)
+        gain = often / np.maximum(counts - (rest < 0), 0.5)
         gain[(counts == 1) & (rest < 0)] = np.inf
         counts[np.argmax(gain) if rest > 0 else np.argmin(gain)] += 1 if rest > 0 else -1
     return Table(low, tuple(int(n) for n in counts))
 
 
-def split(gaps: Integers, largest: int) -> Integers:
-    """Zero runs as codes: the largest code as often as it fits, then the rest."""
-    times, rest = np.divmod(gaps, largest)
-    codes: Integers = np.full(int((times + 1).sum()), largest, dtype=np.int64)
-    codes[np.cumsum(times + 1) - 1] = rest
-    return codes
+def run_parts(gaps: Integers, low: int, parts: int) -> Integers:
+    """How often each part occurs in the codes of zero runs.
+
+    Args:
+        gaps: lengths of the runs.
+        low: raw bits of a code.
+        parts: number of parts.
+    """
+    lengths, often = np.unique(gaps, return_counts=True)
+    times, rest = np.divmod(lengths, (parts << low) - 1)
+    seen = np.bincount(rest >> low, often, minlength=parts).astype(np.int64)
+    seen[-1] += int(times @ often)
+    return seen
 
 
 def gap_table(gaps: Integers, fixed: bool) -> Table:
@@ -105,10 +110,15 @@ def gap_table(gaps: Integers, fixed: bool) -> Table:
         shapes += [(low, parts) for low in _GAP_BITS for parts in _PARTS]
     found = []
     for low, parts in shapes:
-        codes = split(gaps, (parts << low) - 1)
-        table = table_of(codes, low, parts)
-        found.append((table.bits(codes) / 8 + table.nbytes, low, table))
+        seen = run_parts(gaps, low, parts)
+        table = table_of(seen, low)
+        found.append((table.bits(seen) / 8 + table.nbytes, low, table))
     return min(found, key=lambda entry: entry[:2])[2]
+
+
+def value_parts(codes: Integers, table: Table) -> Integers:
+    """How often each part of a table occurs in the codes of values."""
+    return np.bincount(codes >> table.low, minlength=len(table.counts))
 
 
 def value_table(codes: Integers, size: int, fixed: bool) -> Table:
@@ -121,10 +131,11 @@ def value_table(codes: Integers, size: int, fixed: bool) -> Table:
     """
     width = max(size - 1, 0).bit_length()
     tables = [Table(width)]
-    if not fixed:
-        shapes = [(low, -(-size // (1 << low))) for low in range(width)]
-        tables += [table_of(codes, low, n) for low, n in shapes if 1 < n <= _LARGEST_BOOK_PARTS]
-    return min(tables, key=lambda table: table.bits(codes) / 8 + table.nbytes)
+    for low in range(0 if fixed else width):
+        parts = -(-size // (1 << low))
+        if 1 < parts <= _LARGEST_BOOK_PARTS:
+            tables.append(table_of(np.bincount(codes >> low, minlength=parts), low))
+    return min(tables, key=lambda t: t.bits(value_parts(codes, t)) / 8 + t.nbytes)
 
 
 def rans(stream: Sequence[Coded]) -> bytes:

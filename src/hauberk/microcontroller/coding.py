@@ -7,7 +7,7 @@ the different ones, or the 8-bit numbers themselves; codes are entropy-coded or 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ from hauberk.microcontroller.codes import (
     fixed,
     gap_table,
     rans,
-    split,
+    run_parts,
+    value_parts,
     value_table,
 )
 from hauberk.microcontroller.graph import IntegerGraph, Integers
@@ -71,10 +72,7 @@ def smallest(graph: IntegerGraph, entropy_code: int) -> Coding:
         entropy_code: bytes of code that entropy decoding takes more than a fixed width.
     """
     weights = _Weights.of(graph)
-    choices = [
-        (weights.tables(gaps_shared, values_shared, book, entropy), entropy)
-        for gaps_shared, values_shared, book, entropy in itertools.product((True, False), repeat=4)
-    ]
+    choices = [(layers, entropy) for entropy in (False, True) for layers in weights.tables(entropy)]
     layers, entropy = min(choices, key=lambda c: weights.nbytes(c[0]) + entropy_code * c[1])
     stream = weights.stream(layers)
     return Coding(layers, rans(stream) if entropy else fixed(stream), entropy)
@@ -108,26 +106,27 @@ class _Weights:
         ends = np.concatenate([[-1], places, [len(whole)]])
         return cls(owner[places], whole[places], np.diff(ends) - 1, len(flat))
 
-    def tables(
-        self, gaps_shared: bool, values_shared: bool, book: bool, entropy: bool
-    ) -> tuple[LayerCode, ...]:
-        """The code of each layer.
+    def tables(self, entropy: bool) -> Iterator[tuple[LayerCode, ...]]:
+        """The codes of all layers, for each choice of tables.
 
         Args:
-            gaps_shared: one table of zero runs for all layers.
-            values_shared: one table of values for all layers.
-            book: values are indices into a list.
-            entropy: codes are entropy-coded.
+            entropy: whether codes are entropy-coded.
         """
+        both = (True, False)
         gaps = [
-            gap_table(part, not entropy)
-            for part in self._parts(self.gaps, self._before, gaps_shared)
+            [gap_table(part, not entropy) for part in self._parts(self.gaps, self._before, shared)]
+            for shared in both
         ]
         values = [
-            _values(part, book, not entropy)
-            for part in self._parts(self.values, self.layer, values_shared)
+            [
+                _values(part, book, not entropy)
+                for part in self._parts(self.values, self.layer, shared)
+            ]
+            for shared in both
+            for book in both
         ]
-        return tuple(LayerCode(gap, *pair) for gap, pair in zip(gaps, values, strict=True))
+        for runs, numbers in itertools.product(gaps, values):
+            yield tuple(LayerCode(gap, *pair) for gap, pair in zip(runs, numbers, strict=True))
 
     @property
     def _before(self) -> Integers:
@@ -139,8 +138,9 @@ class _Weights:
         bits = 0.0
         for n, code in enumerate(layers):
             gaps, values = self.gaps[self._before == n], self.values[self.layer == n]
-            bits += code.gaps.bits(split(gaps, code.gaps.largest))
-            bits += code.values.bits(_indices(values, code.book))
+            runs = run_parts(gaps, code.gaps.low, len(code.gaps.counts))
+            bits += code.gaps.bits(runs)
+            bits += code.values.bits(value_parts(_indices(values, code.book), code.values))
         tables = {table for code in layers for table in (code.gaps, code.values)}
         books = {code.book for code in layers}
         own = _LAYER_FIELDS * len(layers) * (len(set(layers)) > 1)

@@ -59,10 +59,39 @@ def installed(file: CodeFile) -> bool:
     return shutil.which(file.target.compiler) is not None
 
 
-def code_bytes(file: CodeFile) -> int:
-    """Bytes of flash of a C file, for a budget on what ships.
+def fitting(file: CodeFile, name: str = "The network") -> Sizes | None:
+    """The sizes of a C file for a part, after a check that they fit it.
+
+    Args:
+        file: the C file.
+        name: subject of errors.
+
+    Returns:
+        ``None`` if the target's compiler is not installed.
+
+    Raises:
+        ValueError: the code needs more flash than the part has; the message says how much more.
+    """
+    if not installed(file):
+        return None
+    sizes, target = measured(file, name), file.target
+    if target.bounded and sizes.flash > target.flash:
+        raise ValueError(
+            f"{name} needs {sizes.flash:,} bytes of flash, which is "
+            f"{sizes.flash - target.flash:,} bytes more than {target.part} has "
+            f"({target.flash:,}); compress it further, or give another --target."
+        )
+    return sizes
+
+
+def code_bytes(file: CodeFile, name: str = "The C file") -> int:
+    """Bytes of flash of a C file, code and tables.
+
+    Args:
+        file: the C file.
+        name: subject of errors, such as the file's path.
 
     Raises:
         ValueError: the target's compiler is missing or fails.
     """
-    return measured(file).flash
+    return measured(file, name).flash

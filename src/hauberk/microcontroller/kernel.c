@@ -271,12 +271,19 @@ static void total(run *r, const FLASH layer *L, const uint8_t *a, const uint8_t 
 int net_predict(const uint8_t *x, int8_t *logits)
 {
     uint8_t *ram = (uint8_t *)scratch, *out = (uint8_t *)logits;
-    run r = {0};
+    run r;
     int i;
+    r.next = 0;
+    r.left = 0;
+/*if fixed*/
+    r.bits = 0;
+    r.held = 0;
+/*end*/
 /*if rans*/
     r.bits = next(&r);
     refill(&r);
 /*end*/
+    r.top = r.best = 0;
     skip(&r, layers);
 /*calls*/
     for (i = 0; i < NET_CLASSES; i++) logits[i] = (int8_t)(out[i] - 128);

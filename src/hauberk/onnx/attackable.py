@@ -22,9 +22,9 @@ from hauberk.types import Images
 
 
 class Judged(nn.Module):
-    """The session, differentiable through its replay in torch, the twin."""
+    """What executes a file, differentiable through its twin in torch."""
 
-    def __init__(self, session: Session, twin: nn.Module) -> None:
+    def __init__(self, session: nn.Module, twin: nn.Module) -> None:
         super().__init__()
         self.session, self.twin = session, twin
 

@@ -39,8 +39,9 @@ def evaluate(
 
     Args:
         what: an ``.hbk`` file; an ``.onnx`` file by any exporter, which ONNX Runtime executes;
-            plain weights of ``model`` (``.safetensors``, ``.pt``, ``.pth``); or a module to logits
-            (batch, class) for images in [0, 1], which is copied, not changed.
+            a ``.c`` file that `hauberk.export` wrote, which is compiled; plain weights of
+            ``model`` (``.safetensors``, ``.pt``, ``.pth``); or a module to logits (batch,
+            class) for images in [0, 1], which is copied, not changed.
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
         attack: ``strongest``: an example is robust only if nothing fools it, of PGD, the

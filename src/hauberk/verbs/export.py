@@ -12,6 +12,7 @@ from hauberk.artifact import About, Artifact
 from hauberk.data import Given
 from hauberk.data import load as load_data
 from hauberk.microcontroller.code_file import CodeFile
+from hauberk.microcontroller.flash import fitting
 from hauberk.microcontroller.targets import target_of
 from hauberk.networks import module
 from hauberk.onnx.file import OnnxFile
@@ -37,22 +38,30 @@ class Exported:
         format: one of `FORMATS`.
         source: the ``.hbk`` file.
         made: its content.
+        flash: bytes of code and tables of C code on its target; ``None`` for ONNX, and where the
+            target's compiler is not installed.
     """
 
     file: Path
     format: str
     source: Path
     made: OnnxFile | CodeFile
+    flash: int | None = None
 
     def json(self) -> dict[str, Any]:
         """``{"file", "format", "source", "computes", …}``, and the sizes of the format."""
         where = {"file": str(self.file), "format": self.format, "source": str(self.source)}
-        return {**where, **self.made.json()}
+        flash = {"flash_bytes": self.flash} if isinstance(self.made, CodeFile) else {}
+        return {**where, **self.made.json(), **flash}
 
     def text(self) -> str:
         """One line for a terminal."""
         if isinstance(self.made, CodeFile):
-            return f"{self.file}: {self.made.text()}; it computes what {self.source} does, rounded."
+            flash = "" if self.flash is None else f"{self.flash:,} bytes of flash, "
+            return (
+                f"{self.file}: {flash}{self.made.text()}; it computes what {self.source} does, "
+                "rounded."
+            )
         facts = self.made.json()
         ports = ", ".join(
             f"{port['name']} ({', '.join(map(str, port['shape']))})"
@@ -128,10 +137,11 @@ def export(
         file = CodeFile.encode(artifact, net, images, part, where.stem)
     else:
         file = OnnxFile.encode_int8(artifact, net, images, image_size=size)
+    sizes = fitting(file) if isinstance(file, CodeFile) else None
     file.save(where)
     if isinstance(file, OnnxFile) and format == "onnx" and artifact.about.classes:
         _note_blind(file, where, path)
-    return Exported(where, format, Path(path), file)
+    return Exported(where, format, Path(path), file, sizes.flash if sizes else None)
 
 
 def _note_blind(file: OnnxFile, target: Path, path: str | Path) -> None:
