@@ -212,6 +212,10 @@ def test_c_is_written_compiled_and_equal_to_its_reference(
     row = json.loads(capsys.readouterr().out)
     assert row["bytes"] == code_bytes(file)
     assert row["robust"]["accuracy"] <= row["clean"]["accuracy"]
+    run("inspect", str(shipped / "model.hbk"), "--target", "host", "--json")
+    part = json.loads(capsys.readouterr().out)["on_target"]
+    assert abs(part["flash_bytes"] - row["bytes"]) <= 0.05 * row["bytes"]
+    assert part["ram_bytes"] == file.ram_bytes and part["instructions"] is None
 
 
 def test_bad_c_exports_get_one_sentence(

@@ -152,11 +152,16 @@ class Inspect:
         file: an .hbk file.
         json: print one JSON object on stdout, and nothing else there.
         picture: draw a bar for each layer, split into positions, values and codebook, as this PNG.
+        target: also say what C code of the file would take of a part: flash, RAM, and with
+            qemu-system-arm instructions an image; m0, m3, m4, avr or host, as for export.
+        model: your own network, package.module:function, if the file names none; for --target.
     """
 
     file: Path = field(metadata={"positional": True, "example": "model.hbk"})
     json: bool = False
     picture: Path | None = None
+    target: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,9 @@ from hauberk.printable import cell
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hauberk.cli.commands import Inspect
+    from hauberk.microcontroller.footprint import Footprint
+
 
 def as_json(artifact: Artifact, path: str) -> dict[str, Any]:
     """``{"file", "bytes", "dense_bytes", "ratio", "overhead_bytes", "labels": [...],
@@ -97,3 +100,23 @@ def draw(artifact: Artifact, name: str, path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"The picture was given as {path}; give a path that ends in .png.")
     anatomy(artifact, path, Path(name).name)
+
+
+def on_target(artifact: Artifact, spec: Inspect) -> Footprint:
+    """What C code of the file would take of the part that was asked for.
+
+    Args:
+        artifact: the file.
+        spec: the settings of the command.
+
+    Raises:
+        ValueError: an unknown target, a network without C code or that does not fit, or a missing
+            compiler.
+    """
+    from hauberk.cli.settings import network
+    from hauberk.microcontroller.footprint import Footprint
+    from hauberk.microcontroller.targets import target_of
+    from hauberk.networks import module
+
+    target = target_of(spec.target)
+    return Footprint.of(artifact, module(artifact, spec.file, network(spec.model)), target)

@@ -185,15 +185,19 @@ def _inspect(words: list[str]) -> None:
 
     spec = parse(Inspect, "inspect", words)
     from hauberk.artifact import Artifact
-    from hauberk.cli.inspect import as_json, draw, table
+    from hauberk.cli.inspect import as_json, draw, on_target, table
 
     artifact = Artifact.load(spec.file)
+    part = on_target(artifact, spec) if spec.target else None
     if spec.picture is not None:
         draw(artifact, str(spec.file), spec.picture)
     if spec.json:
-        print(json.dumps(as_json(artifact, str(spec.file))))
+        held = {"on_target": part.json()} if part else {}
+        print(json.dumps(as_json(artifact, str(spec.file)) | held))
     else:
         _print(table(artifact, str(spec.file)), otherwise=120)
+    if part and not spec.json:
+        _say(part.text())
 
 
 def _export(words: list[str]) -> None:
