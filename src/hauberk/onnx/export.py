@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from hauberk.onnx.simplify import simplify
 from hauberk.runtime.packages import gist, need, version
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def trace(
     for weight in (*plain.parameters(), *plain.buffers()):
         weight.data = weight.data.contiguous()  # the graph shows how weights lie in memory
     try:
-        with _quiet(), _symbolic_lengths():
+        with _quiet(), _lengths(plain):
             program: Any = torch.onnx.export(
                 plain,
                 (torch.zeros(2, *input_shape),),
@@ -73,6 +74,7 @@ def trace(
             )
             _distinct(program.model.graph)
             graph = _simplified(program.model_proto, fold)
+            simplify(graph)
     except Exception as error:  # the exporter and its libraries raise errors of many classes
         raise ValueError(
             f"The network cannot be written as ONNX ({gist(_first(error))}); "
@@ -113,6 +115,12 @@ def _rename(model: ModelProto, kind: str, before: str, after: str) -> None:
     for node in model.graph.node:
         if (node.op_type, node.domain) == (kind, before):
             node.domain = after
+
+
+def _lengths(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Symbolic lengths, unless a layer stops torch's exporter at a `len` that is not its own."""
+    recurrent = any(isinstance(part, nn.GRU | nn.LSTM) for part in model.modules())
+    return contextlib.nullcontext() if recurrent else _symbolic_lengths()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from hauberk.onnx import layers
 from hauberk.onnx.activations import ACTIVATIONS
 from hauberk.onnx.call import Apply, Call, Unknown
 from hauberk.onnx.indexing import INDEXING
+from hauberk.onnx.recurrent import RECURRENT
 from hauberk.ops.straight_through import through
 
 
@@ -205,6 +206,7 @@ MAKERS: Mapping[str, Callable[[Call], nn.Module]] = MappingProxyType(
     {
         **ACTIVATIONS,
         **INDEXING,
+        **RECURRENT,
         "Conv": layers.conv,
         "Gemm": layers.gemm,
         "MatMul": layers.matmul,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
 Watch = Callable[[str, Tensor], None]
+_SEVERAL = ("Split", "GRU", "LSTM")
+"""Operators with several results."""
 
 
 class Replay(nn.Module):
@@ -42,7 +44,7 @@ class Replay(nn.Module):
         known = _constants(model, live, self.input)
         self.steps = nn.ModuleList(_made(node, known) for node in live)
         self.inputs = [[n for n in node.input if n and n not in known] for node in live]
-        self.outputs = [list(filter(None, node.output)) for node in live]
+        self.outputs = [list(node.output) for node in live]
         last = {name: i for i, names in enumerate(self.inputs) for name in names}
         self.dead = [[n for n, i in last.items() if i == place] for place in range(len(live))]
 
@@ -62,9 +64,8 @@ class Replay(nn.Module):
                 for name in dead:
                     watch(name, values[name])
             found = step(*(values[name] for name in inputs))
-            values.update(
-                zip(outputs, found if isinstance(found, tuple) else (found,), strict=True)
-            )
+            results = found if isinstance(found, tuple) else (found,)
+            values.update((name, y) for name, y in zip(outputs, results, strict=False) if name)
             for name in dead:  # no later node uses them: free the memory
                 del values[name]
         return values[self.output]
@@ -98,7 +99,7 @@ def _constants(model: ModelProto, live: list[NodeProto], source: str) -> Mapping
 
 
 def _made(node: NodeProto, known: Mapping[str, Tensor]) -> nn.Module:
-    several = len([name for name in node.output if name]) != 1 and node.op_type != "Split"
+    several = len([name for name in node.output if name]) != 1 and node.op_type not in _SEVERAL
     if node.op_type not in MAKERS or several:
         raise Unknown(node.op_type)
     call = Call(
