@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers.integer_nets import Builder, file_of
-from torch import Tensor
+from tests.helpers.nets import artifact_of
+from torch import Tensor, nn
 
 from hauberk.microcontroller.code_file import CodeFile
 from hauberk.microcontroller.compiled import Compiled, agree
@@ -152,3 +153,11 @@ def test_a_net_that_does_not_fit_says_by_how_much() -> None:
     file = file_of(graph, "avr")
     with pytest.raises(ValueError, match=r"which is \d+ bytes more than ATmega328P has"):
         file.refuse_memory()
+
+
+@pytest.mark.slow
+def test_an_operator_without_code_is_named_with_the_layer_before_it() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(72, 3)).eval()
+    x = torch.rand(4, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"C: Sigmoid \([^\n]+, after the layer 0\)[^\n]+\.$"):
+        CodeFile.encode(artifact_of(net, (1, 8, 8), 3), net, x, TARGETS["host"])

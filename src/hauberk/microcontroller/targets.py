@@ -21,7 +21,8 @@ class BuildTarget:
         package: the Debian package that has it.
         flags: of the compiler, without ``-I`` and files.
         size: the tool that counts bytes of code and tables.
-        entropy_code: bytes of code that entropy decoding takes more than a fixed width.
+        entropy_code: bytes of code that entropy decoding takes more than a fixed width, measured
+            on LeNet's layers.
     """
 
     name: str
@@ -49,7 +50,7 @@ def _arm(name: str, part: str, memory: tuple[int, int], processor: str) -> Build
     compiler, package, size = _ARM
     flags = (f"-mcpu={processor}", "-mthumb", "-std=c99", *_SMALL)
     flash, ram = memory
-    return BuildTarget(name, part, flash, ram, 512, compiler, package, flags, size, 90)
+    return BuildTarget(name, part, flash, ram, 512, compiler, package, flags, size, 120)
 
 
 TARGETS: Mapping[str, BuildTarget] = MappingProxyType(
@@ -67,7 +68,7 @@ TARGETS: Mapping[str, BuildTarget] = MappingProxyType(
             "gcc-avr",
             ("-mmcu=atmega328p", "-std=gnu99", *_SMALL),
             "avr-size",
-            150,
+            330,
         ),
         "host": BuildTarget(
             "host",
@@ -79,7 +80,7 @@ TARGETS: Mapping[str, BuildTarget] = MappingProxyType(
             "gcc",
             ("-std=c99", "-O2"),
             "size",
-            90,
+            350,
         ),
     }
 )
