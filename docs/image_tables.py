@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from table_text import Table, finished, table, title
+from table_text import Table, finished, results, table, title
 
 
 def generators() -> str:
@@ -30,6 +30,19 @@ def _generator(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def upscaler() -> str:
+    """ESRGAN-slim, pruned and rounded to codebooks."""
+    found = results("esrgan_slim")
+    head = ["row", "bytes", "PSNR to the photograph, dB", "loss, dB (95%)"]
+    rows = [["dense", f"{found['raw_bytes']:,}", f"{found['dense_psnr_to_truth']:.2f}", "–"]]
+    for row in found["rows"]:
+        (low, high), loss = row["loss"]["ci95"], row["loss"]["value"]
+        away = f"{loss:.2f} ({low:.2f} to {high:.2f})"
+        rows.append([row["name"], f"{row['bytes']:,}", f"{row['psnr_to_truth']:.2f}", away])
+    return table(head, rows)
+
+
 TABLES: dict[str, Table] = {
     "generators": generators,
+    "upscaler": upscaler,
 }
