@@ -142,3 +142,14 @@ def test_an_image_larger_than_the_memory_is_not_decoded(tmp_path: Path) -> None:
         load(path, memory=1 << 20, image_size=8)
     assert "\n" not in str(caught.value)
     assert len(load(path, memory=1 << 20, image_size=8, on_error="skip").test) > 0
+
+
+@pytest.mark.parametrize(("labels", "said"), [(4, "more images than its 4"), (12, "for 12 labels")])
+def test_columns_of_different_lengths(
+    labels: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = blobs(tmp_path / "d.parquet", [png()] * 10)
+    monkeypatch.setattr(parquet, "_labels", lambda *given: np.arange(labels) % 2)
+    with pytest.raises(ValueError, match=said) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)

@@ -54,7 +54,8 @@ def _read(path: Path, reading: Reading, store: Store) -> Part:
             _check_schema(file.schema_arrow, where, reading.labelled)
             store.check(8 * file.metadata.num_rows, "the labels")
             y = _labels(file, where, store.room) if reading.labelled else _none(file)
-            x, kept, notes = decode(_sources(file, store.room), len(y), where, reading, store)
+            sources = _sources(file, len(y), store.room)
+            x, kept, notes = decode(sources, len(y), where, reading, store)
             names, classes = _declared(file.schema_arrow, where)
             return Part(x, y[kept], where, names, classes, notes)
     except NoRoom:
@@ -130,12 +131,17 @@ def _labels(file: pq.ParquetFile, where: str, room: int) -> NDArray[Any]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def _sources(file: pq.ParquetFile, room: int) -> Iterator[Source]:
+def _sources(file: pq.ParquetFile, count: int, room: int) -> Iterator[Source]:
+    """The encoded images, of which there must be so many."""
     row = 0
     for batch in file.iter_batches(_rows(file, "image", room), columns=["image"]):
         for blob in batch["image"].field("bytes"):
+            if row == count:
+                raise pa.ArrowInvalid(f"it has more images than its {count} labels")
             yield Source(f"in row {row}", blob.as_py())
             row += 1
+    if row < count:
+        raise pa.ArrowInvalid(f"it has {row} images for {count} labels")
 
 
 class _Classes(NamedTuple):
