@@ -16,7 +16,7 @@ from hauberk.cli import main
 from hauberk.data import load
 from hauberk.dataset import Examples
 from hauberk.verbs import compress
-from tests.helpers.command import few_anchors, few_queries
+from tests.helpers.command import anchors, few_queries
 from tests.helpers.nets import honest_net
 from tests.helpers.sweeps import words
 
@@ -47,10 +47,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def session_budgets() -> Iterator[None]:
-    """`few_queries` and `few_anchors`: a test whose subject they are says what it needs."""
+    """`few_queries` and few `anchors`: a test whose subject they are says what it needs."""
     with pytest.MonkeyPatch.context() as patch:
         few_queries(patch)
-        few_anchors(patch)
+        anchors(patch, 4)
         yield
 
 

@@ -23,9 +23,9 @@ CORE = """
 import sys
 import hauberk
 import pytest
-from tests.helpers.command import few_anchors, few_queries
+from tests.helpers.command import anchors, few_queries
 few_queries(pytest.MonkeyPatch())
-few_anchors(pytest.MonkeyPatch())
+anchors(pytest.MonkeyPatch(), 4)
 from hauberk.cli import main as cli
 cli.main(["--help"])
 try:

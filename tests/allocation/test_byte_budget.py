@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
+from tests.helpers.command import anchors
 from tests.helpers.nets import toy
 from torch import nn
 
@@ -19,6 +21,13 @@ from hauberk.types import Weights
 from hauberk.verbs.compress import shipped
 
 CODEC = Codec(bits, price)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def all_anchors() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        anchors(patch, 12)
+        yield
 
 
 def tree(seed: int = 0) -> Weights:

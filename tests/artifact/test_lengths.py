@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.command import anchors
 from torch import Tensor
 
 from hauberk.artifact import codec
@@ -20,6 +22,13 @@ from hauberk.parametrize.factors import Factors
 
 BYTES = 16.0
 """What a cost may be off by where 1% is less."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def all_anchors() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        anchors(patch, 12)
+        yield
 
 
 def stream_bits(value: Tensor | Factors) -> int:

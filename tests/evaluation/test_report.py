@@ -128,7 +128,7 @@ def test_an_evaluation_is_whole(honest: nn.Module, examples: Examples) -> None:
     assert found.attack == "autoattack + checks" and found.robust.n == found.clean.n == 8
     assert found.attacks["pgd:5"].n == 60 and found.clean_split.n == len(examples)
     assert found.robust.successes <= found.clean.successes
-    assert len(found.checks) == 14 and set(found.latency_ms) == {"batch1", "batch64"}
+    assert len(found.checks) == 16 and set(found.latency_ms) == {"batch1", "batch64"}
     assert found.macs.dense == found.macs.sparse > 0 and len(notes) > 3
     assert json.loads(json.dumps(found.json()))["file"] == "a.hbk"
 

@@ -35,7 +35,6 @@ def test_every_format_that_may_ship_has_a_price() -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.usefixtures("quick_plans")
 def test_the_exported_file_meets_the_size_and_uses_it(tmp_path: Path) -> None:
     method = hb.SizeTarget(size="7kB").with_(ship="onnx-int8", codebook_epochs=0, **QUICK)
     made = hb.compress(wide(), toy(), method=method, threat=THREAT, out=tmp_path, pretrained=True)
@@ -55,7 +54,6 @@ def test_a_size_below_the_smallest_file_says_what_that_takes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_plans")
 def test_integers_fit_into_a_size(tmp_path: Path) -> None:
     method = hb.Int8(bits=4, size="800B").with_(epochs=1, dense_epochs=1, batch_size=64, lr=0.02)
     made = hb.compress(mlp(), toy(), method=method, threat=THREAT, out=tmp_path)
