@@ -95,30 +95,20 @@ def _none(file: pq.ParquetFile) -> NDArray[Any]:
     return np.zeros(file.metadata.num_rows, np.int64)
 
 
-def _rows(file: pq.ParquetFile, column: str, room: int) -> int:
+def _rows(file: pq.ParquetFile, room: int) -> int:
     """Rows of a column to read at a time, so that these fit even if each is the largest possible.
 
-    A dictionary states a value once and repeats it, so a row may be as large as its column in the
-    row group.
+    A dictionary states a value once and repeats it, so a row may be as large as its row group. The
+    sizes of single columns are not asked for: of damaged ones, that ends the interpreter.
     """
     groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-    largest = max((_size(group, column) for group in groups), default=0)
+    largest = max((group.total_byte_size for group in groups), default=0)
     return max(1, min(_ROWS, room // max(largest, 1)))
-
-
-def _size(group: Any, column: str) -> int:
-    """Uncompressed bytes of a column, with all that is nested in it, in a row group."""
-    leaves = (group.column(i) for i in range(group.num_columns))
-    return sum(
-        leaf.total_uncompressed_size
-        for leaf in leaves
-        if leaf.path_in_schema.partition(".")[0] == column
-    )
 
 
 def _labels(file: pq.ParquetFile, where: str, room: int) -> NDArray[Any]:
     text, found = _is_text(file.schema_arrow.field("label").type), []
-    for batch in file.iter_batches(_rows(file, "label", room), columns=["label"]):
+    for batch in file.iter_batches(_rows(file, room), columns=["label"]):
         column = batch["label"]
         if column.null_count:
             raise ValueError(f"{where} has a missing label: give one for each image.")
@@ -134,7 +124,7 @@ def _labels(file: pq.ParquetFile, where: str, room: int) -> NDArray[Any]:
 def _sources(file: pq.ParquetFile, count: int, room: int) -> Iterator[Source]:
     """The encoded images, of which there must be so many."""
     row = 0
-    for batch in file.iter_batches(_rows(file, "image", room), columns=["image"]):
+    for batch in file.iter_batches(_rows(file, room), columns=["image"]):
         for blob in batch["image"].field("bytes"):
             if row == count:
                 raise pa.ArrowInvalid(f"it has more images than its {count} labels")
