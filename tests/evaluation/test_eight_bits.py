@@ -53,12 +53,13 @@ def test_it_is_asked_both_ways(honest: nn.Module, examples: Examples) -> None:
     assert grid.eight_bits and grid.threat == Linf(25 / 255) and itself is subject
 
 
-def test_an_honest_net_is_asked_at_images_of_eight_bits(
+def test_an_honest_net_is_asked_at_images_of_eight_bits_of_the_whole_radius(
     honest: nn.Module, examples: Examples
 ) -> None:
-    subject = Subject.of(honest, examples.first(32), Linf(0.1))
+    subject = Subject.of(honest, examples.first(32), Linf(25 / 255))
     assert not notices_grid(subject)
     assert [way.eight_bits for way in ways_to_ask(subject)] == [True]
+    assert [way.eight_bits for way in ways_to_ask(subject.within(Linf(0.1)))] == [False]
     assert on_grid(subject.within(Linf(0.001))) is None
     assert ways_to_ask(subject.within(Linf(1.5 / 255))) == (subject.within(Linf(1.5 / 255)),)
 

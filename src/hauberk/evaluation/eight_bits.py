@@ -27,7 +27,7 @@ _IMAGES = 32
 """Images on which a decoy is looked for."""
 _MOVED, _MANY = 0.1, 0.2
 """A logit that moves by more of the spread counts, and more of the images must not be so."""
-_NEARLY = 0.9
+_WHOLE = 0.999
 """If whole levels reach so much of the radius, images of eight bits stand for all others."""
 
 
@@ -75,7 +75,7 @@ def ways_to_ask(subject: Subject) -> tuple[Subject, ...]:
         return (subject,)
     if notices_grid(subject):
         return (grid, subject)
-    return (grid,) if grid.threat.radius() >= _NEARLY * subject.threat.radius() else (subject,)
+    return (grid,) if grid.threat.radius() >= _WHOLE * subject.threat.radius() else (subject,)
 
 
 def notices_grid(subject: Subject) -> bool:
