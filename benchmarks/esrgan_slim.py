@@ -27,13 +27,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hauberk as hb
 from benchmarks.arguments import parser
+from benchmarks.photographs import Picture, crops
 from benchmarks.record import RESULTS, Header, record
 from hauberk.dataset import Data, Examples
 from hauberk.nested import settings
@@ -42,8 +42,6 @@ from hauberk.objectives.gan import Answers
 from hauberk.threat import Threat
 from hauberk.types import Images
 from hauberk.verbs import compress
-
-Picture = NDArray[np.uint8]
 
 WORK = Path("runs/esrgan_slim")
 RAW_BYTES = 888_300
@@ -143,33 +141,6 @@ def sample_psnr(net: nn.Module, folder: Path) -> float:
     made = net(pixels(folder / "assets" / "fixture.png"))
     shown = (255 * made.clamp(0, 1)).round() / 255
     return psnr(shown, pixels(folder / "assets" / "samples" / "2x" / "result.png"))[0]
-
-
-def photograph(name: str) -> Picture:
-    """A sample photograph of scikit-image or scikit-learn, which come with their packages."""
-    import skimage.data
-    from sklearn.datasets import load_sample_image
-
-    if name in ("china", "flower"):
-        found: Picture = load_sample_image(f"{name}.jpg")
-        return found
-    whole = getattr(skimage.data, name)()
-    return np.asarray(whole[0] if isinstance(whole, tuple) else whole)[..., :3]
-
-
-def crops(name: str, count: int, side: int, rng: np.random.Generator) -> list[Picture]:
-    """Random crops of a photograph that was reduced at random, half of them mirrored."""
-    image, found = Image.fromarray(photograph(name)), list[Picture]()
-    short = min(image.size)
-    for _ in range(count):
-        scale = float(np.exp(rng.uniform(np.log(max(side, 160)), np.log(short)))) / short
-        size = (round(image.width * scale), round(image.height * scale))
-        whole = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
-        top = int(rng.integers(0, whole.shape[0] - side + 1))
-        left = int(rng.integers(0, whole.shape[1] - side + 1))
-        part = whole[top : top + side, left : left + side]
-        found.append(part[:, ::-1] if rng.random() < 0.5 else part)
-    return found
 
 
 def resized(picture: Picture, factor: float) -> Picture:

@@ -29,11 +29,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 import hauberk as hb
 from benchmarks.arguments import parser
+from benchmarks.photographs import Picture, crops
 from benchmarks.record import RESULTS, Header, record
 from hauberk.artifact import Architecture, Artifact
 from hauberk.dataset import Data, Examples
@@ -46,8 +46,6 @@ from hauberk.onnx.file import OnnxFile
 from hauberk.onnx.session import Session
 from hauberk.plots.image_sheet import draw
 from hauberk.verbs import compress
-
-Picture = NDArray[np.uint8]
 
 WORK = Path("runs/gan_slimming")
 MODEL, NARROW = "cyclegan-resnet9:64", "cyclegan-resnet9:29"
@@ -110,33 +108,6 @@ ROWS = rows()
 def file(name: str) -> Path:
     """The file of a row."""
     return WORK / name / compress.FILE
-
-
-def photograph(name: str) -> Picture:
-    """A sample photograph of scikit-image or scikit-learn, which come with their packages."""
-    import skimage.data
-    from sklearn.datasets import load_sample_image
-
-    if name in ("china", "flower"):
-        found: Picture = load_sample_image(f"{name}.jpg")
-        return found
-    whole = getattr(skimage.data, name)()
-    return np.asarray(whole[0] if isinstance(whole, tuple) else whole)[..., :3]
-
-
-def crops(name: str, count: int, side: int, rng: np.random.Generator) -> list[Picture]:
-    """Random crops of a photograph at random scales, half of them mirrored."""
-    image, found = Image.fromarray(photograph(name)), list[Picture]()
-    short = min(image.size)
-    for _ in range(count):
-        scale = float(np.exp(rng.uniform(np.log(max(side, 160)), np.log(short)))) / short
-        size = (round(image.width * scale), round(image.height * scale))
-        whole = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
-        top = int(rng.integers(0, whole.shape[0] - side + 1))
-        left = int(rng.integers(0, whole.shape[1] - side + 1))
-        part = whole[top : top + side, left : left + side]
-        found.append(part[:, ::-1] if rng.random() < 0.5 else part)
-    return found
 
 
 def tilings(path: Path, first: int, count: int) -> list[Picture]:

@@ -11,8 +11,13 @@ from tests.fuzz.targets import TARGETS
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_every_seed_is_a_valid_file(name: str) -> None:
     """Mutations of a file that is refused as a whole would reach nothing behind that."""
-    for content in TARGETS[name].corpus():
-        TARGETS[name].read(TARGETS[name].repaired(content))
+    target, refused = TARGETS[name], list[str]()
+    for content in target.corpus():
+        try:
+            target.read(target.repaired(content))
+        except (ValueError, OSError) as error:
+            refused.append(str(error))
+    assert not refused
 
 
 def test_a_moved_header_is_made_right() -> None:

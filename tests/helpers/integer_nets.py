@@ -96,7 +96,7 @@ class Builder:
         layer = replace(layer, **settings)
         seen = Reference(IntegerGraph(self.image, (*self.layers, layer))).real(self.x) + LOGIT_ZERO
         sums = seen.reshape(len(self.x), len(layer.start), -1).numpy()
-        sums = sums / layer.rescaling.factors[None, :, None]
+        sums = sums / (layer.rescaling.m * 2.0**-layer.rescaling.t)[None, :, None]
         low, high = sums.min((0, 2)), sums.max((0, 2))
         wide = np.where(high > low, high - low, 1.0)
         start = layer.start - (low / layer.window).astype(np.int64)

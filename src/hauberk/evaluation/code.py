@@ -10,7 +10,6 @@ is rounded down to whole steps of 1/255 first, so that no rounded candidate is o
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +21,9 @@ from hauberk.microcontroller.code_file import CodeFile
 from hauberk.microcontroller.compiled import Compiled
 from hauberk.microcontroller.flash import code_bytes
 from hauberk.microcontroller.reference import Reference
+from hauberk.ops.pixel_levels import whole_radius
 from hauberk.threat import Threat
 from hauberk.threats.linf import Linf
-
-_LEVELS = 255
-_SLACK = 1e-6
-"""Part of a step by which a radius of whole steps may be smaller after its rounding to a float."""
 
 
 def shipped_code(path: Path) -> tuple[Shipped, About]:
@@ -68,4 +64,4 @@ def on_grid(threat: Threat) -> Threat:
     """The threat within which rounding to 8 bits stays: an ℓ∞ radius of whole steps of 1/255."""
     if not isinstance(threat, Linf):
         return threat
-    return replace(threat, eps=math.floor(threat.eps * _LEVELS + _SLACK) / _LEVELS)
+    return replace(threat, eps=whole_radius(threat.eps))

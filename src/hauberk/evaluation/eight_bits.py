@@ -18,8 +18,8 @@ from hauberk.attack import input_gradient
 from hauberk.evaluation.accuracy import margin
 from hauberk.evaluation.frozen_copy import freeze
 from hauberk.evaluation.subject import Subject
-from hauberk.ops.pixel_levels import LEVELS, nearest, on_levels
-from hauberk.ops.random import generator
+from hauberk.ops.pixel_levels import LEVELS, nearest, on_levels, whole_radius
+from hauberk.ops.random import generator, uniform_like
 from hauberk.threats import Linf
 from hauberk.types import Images
 
@@ -57,10 +57,10 @@ def on_grid(subject: Subject) -> Subject | None:
     if not on_levels(subject.examples.first(_IMAGES).images()):
         return None
     if isinstance(threat, Linf):
-        levels = int(threat.radius() * LEVELS + 1e-3)
-        if not levels:
+        eps = whole_radius(threat.radius())
+        if not eps:
             return None
-        threat = Linf(levels / LEVELS)
+        threat = Linf(eps)
     model = freeze(OnGrid(subject.model))
     return replace(subject, model=model, threat=threat, eight_bits=True)
 
@@ -93,7 +93,7 @@ def _between(subject: Subject, x: Images) -> Iterator[Images]:
     rng, y = generator(subject.seed, "eight bits"), subject.examples.y[: len(x)]
     part = 1 / LEVELS
     yield x + part / 3 * torch.where(x < 1, 1, -1)
-    drawn = torch.rand(x.shape, generator=rng).to(x)
+    drawn = uniform_like(x, rng)
     yield (x + part * (drawn - 0.5) * 0.98).clamp(0, 1)
     threat = subject.threat.parts()[0]
     yield threat.sample(x, rng)

@@ -13,8 +13,8 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
+import torch
 from torch import nn
 
 from hauberk.allocation.byte_budget import ByteBudget, Choice
@@ -78,7 +78,9 @@ class FileSize:
     form: FileForm
     per_channel: bool = True
     limits: Limits = field(default_factory=Limits)
-    _seen: dict[Any, FileCosts] = field(default_factory=dict, init=False, repr=False)
+    _seen: dict[tuple[torch.Size, ...], FileCosts] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def stages(self) -> Iterator[Stage]:
         """The limits; the falling budget, planned by angles, then by distortion; the excess.

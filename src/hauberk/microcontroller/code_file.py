@@ -7,7 +7,7 @@ accepts the file only if it is the same text, so that nothing but hauberk's own 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class CodeFile:
     graph: IntegerGraph
     about: About
     target: BuildTarget
-    stem: str = field(default="net")
+    stem: str = "net"
 
     @classmethod
     def encode(
@@ -169,7 +169,7 @@ class CodeFile:
         return self.memory.nbytes + self.graph.image.size
 
     def json(self) -> dict[str, Any]:
-        """BuildTarget, sizes, inputs and outputs, for JSON."""
+        """The target, sizes, inputs and outputs, for JSON."""
         return {
             "computes": "integers",
             "target": self.target.name,

@@ -95,11 +95,6 @@ class Rescaling:
         m, t = np.where(over, 1 << _MANTISSA, m), np.where(over, t - 1, t)
         return cls(np.clip(m, 1 << _MANTISSA, (1 << (_MANTISSA + 1)) - 1), t)
 
-    @property
-    def factors(self) -> NDArray[np.float64]:
-        """``m 2^−t``."""
-        return self.m * 2.0**-self.t
-
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayer:
@@ -178,11 +173,6 @@ class IntegerGraph:
         """Number of logits."""
         return self.layers[-1].output.shape[0]
 
-    @property
-    def multiplications(self) -> int:
-        """Multiplications of weights that are not zero, at the positions inside of the input."""
-        return sum(_products(layer) for layer in self.layers)
-
     def refuse_overflow(self) -> None:
         """Check that no sum can leave 32 bits, whatever the image and the order of its terms.
 
@@ -208,9 +198,3 @@ def _reach(layer: IntegerLayer, inputs: Sequence[Tensor8]) -> Integers:
     size: Integers = np.abs(layer.weight).reshape(len(layer.weight), -1).sum(1)
     reach: Integers = (np.abs(layer.start) + size * spans[0]) * layer.window
     return reach
-
-
-def _products(layer: IntegerLayer) -> int:
-    """Additions of the layer, as if no weight fell outside of the input."""
-    positions = layer.plane[0] * layer.plane[1]
-    return positions * (layer.weights if layer.weight is not None else len(layer.start))

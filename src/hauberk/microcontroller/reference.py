@@ -42,11 +42,6 @@ class Reference(nn.Module):
         return through(real - LOGIT_ZERO, logits).to(x.dtype)
 
     @torch.no_grad()
-    def fine(self, x: Images) -> Tensor:
-        """Logits (batch, class) in 1/256 steps, from 0, that the class is the largest of."""
-        return self._last(x)[0]
-
-    @torch.no_grad()
     def real(self, x: Images) -> Tensor:
         """Logits (batch, class) in steps, neither rounded nor saturated."""
         return self._last(x)[1] - LOGIT_ZERO

@@ -165,7 +165,7 @@ class _Tables:
         self.book += [0] * (max(ends) - len(self.book))
 
     def _add_channels(self, layer: IntegerLayer) -> int:
-        """Add the numbers of a layer's channels, once if all have the same; return their place."""
+        """Add the numbers of a layer's channels; return their place."""
         first = len(self.start)
         self.start += layer.start.tolist()
         self.m += layer.rescaling.m.tolist()

@@ -11,6 +11,8 @@ from torch import Tensor
 LEVELS = 255
 _SLACK = 1e-3
 """Part of a level by which float32 may miss one."""
+_RADIUS_SLACK = 2e-5
+"""The same of a radius, which is one number rounded once."""
 
 
 def nearest(x: Tensor) -> Tensor:
@@ -39,3 +41,12 @@ def toward(x_adv: Tensor, x: Tensor) -> Tensor:
 def on_levels(x: Tensor) -> bool:
     """Whether all pixels are levels, up to float rounding."""
     return bool(((x * LEVELS) - (x * LEVELS).round()).abs().max() <= _SLACK)
+
+
+def whole_radius(eps: float) -> float:
+    """The largest radius of whole levels that is not above ``eps``, but for its rounding.
+
+    Args:
+        eps: a radius of the ℓ∞ ball.
+    """
+    return int(eps * LEVELS + _RADIUS_SLACK) / LEVELS

@@ -156,17 +156,18 @@ def _made(
     ships = path
     if path and run.group.first:
         artifact.save(path)
-        ships = _exported(path, data, model, method)
+        ships = _exported(artifact, path, data, model, method)
     run.group.barrier()
     return Compressed(artifact, net, course.dense.eval(), path, history, ships)
 
 
-def _exported(path: Path, data: Data, model: nn.Module, method: Method) -> Path:
+def _exported(artifact: Artifact, path: Path, data: Data, model: nn.Module, method: Method) -> Path:
     """The file that ships, written next to the ``.hbk`` and checked against the method's target."""
-    ship, artifact = method.packaging.ship, Artifact.load(path)
-    own = copy.deepcopy(model).cpu() if needs_model(artifact.about) else None
-    tell(f"writing {ship}")
-    file = path if ship == HBK else export(path, ship, data=data, model=own).file
+    file, ship = path, method.packaging.ship
+    if ship != HBK:
+        tell(f"writing {ship}")
+        own = copy.deepcopy(model).cpu() if needs_model(artifact.about) else None
+        file = export(path, ship, data=data, model=own).file
     fault = method.complaint(file.stat().st_size, artifact.dense_bytes)
     if fault:
         raise TrainingFailed(fault)

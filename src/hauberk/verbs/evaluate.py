@@ -38,17 +38,15 @@ def evaluate(
     """The report of one classifier on the test split; robust accuracy is an empirical upper bound.
 
     Args:
-        what: an ``.hbk`` file; an ``.onnx`` file by any exporter, which ONNX Runtime executes;
-            a ``.c`` file that `hauberk.export` wrote, which is compiled; plain weights of
-            ``model`` (``.safetensors``, ``.pt``, ``.pth``); or a module to logits (batch,
-            class) for images in [0, 1], which is copied, not changed.
+        what: an ``.hbk``; an ``.onnx`` by any exporter, which ONNX Runtime runs; a ``.c`` that
+            `hauberk.export` wrote, which is compiled; plain weights of ``model``; or a module to
+            logits (batch, class) for images in [0, 1], which is copied, not changed.
         data: what `hauberk.data.load` takes; its test split is attacked.
         threat: what the adversary may do, for instance ``Linf(8 / 255)``.
-        attack: ``strongest``: an example is robust only if nothing fools it, of PGD, the
-            standard AutoAttack, approximated gradients, images of eight bits, transfer, a student,
-            Square, answers alone; ``autoattack``; or, for progress, ``pgd:STEPS`` or ``fgsm``
-            alone; or your own, ``package.module:Name``. What a check fools counts as lost with
-            each of them.
+        attack: ``strongest``: an example is robust only if nothing fools it, of PGD, the standard
+            AutoAttack, approximated gradients, images of eight bits, transfer, a student, Square
+            and answers alone; ``autoattack``; for progress ``pgd:STEPS`` or ``fgsm``; or your
+            own, ``package.module:Name``. What a check fools counts as lost with each of them.
         model: the module to fill, if the file names no architecture.
         dense: the dense net, as a module or a file, from which attacks are transferred: a check,
             and for an ``.onnx`` also an attack.

@@ -1,4 +1,23 @@
-"""Export a compressed network to another format, checked against what the file decodes to."""
+"""Export a compressed network to another format, checked against what the file decodes to.
+
+ONNX takes any batch size, holds its weights and uses standard operators only. ``onnx`` computes in
+float32: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``, checked in ONNX Runtime first. Codebooks
+and pruned weights stay small in the file and become dense, bit-exact float32 weights when a runtime
+loads it.
+
+``onnx-int8`` computes in 8 bits: weights per output channel, activations in the ranges that the
+first 1,000 training images show. ONNX Runtime must agree with the graph in torch on those images:
+logits within one 8-bit step, the same answer on 99.9%. Rounding changes the answers, so evaluate
+the written file. Both need ``pip install 'hauberk[onnx]'``.
+
+The graph of a generator takes images of one size and gives images, ``output``. In 8 bits it is
+calibrated on the first 100 training images, and ONNX Runtime must agree with the graph in torch to
+a root mean square of 1/32 of the largest value (see `hauberk.onnx.agreement`).
+
+``c`` writes ``net.c`` and ``net.h``: integers alone, no library, weights coded in flash and
+executed in place (see `hauberk.microcontroller.graph`). It is calibrated like ``onnx-int8``;
+``hauberk[onnx]`` reads the network for it.
+"""
 
 from __future__ import annotations
 
@@ -84,25 +103,7 @@ def export(
     image_size: int | Size | None = None,
     target: str = "host",
 ) -> Exported:
-    """Write the network in a file as ONNX, or as C for microcontrollers.
-
-    ONNX takes any batch size, holds its weights and uses standard operators only. ``onnx`` computes
-    in float32: ``max |f_onnx − f_torch| ≤ 1e-5 max |f_torch|``, checked in ONNX Runtime first.
-    Codebooks and pruned weights stay small in the file and become dense, bit-exact float32 weights
-    when a runtime loads it.
-
-    ``onnx-int8`` computes in 8 bits: weights per output channel, activations in the ranges that the
-    first 1,000 training images show. ONNX Runtime must agree with the graph in torch on those
-    images: logits within one 8-bit step, the same answer on 99.9%. Rounding changes the answers, so
-    evaluate the written file. Both need ``pip install 'hauberk[onnx]'``.
-
-    The graph of a generator takes images of one size and gives images, ``output``. In 8 bits it is
-    calibrated on the first 100 training images, and ONNX Runtime must agree with the graph in torch
-    to a root mean square of 1/32 of the largest value (see `hauberk.onnx.agreement`).
-
-    ``c`` writes ``net.c`` and ``net.h``: integers alone, no library, weights coded in flash and
-    executed in place (see `hauberk.microcontroller.graph`). It is calibrated like ``onnx-int8``;
-    ``hauberk[onnx]`` reads the network for it.
+    """Write the network in a file as ONNX or as C; `hauberk.verbs.export` describes the formats.
 
     Args:
         path: an ``.hbk`` file.
